@@ -1,0 +1,1939 @@
+#!/usr/bin/env python3
+"""simscope: tell simscoped about simulation jobs.
+
+One file, standard library only, Python 3.8 or newer, Linux or another Unix. Copy it to the hosts of the farm and run
+it.
+
+COMMANDS
+
+  simscope.py publish TYPE --regression NAME [FILE...|-]
+      sends messages. TYPE is regr-start, regr-update, regr-finish, job-live, job-finish, batch-job-live or
+      batch-job-finish. A FILE holds one JSON object, or for the batch types an array of them; a file named
+      *.ndjson or *.jsonl holds one object per line. "-" is the standard input, which is also read when no file is
+      named and it is no terminal. regr-finish needs no body. All files are checked before the first one is sent.
+
+  simscope.py run --regression NAME [options] -- COMMAND...
+      runs COMMAND as one job: publishes job-live, lets the output through, looks for failures in it, publishes
+      job-finish, and ends with COMMAND's own exit code (128 + n if signal n killed it, 127 not found, 126 not
+      runnable).
+
+  simscope-tunnel --config=FILE --publish TYPE --regression=NAME FILE
+      the form of the original tool, for scripts that have it already; simscope.py understands it too.
+
+WHERE MESSAGES GO
+
+  To a spool folder (--spool DIR, SIMSCOPE_SPOOL, key spool): one file per message, written under a name that
+  begins with a dot, synced, and renamed, so the daemon never sees half a message. Needs no network, and works
+  while the daemon is down. A file of many bodies becomes one spool file of up to 100 envelopes.
+  To a server (--server URL, SIMSCOPE_SERVER, key server): POST, answered with a receipt once it is durable.
+  Proxies named in the environment are not used.
+  An option beats the environment, the environment beats the file named by --config; where one place names both a
+  spool and a server, the spool is taken. The token (--token, SIMSCOPE_TOKEN, key token) is looked up in the same
+  order; other users can see options in the process list, so prefer the environment or the file.
+
+WHAT run DOES TO THE COMMAND
+
+  Standard input is passed on. Standard output and standard error come through unchanged and as soon as they are
+  written; each keeps its place and, where both go to the same place, their order. They are pipes to the command,
+  no terminal, so a program that buffers pipes may want `stdbuf -oL`. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1
+  and SIGUSR2 are passed on; Ctrl-C at a terminal reaches the command by itself. After one of the first four the
+  finish says reason "killed".
+  When the command is over but a background process of it still holds the output open, run waits until that has
+  been silent for 2 s (30 s at most).
+  The job fails on a non-zero exit code or on a line that looks like a failure (section 9 lists the patterns,
+  --help the options to change them): simulators often exit 0 after an error.
+  The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
+  write a JSON object to that file: result, fail_message, cycles, metadata (object or list of pairs), files,
+  results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
+  worse: fail beats skip beats pass, and a fail_message without a result is a fail.
+  Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
+  there is one warning on standard error, and the messages are kept in the backlog.
+
+FILES
+
+  Configuration (--config): lines of key = "value"; # comments, [section] lines, single-quoted and bare values are
+  allowed. Keys are server, spool and token; others cause a warning. A relative spool is relative to the file.
+  Backlog: $SIMSCOPE_BACKLOG, else $XDG_STATE_HOME/simscope/backlog, else ~/.local/state/simscope/backlog. Holds
+  what run could not send, each message with its destination (without the token). The next publish or run that
+  reaches that destination sends up to 50 of them, oldest first. What the server refuses for good goes to the
+  folder bad in it.
+
+ENVIRONMENT
+
+  SIMSCOPE_SPOOL, SIMSCOPE_SERVER, SIMSCOPE_TOKEN, SIMSCOPE_BACKLOG as above; SIMSCOPE_REGRESSION is used where
+  --regression is not given, so that a command under run can publish about its own regression.
+
+EXIT CODES (of everything but run with a command that was started)
+
+  0 done   1 refused by the server   2 wrong usage, configuration or input file   3 the daemon cannot be reached
+  A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is no error: 0.
+
+SECTIONS, in the order data flows
+
+  1 limits and errors   2 text, JSON, times   3 messages   4 configuration file   5 files that appear at once
+  6 HTTP   7 destinations   8 backlog   9 failures in the output   10 what the host knows   11 running the command
+  12 results and verdict   13 reporting beside the run   14 commands   15 command line
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+import argparse
+import contextlib
+import errno
+import itertools
+import json
+import os
+import re
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 1 Limits and errors
+# ----------------------------------------------------------------------------------------------------------------------
+
+EXIT_OK = 0
+EXIT_NO = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+
+NAME_CHARACTERS = 512  # longest regression name
+PARCEL_MESSAGES = 100  # bodies sent together; receipts list every message of up to this many
+PARCEL_CHARACTERS = 8 * 1024 * 1024
+ANSWER_BYTES = 64 * 1024 * 1024  # longest answer read from a server
+DURATION_MS = 24 * 24 * 3600 * 1000  # the daemon refuses longer durations
+LINE_BYTES = 64 * 1024  # a longer line of output is looked at only so far
+READ_BYTES = 64 * 1024
+TAIL_LINES = 20  # last lines of the output shown with a failure that no line explains
+TAIL_CHARACTERS = 500  # of each
+FAIL_CHARACTERS = 4000  # of the first failing line
+RESULTS_BYTES = 256 * 1024  # largest results file; with it the finish stays below the daemon's limit
+SILENCE_SECONDS = 2.0  # wait this long for output after the command is over
+LINGER_SECONDS = 30.0  # and this long in all
+BACKLOG_PER_CALL = 50  # messages sent again by one call
+BACKLOG_SECONDS = 5.0  # time spent on it
+BACKLOG_FILES = 100000  # more are not kept
+
+
+class SimscopeError(Exception):
+    """Anything that ends a command with a sentence instead of a trace; `exit_code` is the process's."""
+
+    exit_code = EXIT_NO
+
+
+class Refused(SimscopeError):
+    """The server read the request and said no; `document` is what it answered."""
+
+    exit_code = EXIT_NO
+
+    def __init__(self, text: str, document: Any = None) -> None:
+        super().__init__(text)
+        self.document = document
+
+
+class UsageError(SimscopeError):
+    """Wrong options, configuration or input; sending it again will not help."""
+
+    exit_code = EXIT_USAGE
+
+
+class Unreachable(SimscopeError):
+    """The daemon cannot be reached now; sending it later may help."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+def complain(text: str, program: str = "simscope") -> None:
+    """Write one line to standard error. Goes past sys.stderr, whose lock a thread may hold while the process ends."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{program}: {text}\n".encode("utf-8", "backslashreplace"))
+
+
+def warn(text: str) -> None:
+    complain("warning: " + text)
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, without the number and the file name that OSError puts into its text."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 2 Text, JSON, times
+# ----------------------------------------------------------------------------------------------------------------------
+
+JSON_DEPTH = 24  # deeper values are sent as text; the daemon's limit for a whole message is 32
+_JSON_STRING = r'"(?:[^"\\]|\\.)*"'
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
+_UNIT_MS = {"ms": 1, "": 1000, "s": 1000, "m": 60 * 1000, "h": 3600 * 1000, "d": 24 * 3600 * 1000}
+
+
+class _NotJson(ValueError):
+    """A number that Python reads and JSON does not have."""
+
+
+def _no_constant(token: str) -> None:
+    raise _NotJson(token)
+
+
+def _finite(token: str) -> float:
+    number = float(token)
+    if number in (float("inf"), float("-inf")):
+        raise _NotJson(token)
+    return number
+
+
+def parse_json(text: str, where: str, first_line: int = 1) -> Any:
+    """Return the value of `text`; raise UsageError naming file, line and column (both from 1) where it is not JSON."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+    except json.JSONDecodeError as error:
+        position, problem = error.pos, error.msg
+    except _NotJson as error:
+        found = re.finditer(_JSON_STRING + "|(" + re.escape(str(error)) + ")", text, re.DOTALL)
+        position = next((match.start() for match in found if match.group(1)), 0)
+        problem = f"{error} is not a JSON number"
+    except RecursionError:
+        position, problem = 0, "nested too deep"
+    except ValueError as error:  # an integer of thousands of digits
+        position, problem = 0, str(error)
+    line = text.count("\n", 0, position)
+    column = position - (text.rfind("\n", 0, position) + 1) + 1
+    raise UsageError(f"{where}: line {first_line + line}, column {column}: {problem}")
+
+
+def decode_utf8(data: bytes, where: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        raise UsageError(f"{where}: line {line}, column {column}: not UTF-8 text") from error
+
+
+def compact(value: Any) -> str:
+    """Return `value` as one line of pure ASCII JSON."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def clean_text(text: str) -> str:
+    """Return `text` as the daemon accepts it: no U+0000, and no half characters from file names that are not UTF-8."""
+    return _SURROGATES.sub("\ufffd", text.replace("\0", ""))
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Return a JSON value with all texts clean, 64-bit integers, and nothing nested deeper than the daemon accepts."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    if isinstance(value, (dict, list)) and depth >= JSON_DEPTH:
+        return clean_text(compact(value))
+    if isinstance(value, dict):
+        return {clean_text(str(key)): clean(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item, depth + 1) for item in value]
+    return value
+
+
+def as_text(value: Any) -> str:
+    """Return any JSON value as text: strings as they are, everything else as JSON writes it."""
+    return value if isinstance(value, str) else compact(value)
+
+
+def rfc3339(seconds: float) -> str:
+    """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
+    whole, milli = divmod(int(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milli:03d}Z"
+
+
+def duration_ms(text: str) -> int:
+    """Read 90, 90s, 15m, 1.5h, 1h30m, 250ms or 2d as milliseconds; a bare number is seconds."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration (accepted: 90, 90s, 15m, 1h30m, 250ms, 2d)")
+    total = round(sum(float(number) * _UNIT_MS[unit] for number, unit in parts))
+    if total > DURATION_MS:
+        raise argparse.ArgumentTypeError(f"{text!r} is longer than 24 days")
+    return total
+
+
+def positive_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def seconds_or_never(text: str) -> float:
+    return 0.0 if text == "0" else positive_seconds(text)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 3 Messages: a type, a regression, a body
+# ----------------------------------------------------------------------------------------------------------------------
+
+TYPES = (
+    "regr-start",
+    "regr-update",
+    "regr-finish",
+    "job-live",
+    "job-finish",
+    "batch-job-live",
+    "batch-job-finish",
+)
+
+
+class Message:
+    """One message; `body` is JSON text, or None for a regr-finish without one; `source` names it for people."""
+
+    def __init__(self, kind: str, regression: str, body: str | None, source: str) -> None:
+        self.kind = kind
+        self.regression = regression
+        self.body = body
+        self.source = source
+
+    def envelope(self) -> str:
+        """Return the message as JSON text that stands on its own."""
+        start = f'{{"type":{compact(self.kind)},"regression":{compact(self.regression)}'
+        return start + ("}" if self.body is None else f',"body":{self.body}}}')
+
+
+def check_regression(name: str | None) -> str:
+    """Return `name` if it may name a regression, else raise UsageError."""
+    if not name:
+        raise UsageError("no regression: give --regression NAME (or SIMSCOPE_REGRESSION)")
+    if len(name) > NAME_CHARACTERS:
+        raise UsageError(f"the regression name has {len(name)} characters (accepted: 1 to {NAME_CHARACTERS})")
+    if re.search("[\x00-\x1f\x7f-\x9f]", name):
+        raise UsageError(f"the regression name {name!r} has a control character in it")
+    if _SURROGATES.search(name):
+        raise UsageError(f"the regression name {name!r} is not UTF-8 text")
+    return name
+
+
+def read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+def parse_lines(text: str, where: str) -> list[tuple[str, Any]]:
+    """Return (place, value) of each line that is not blank."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            found.append((f"{where}: line {number}", parse_json(line, where, number)))
+    return found
+
+
+def parse_source(text: str, name: str, where: str) -> tuple[list[tuple[str, Any]], bool]:
+    """Return (place, value) of each value in a file, and whether there is one per line."""
+    if name.lower().endswith((".ndjson", ".jsonl")):
+        return parse_lines(text, where), True
+    try:
+        return [(where, parse_json(text, where))], False
+    except UsageError as error:
+        if name == "-" and "Extra data" in str(error):  # a second value: lines, then
+            return parse_lines(text, where), True
+        raise
+
+
+def check_body(kind: str, value: Any, where: str) -> None:
+    """Raise UsageError if `value` cannot be the body of a message of this kind."""
+    if kind.startswith("batch-"):
+        if not isinstance(value, list):
+            raise UsageError(f"{where}: {kind} takes an array of job objects, not {json_kind(value)}")
+        for index, item in enumerate(value):
+            check_object(kind, item, f"{where}: item {index}")
+        return
+    check_object(kind, value, where)
+
+
+def check_object(kind: str, value: Any, where: str) -> None:
+    if isinstance(value, list) and kind.startswith("job-"):
+        raise UsageError(f"{where}: {kind} takes one object, not an array (batch-{kind} takes an array)")
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: {kind} takes an object, not {json_kind(value)}")
+    if "body" in value:
+        raise UsageError(f"{where}: this is an envelope already (it has a body); give the bare body")
+
+
+def json_kind(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def read_messages(kind: str, regression: str, name: str) -> list[Message]:
+    """Return the messages in one file ("-": standard input); raise UsageError naming file, line and column."""
+    where = "standard input" if name == "-" else name
+    text = decode_utf8(sys.stdin.buffer.read() if name == "-" else read_file(name), where)
+    if not text.strip():
+        if kind == "regr-finish":
+            return [Message(kind, regression, None, where)]
+        raise UsageError(f"{where}: is empty; {kind} needs a body")
+    found, lines = parse_source(text, name, where)
+    if lines and kind.startswith("batch-"):
+        for place, item in found:
+            check_object(kind, item, place)
+        found = [(where, [item for _, item in found])]
+    for place, value in found:
+        check_body(kind, value, place)
+    return [Message(kind, regression, compact(value), place) for place, value in found]
+
+
+def parcels(messages: list[Message]) -> Iterator[list[Message]]:
+    """Cut a list of messages into lists that are sent together."""
+    parcel: list[Message] = []
+    size = 0
+    for message in messages:
+        weight = len(message.body or "")
+        if parcel and (len(parcel) >= PARCEL_MESSAGES or size + weight > PARCEL_CHARACTERS):
+            yield parcel
+            parcel, size = [], 0
+        parcel.append(message)
+        size += weight
+    if parcel:
+        yield parcel
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 4 Configuration file: key = "value" lines
+# ----------------------------------------------------------------------------------------------------------------------
+
+SETTINGS = ("server", "spool", "token")
+_SECTION_LINE = re.compile(r"\[[^\[\]]+\]\s*(?:#.*)?$")
+_KEY_LINE = re.compile(r"([A-Za-z0-9_.-]+)\s*=\s*(.*)$")
+_DOUBLE_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?:#.*)?$')
+_SINGLE_QUOTED = re.compile(r"'([^']*)'\s*(?:#.*)?$")
+_ESCAPES = {"n": "\n", "t": "\t"}
+
+
+def read_value(text: str) -> str | None:
+    """Return the value right of the equals sign, or None if it is broken."""
+    if text.startswith('"'):
+        quoted = _DOUBLE_QUOTED.match(text)
+        return quoted and re.sub(r"\\(.)", lambda m: _ESCAPES.get(m.group(1), m.group(1)), quoted.group(1))
+    if text.startswith("'"):
+        quoted = _SINGLE_QUOTED.match(text)
+        return quoted and quoted.group(1)
+    return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
+
+
+def read_setting(line: str, where: str) -> tuple[str, str] | None:
+    """Return (key, value) of one line, None for a blank, comment or section line; raise UsageError for a broken one."""
+    if not line or line.startswith("#") or _SECTION_LINE.match(line):
+        return None
+    found = _KEY_LINE.match(line)
+    value = read_value(found.group(2)) if found else None
+    if not found or value is None:
+        raise UsageError(f'{where}: cannot read {line!r} (accepted: key = "value", # comment, [section])')
+    return found.group(1), value
+
+
+def read_config(path: str) -> dict[str, str]:
+    """Return server, spool and token of a configuration file; raise UsageError naming file and line."""
+    values: dict[str, str] = {}
+    unknown = []
+    text = decode_utf8(read_file(path), path)
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"{path}: line {number}"
+        setting = read_setting(line.strip(), where)
+        if setting is None:
+            continue
+        key, value = setting
+        if key not in SETTINGS:
+            unknown.append(f"{key} (line {number})")
+        elif key in values:
+            raise UsageError(f"{where}: {key} is set twice")
+        else:
+            values[key] = value
+    if unknown:
+        warn(f"{path}: not used here: {', '.join(unknown)} (known: {', '.join(SETTINGS)})")
+    if values.get("spool"):
+        folder = os.path.dirname(os.path.abspath(path))
+        values["spool"] = os.path.join(folder, os.path.expanduser(values["spool"]))
+    return values
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 5 Files that appear at once: written under a dot name, synced, renamed
+# ----------------------------------------------------------------------------------------------------------------------
+
+_counter = itertools.count()
+
+
+def unique_name() -> str:
+    """Return a name that sorts by time and that no other publisher uses: time, host, process, counter, chance."""
+    now = time.time_ns()
+    when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}"
+    host = re.sub("[^A-Za-z0-9-]", "-", os.uname().nodename.split(".")[0])[:63] or "host"
+    return f"{when}-{host}-{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}"
+
+
+def write_file(folder: str, name: str, text: str, mode: int = 0o666) -> str:
+    """Make FOLDER/NAME appear with `text` in it, on disk; return its path. Raises OSError and leaves nothing behind."""
+    temporary, final = os.path.join(folder, "." + name), os.path.join(folder, name)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with open(descriptor, "wb") as stream:
+            stream.write(text.encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, final)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(folder)
+    return final
+
+
+def sync_folder(folder: str) -> None:
+    """Put a rename on disk. The file is there already, so a file system that cannot do this is no error."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 6 HTTP: one request, one answer; every failure becomes one of the three errors
+# ----------------------------------------------------------------------------------------------------------------------
+
+API = "/api/v1"
+_ASK_AGAIN = (408, 425, 429)  # "later", said with a number of the 400s
+_NOT_THIS_MESSAGE = (401, 403, 407, 421)  # the token, the proxy or the address is wrong
+
+
+class Address:
+    """Where a server listens: scheme, host, port, path before the API; token (may be empty); timeout in seconds."""
+
+    def __init__(self, url: str, token: str, timeout: float) -> None:
+        from urllib.parse import urlsplit
+
+        accepted = "accepted: http://HOST:PORT or https://HOST[:PORT][/PATH]"
+        try:
+            parts = urlsplit(url)
+            self.port = parts.port
+        except ValueError as error:
+            raise UsageError(f"the server {url!r} is no address: {error} ({accepted})") from error
+        extra = parts.query or parts.fragment or parts.username is not None
+        if parts.scheme not in ("http", "https") or not parts.hostname or extra or not re.fullmatch("[!-~]+", url):
+            raise UsageError(f"the server {url!r} is no address ({accepted})")
+        if not re.fullmatch("[!-~]*", token):
+            raise UsageError("the token has a blank, a control or a non-ASCII character in it")
+        self.url = url.rstrip("/")
+        self.secure = parts.scheme == "https"
+        self.host = parts.hostname
+        self.prefix = parts.path.rstrip("/")
+        self.token = token
+        self.timeout = timeout
+
+    def connection(self) -> Any:
+        import http.client
+
+        kind = http.client.HTTPSConnection if self.secure else http.client.HTTPConnection
+        return kind(self.host, self.port, timeout=self.timeout)
+
+
+def request(address: Address, method: str, path: str, text: str | None = None) -> Any:
+    """Send `text` (JSON) and return the JSON value answered; raise Refused, UsageError or Unreachable."""
+    import http.client
+
+    headers = {"Accept": "application/json", "User-Agent": "simscope/" + __version__}
+    if text is not None:
+        headers["Content-Type"] = "application/json"
+    if address.token:
+        headers["Authorization"] = "Bearer " + address.token
+    data = b"" if text is None and method == "POST" else text.encode("utf-8") if text is not None else None
+    connection = address.connection()
+    try:
+        status, kind, content = exchange(connection, method, address.prefix + API + path, data, headers)
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        raise Unreachable(f"the server {address.url} cannot be reached: {reason_of(error)}") from error
+    finally:
+        connection.close()
+    document = answer_document(content)
+    if 200 <= status < 300 and document is not None:
+        return document
+    raise refusal(address, status, kind, document)
+
+
+def exchange(connection: Any, method: str, path: str, data: bytes | None, headers: Any) -> tuple[int, str, bytes]:
+    """Return (status, content type, content)."""
+    try:
+        connection.request(method, path, body=data, headers=headers)
+    except (BrokenPipeError, ConnectionResetError):
+        if connection.sock is None:
+            raise
+        # The server stopped reading (too large, say): its answer may be waiting and tells why.
+    answer = connection.getresponse()
+    return answer.status, answer.getheader("Content-Type") or "", answer.read(ANSWER_BYTES)
+
+
+def answer_document(content: bytes) -> Any:
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
+    """Return the error that stands for an answer which is not a good one."""
+    text = f"the server {address.url} answered {status}" + problem_text(document)
+    if status >= 500 or status in _ASK_AGAIN:
+        return Unreachable(text)
+    if status in _NOT_THIS_MESSAGE:
+        return UsageError(text + ("" if address.token else " (no token is set)"))
+    if status >= 400 and kind.startswith("application/problem+json"):
+        return Refused(text, document)
+    if status == 413:
+        return Refused(text + ": the message is too large", document)
+    return UsageError(text + ", not what simscoped answers; is this its address?")
+
+
+def problem_text(document: Any) -> str:
+    """Return ": title: detail (reason)" as far as a problem document has them."""
+    if not isinstance(document, dict):
+        return ""
+    parts = [str(document[key]) for key in ("title", "detail") if document.get(key)]
+    text = ": ".join(["", *parts])
+    return text + (f" ({document['reason']})" if document.get("reason") else "")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 7 Destinations: a spool folder or a server
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Spool:
+    """A folder that the daemon reads."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = os.path.abspath(folder)
+        self.key = "spool " + self.folder
+
+    def deliver(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """Put one file with all `messages` into the folder; return its name. Raises Unreachable."""
+        envelopes = [message.envelope() for message in messages]
+        text = envelopes[0] if len(envelopes) == 1 else "[" + ",\n".join(envelopes) + "]"
+        name = unique_name() + ".json"
+        try:
+            path = write_file(self.folder, name, text + "\n")
+        except OSError as error:
+            raise Unreachable(self.explain(error)) from error
+        return {"name": name, "spooled": path, "messages": len(messages)}
+
+    def explain(self, error: OSError) -> str:
+        start = f"the spool folder {self.folder}"
+        if error.errno == errno.ENOENT:
+            return f"{start} does not exist; start the daemon that owns it, or name another folder"
+        if error.errno == errno.ENOTDIR:
+            return f"{start} is not a folder"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            return f"{start} is not writable for you: {reason_of(error)}"
+        return f"{start} cannot be written: {reason_of(error)}"
+
+
+class Server:
+    """A daemon that listens."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.key = "server " + address.url
+
+    def deliver(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """Post all `messages` in one request; return the receipt. Raises Refused, UsageError or Unreachable."""
+        if len(messages) == 1:
+            from urllib.parse import quote
+
+            message = messages[0]
+            path = f"/publish/{message.kind}?regression={quote(message.regression, safe='')}"
+            receipt = request(self.address, "POST", path, message.body)
+        else:
+            text = "[" + ",".join(message.envelope() for message in messages) + "]"
+            receipt = request(self.address, "POST", "/messages", text)
+        if not isinstance(receipt, dict) or "applied" not in receipt:
+            raise UsageError(f"the server {self.address.url} answered without a receipt; is this simscoped's address?")
+        return receipt
+
+
+def choose_destination(options: Any, environ: Mapping[str, str]) -> Spool | Server:
+    """Return where messages go: option, environment, file, in this order; the spool where one place names both."""
+    config = read_config(options.config) if options.config else {}
+    places: list[Mapping[str, str | None]] = [
+        {key: getattr(options, key) for key in SETTINGS},
+        {key: environ.get("SIMSCOPE_" + key.upper()) for key in SETTINGS},
+        config,
+    ]
+    token = next((place["token"] for place in places if place.get("token")), None)
+    for place in places:
+        if place.get("spool"):
+            return Spool(str(place["spool"]))
+        if place.get("server"):
+            return Server(Address(str(place["server"]), (token or "").strip(), options.timeout))
+    raise UsageError(
+        "nowhere to send to: give --spool DIR or --server URL, set SIMSCOPE_SPOOL or SIMSCOPE_SERVER,"
+        " or name a file with --config that has spool or server"
+    )
+
+
+def receipt_lines(document: Any, messages: Sequence[Message]) -> list[str]:
+    """Return a line for each message that a receipt calls rejected or ignored."""
+    if not isinstance(document, dict):
+        return []
+    details = [item for item in document.get("details") or [] if isinstance(item, dict)]
+    lines = [receipt_line(item, messages) for item in details if item.get("outcome") in ("rejected", "ignored")]
+    counts = [document.get(key) for key in ("rejected", "ignored")]
+    hidden = sum(count for count in counts if isinstance(count, int)) - len(lines)
+    if hidden > 0:
+        lines.append(f"{hidden} more were rejected or ignored, see the receipt {document.get('id')}")
+    return lines
+
+
+def receipt_line(item: Mapping[str, Any], messages: Sequence[Message]) -> str:
+    index = item.get("index")
+    place = messages[0].source
+    if isinstance(index, int) and len(messages) > 1 and index < len(messages):
+        place = messages[index].source
+    elif messages[0].kind.startswith("batch-") and index is not None:
+        place += f": item {index}"
+    kind, regression = item.get("type") or messages[0].kind, item.get("regression") or messages[0].regression
+    line = f"{place}: {kind} for {regression} was {item['outcome']}: {item.get('reason') or 'no reason given'}"
+    return line + (f" at {item['path']}" if item.get("path") else "")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 8 Backlog: what could not be sent, kept for the next call
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def backlog_folder(environ: Mapping[str, str]) -> str | None:
+    """Return the folder, or None where there is no home to put it."""
+    if environ.get("SIMSCOPE_BACKLOG"):
+        return os.path.abspath(environ["SIMSCOPE_BACKLOG"])
+    state = environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        state = os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "simscope", "backlog") if os.path.isabs(state) else None
+
+
+class Backlog:
+    """A folder of messages, each with its destination. Names sort by age and end in a mark of the destination."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+
+    def keep(self, key: str, message: Message, bad: str | None = None) -> str | None:
+        """Keep a message for the destination `key` (in the folder bad with the reason, if refused for good).
+
+        Returns the path, or None, with a warning, where it cannot be kept.
+        """
+        kept = {"to": key, "kept_at": rfc3339(time.time()), "type": message.kind, "regression": message.regression}
+        if bad is not None:
+            kept["refused"] = bad
+        text = compact(kept)[:-1] + f',"body":{message.body or "null"}}}\n'
+        try:
+            folder = self._ready("bad" if bad is not None else "")
+            return write_file(folder, f"{unique_name()}.{destination_mark(key)}.json", text, 0o600)
+        except OSError as error:
+            warn(f"{message.kind} for {message.regression} is lost; the backlog {self.folder}: {reason_of(error)}")
+            return None
+
+    def _ready(self, name: str) -> str:
+        if self.folder is None:
+            raise OSError("there is no home directory")
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        folder = os.path.join(self.folder, name) if name else self.folder
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if len(os.listdir(folder)) >= BACKLOG_FILES:
+            raise OSError(f"there are {BACKLOG_FILES} messages in it already")
+        return folder
+
+    def forget(self, path: str | None) -> None:
+        if path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def waiting(self, key: str) -> list[str]:
+        """Return the paths kept for a destination, oldest first."""
+        ending = f".{destination_mark(key)}.json"
+        try:
+            names = os.listdir(self.folder) if self.folder else []
+        except OSError:
+            names = []
+        found = sorted(name for name in names if name.endswith(ending) and not name.startswith("."))
+        return [os.path.join(str(self.folder), name) for name in found]
+
+    def resend(self, destination: Spool | Server, stop: Callable[[], bool] = lambda: False) -> int:
+        """Send what waits for `destination`: a bounded number, for a bounded time, until `stop()`; return how many."""
+        if not self.waiting(destination.key):
+            return 0
+        until, sent = time.monotonic() + BACKLOG_SECONDS, 0
+        with folder_lock(str(self.folder)) as mine:
+            for path in self.waiting(destination.key)[:BACKLOG_PER_CALL] if mine else []:
+                if stop() or time.monotonic() > until:
+                    break
+                try:
+                    sent += self._resend_one(destination, path)
+                except SimscopeError:
+                    break  # out of reach again, or the token is wrong: they wait for the next call
+        return sent
+
+    def _resend_one(self, destination: Spool | Server, path: str) -> int:
+        try:
+            message, key = read_kept(path)
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError, TypeError):
+            warn(f"the backlog file {path} cannot be read; moved to bad")
+            self._move_to_bad(path)
+            return 0
+        if key != destination.key:
+            return 0
+        try:
+            destination.deliver([message])
+        except Refused as error:
+            warn(f"{message.kind} for {message.regression}, kept earlier, was refused: {error}; moved to bad")
+            self.keep(key, message, bad=str(error))
+            self.forget(path)
+            return 0
+        self.forget(path)
+        return 1
+
+    def _move_to_bad(self, path: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rename(path, os.path.join(self._ready("bad"), os.path.basename(path)))
+
+
+def destination_mark(key: str) -> str:
+    import binascii
+
+    return f"{binascii.crc32(key.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def read_kept(path: str) -> tuple[Message, str]:
+    """Return a kept message and the key of its destination."""
+    with open(path, "rb") as stream:
+        kept = json.loads(stream.read().decode("utf-8"))
+    body = None if kept["body"] is None else compact(kept["body"])
+    return Message(kept["type"], kept["regression"], body, path), kept["to"]
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str) -> Iterator[bool]:
+    """Yield whether this process may send the backlog now. Where locks do not work it may: repeats do no harm."""
+    import fcntl
+
+    try:
+        descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            yield error.errno not in (errno.EAGAIN, errno.EACCES)
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 9 Failures in the output: lines in, the first failing one out
+# ----------------------------------------------------------------------------------------------------------------------
+
+# Each row: texts of which one must be in the line (a cheap test first), the expression, who prints it. A false alarm
+# costs trust and a miss costs a bug, so the expressions want the form of a message, not just the word "error".
+_START = r"^[#*\s]{0,16}(?:\[[^\]]{1,40}\]\s*)?"  # the "# " of Questa, the "[100] " of Verilator
+FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("UVM_ERROR", "UVM_FATAL"),
+        _START + r"UVM_(?:ERROR|FATAL)(?=[\s:(\[@])(?!\s*(?:count|reports?)?\s*[:=]?\s*0*\s*$)",
+        "UVM; a summary line only if it counts more than 0",
+    ),
+    (("ERROR: ", "FATAL: "), r"^[#\s]*(?:ERROR|FATAL): \S+:\d+:", "Icarus $error and $fatal"),
+    (("FATAL:",), _START + r"FATAL:\s*(?!(?:0|none)\s*$)\S", "$fatal, hand-written test benches"),
+    (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b", "Verilator"),
+    (('Error: "', 'Fatal: "'), _START + r'(?:Error|Fatal): "[^"]*", \d+:', "VCS $error and $fatal"),
+    (("Error-[",), r"^Error-\[[A-Z][\w-]*\]", "VCS compiler"),
+    (("** Error", "** Fatal"), r"^(?:# )?\*\* (?:Error|Fatal)(?=[:\s(])", "Questa"),
+    (("*E,", "*F,", "*SE,"), r"^[#\s]*(?:\w+: )?\*S?[EF],[A-Za-z0-9]+", "Xcelium"),
+    ((" error: ", " error\n", "syntax error"), r"^[^\s:]\S*:\d+:(?:\d+:)? (?:\w+ )?error(?::|$)", "compilers"),
+    (("ERROR: [",), r"^(?:FATAL_)?ERROR: \[\w+ \d+-\d+\]", "Vivado"),
+    (("failed at",), r'^"[^"]*", \d+: .{0,400}\bstarted at \S+ failed at', "VCS assertions"),
+    (("Offending '",), r"^\s*Offending '", "VCS assertions"),
+    (
+        ("ssert",),
+        r"^(?!.{0,400}\b[Nn]o assert).{0,400}?\b[Aa]ssert(?:ion)?\b"
+        r"(?!.{0,200}\b(?:0|no|none|not|never|without) fail).{0,200}\bfailed\b"
+        r"(?!\s*[:=]?\s*0\b)(?! (?:count|as expected))",
+        "assertions of Xcelium, Verilator, C and others",
+    ),
+    (("(assertion error)",), r":\(assertion error\):", "GHDL"),
+    (
+        ("Segmentation ",),
+        r"\bSegmentation (?:fault|violation)\b(?! (?:handler|test|injection))",
+        "a crash",
+    ),
+    (("core dumped",), r"(?:^|[(,:]\s?)core dumped[).]{0,2}\s*$", "a crash"),
+    (("terminate called",), r"^terminate called (?:after|without)\b", "a crash in C++"),
+    (("unexpected termination",), r"^An unexpected termination has occurred", "a crash of VCS"),
+    (
+        ("nternal", "NTERNAL"),
+        r"(?i)\binternal (?:\w+ )?error\b(?!\s*[:=]?\s*(?:0|no|none)\b)"
+        r"(?=\s*$|\s*[:!.(\[,]|\s+-\s|\s+(?:in|at|while|occurred)\b)",
+        "a crash of a simulator or compiler",
+    ),
+    (
+        ("ut of memory",),
+        r"(?:\bOut of memory\b|(?:^|[:*(]\s?)out of memory\b)(?! (?:bound|range|access|map|region|space|window|test))",
+        "a crash",
+    ),
+    (("oom-kill", "oom_kill"), r"\boom[-_]kill event", "Slurm"),
+    (
+        ("cocotb.regression",),
+        r"^.{0,100}?\bcocotb\.regression\b(?!.{0,400}\bpassed\b).{0,400}(?:\bfailed$|\bfailed: |\bTest Failed: )",
+        "cocotb",
+    ),
+    (("TESTS=",), r"\*\* TESTS=\d+ PASS=\d+ FAIL=[1-9]", "cocotb summary"),
+    (("FAILED",), r"^FAILED \S+::", "pytest"),
+    (("TEST FAILED",), r"^[#*\s]*TEST FAILED\b(?!\s*[:=]\s*0\b)", "hand-written test benches"),
+)
+# Lines that say of themselves that they are no error.
+_HARMLESS = re.compile(r"[#*\s]*(?:UVM_INFO|UVM_WARNING|%Warning|Warning|WARNING|Note|NOTE|Info|INFO)\b")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[@-~]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def default_failure(line: str) -> bool:
+    """Say whether one line (without its end) is a failure by the default patterns."""
+    scanner = Scanner()
+    scanner.take(0, line.encode("utf-8") + b"\n")
+    return bool(scanner.failure)
+
+
+class Scanner:
+    """Looks through output as it comes; memory is bounded by LINE_BYTES per stream.
+
+    `failure` is the first failing line or "", `passed` whether a line matched one of the pass patterns.
+    """
+
+    def __init__(
+        self, own: Sequence[str] = (), passing: Sequence[str] = (), ignored: Sequence[str] = (), defaults: bool = True
+    ) -> None:
+        import collections
+
+        rows = FAIL_PATTERNS if defaults else ()
+        self._fails = [(hints, re.compile(text)) for hints, text, _ in rows]
+        self._own = [re.compile(text) for text in own]
+        self._passing = [re.compile(text) for text in passing]
+        self._ignored = [re.compile(text) for text in ignored]
+        self._rest: dict[int, bytes] = {}
+        self._tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+        self.failure = ""
+        self.passed = False
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Look at the lines that `data` completes; the rest waits for the next call. A carriage return ends a line."""
+        head, newline, last = data.replace(b"\r", b"\n").rpartition(b"\n")
+        rest = self._rest.get(stream, b"")
+        if newline:
+            self._look((rest + head).decode("utf-8", "replace"))
+            rest = b""
+        self._rest[stream] = (rest + last)[:LINE_BYTES]
+
+    def close(self) -> None:
+        """Look at last lines that have no end."""
+        for stream in list(self._rest):
+            self._look(self._rest.pop(stream).decode("utf-8", "replace"))
+
+    def tail(self) -> str:
+        """Return the last lines of the output."""
+        return "\n".join(_CONTROLS.sub("", _COLOURS.sub("", line)).rstrip() for line in self._tail)
+
+    def _look(self, block: str) -> None:
+        lines = block.split("\n")
+        self._tail.extend(line[:TAIL_CHARACTERS] for line in lines[-2 * TAIL_LINES :] if line.strip())
+        if self._passing and not self.passed:
+            self.passed = any(self._matches(self._passing, line) for line in lines)
+        if self.failure:
+            return
+        block += "\n"
+        active = [pattern for hints, pattern in self._fails if any(hint in block for hint in hints)]
+        if not active and not self._own:
+            return
+        self.failure = next((self._shown(line) for line in lines if self._fails_by(line, active)), "")
+
+    def _fails_by(self, line: str, active: Sequence[re.Pattern[str]]) -> bool:
+        line = _COLOURS.sub("", line[:LINE_BYTES]) if "\x1b" in line else line[:LINE_BYTES]
+        if self._matches(self._own, line):
+            failing = True
+        else:
+            failing = bool(active) and not _HARMLESS.match(line) and self._matches(active, line)
+        return failing and not self._matches(self._ignored, line)
+
+    @staticmethod
+    def _matches(patterns: Sequence[re.Pattern[str]], line: str) -> bool:
+        return any(pattern.search(line) for pattern in patterns)
+
+    @staticmethod
+    def _shown(line: str) -> str:
+        return _CONTROLS.sub("", _COLOURS.sub("", line)).strip()[:FAIL_CHARACTERS] or "a failing line"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 10 What the host knows: user, batch system, seed
+# ----------------------------------------------------------------------------------------------------------------------
+
+# Each row: name, variable of the id, variables of which one must be there too (the id's own name is too common),
+# array job, array index (with the values that mean "none"), restarts, queue.
+_SLURM = "SLURM_ARRAY_"
+_SGE = ("SGE_TASK_ID", "SGE_ROOT", "SGE_O_HOST", "PE_HOSTFILE")
+_BATCH_SYSTEMS = (
+    ("slurm", "SLURM_JOB_ID", (), _SLURM + "JOB_ID", _SLURM + "TASK_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION"),
+    ("lsf", "LSB_JOBID", (), "LSB_JOBID", "LSB_JOBINDEX", "LSB_RESTART", "LSB_QUEUE"),
+    ("pbs", "PBS_JOBID", (), "", "PBS_ARRAY_INDEX", "", "PBS_QUEUE"),
+    ("sge", "JOB_ID", _SGE, "JOB_ID", "SGE_TASK_ID", "RESTARTED", "QUEUE"),
+)
+_ARRAY_FORMS = {"slurm": "{}_{}", "lsf": "{}[{}]", "sge": "{}.{}"}
+_SEED = re.compile(
+    r"(?:^|[\s'\"])(?:\+ntb_random_seed=|\+seed=|\+verilator\+seed\+|--?(?:sv_?seed|seed)(?:=|\s+))"
+    r"(0[xX][0-9a-fA-F]+|-?\d+)(?=$|[\s'\"])"
+)
+
+
+def batch_job(environ: Mapping[str, str]) -> tuple[str, list[list[str]]]:
+    """Return the id in the batch system ("" outside of one) and metadata about it."""
+    for system, variable, witnesses, array_job, array_index, restarts, queue in _BATCH_SYSTEMS:
+        ident = environ.get(variable, "")
+        if not ident or (witnesses and not any(environ.get(name) for name in witnesses)):
+            continue
+        index = environ.get(array_index, "")
+        index = "" if index == "undefined" or (system == "lsf" and index == "0") else index
+        restart = environ.get(restarts, "")
+        pairs = [
+            ["batch.system", system],
+            ["batch.id", ident],
+            ["batch.array_index", index],
+            ["batch.restart", "" if restart in ("0", "N") else restart],
+            ["batch.queue", environ.get(queue, "")],
+        ]
+        if index and system in _ARRAY_FORMS:
+            ident = _ARRAY_FORMS[system].format(environ.get(array_job) or ident, index)
+        return ident, [pair for pair in pairs if pair[1]]
+    return "", []
+
+
+def user_name() -> str:
+    """Return the name of the user, or "" where nobody knows it (a container, say)."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def guess_seed(command_line: str) -> str:
+    """Return the number after +seed=, -seed, +ntb_random_seed=, -sv_seed and their kin, or ""."""
+    found = _SEED.search(command_line)
+    return found.group(1) if found else ""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 11 Running the command: bytes through, signals on, exit status back
+# ----------------------------------------------------------------------------------------------------------------------
+
+_STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")  # after one of these the job counts as killed
+_FORWARDED = (*_STOPS, "SIGUSR1", "SIGUSR2")
+
+
+class Ended:
+    """How a command ended. `code` is what to exit with, `signal` what killed it (0: nothing), times in ms."""
+
+    def __init__(self, code: int, signal: int = 0, stopped_by: int = 0, trouble: str = "") -> None:
+        self.code = code
+        self.signal = signal
+        self.stopped_by = stopped_by  # the signal that told us to end while the command ran; 0: none
+        self.trouble = trouble  # why it could not be started
+        self.finished = 0.0  # seconds since 1970
+        self.runtime_ms = self.compute_ms = 0
+
+
+def signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+class Signals:
+    """Passes signals on to the command, and wakes the reading loop through `wake_fd` when one arrives."""
+
+    def __init__(self) -> None:
+        import signal
+
+        self._signal = signal
+        self.child = 0
+        self.stopped_by = 0
+        self._early: list[int] = []
+        self.wake_fd, self._write_fd = os.pipe()
+        os.set_blocking(self.wake_fd, False)
+        os.set_blocking(self._write_fd, False)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for name in _FORWARDED:
+            number = getattr(signal, name)
+            if signal.getsignal(number) != signal.SIG_IGN:  # ignored from outside (nohup, background): stays so
+                signal.signal(number, self._arrived)
+
+    def _arrived(self, number: int, frame: Any) -> None:
+        if self.child < 0:
+            return  # the command is over
+        if self._signal.Signals(number).name in _STOPS and not self.stopped_by:
+            self.stopped_by = number
+        if self.child == 0:
+            self._early.append(number)
+        elif not self._typed(number):
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.child, number)
+
+    def _typed(self, number: int) -> bool:
+        """Say whether the signal comes from a key: then the terminal has sent it to the command as well."""
+        if number not in (self._signal.SIGINT, self._signal.SIGQUIT):
+            return False
+        try:
+            terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+        except OSError:
+            return False
+        try:
+            return os.tcgetpgrp(terminal) == os.getpgrp()
+        except OSError:
+            return False
+        finally:
+            os.close(terminal)
+
+    def started(self, child: int) -> None:
+        """From here on signals go to the process `child`, those that came before included."""
+        self.child = child
+        for number in self._early:
+            self._send(number)
+
+    def over(self) -> None:
+        """From here on signals have no addressee: the last messages are sent in peace, within bounded time."""
+        self.child = -1
+
+    def drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self.wake_fd, 512):
+                pass
+
+
+class Output:
+    """Where the command's bytes go: our own standard output and error, the log file, the scanner."""
+
+    def __init__(self, scanner: Scanner, log: BinaryIO | None, quiet: bool) -> None:
+        self.scanner = scanner
+        self.log = log
+        self._through = {1: not quiet, 2: not quiet}
+        self.together = quiet or os.path.samestat(os.fstat(1), os.fstat(2))  # one pipe keeps the order
+
+    def take(self, stream: int, data: bytes) -> bool:
+        """Pass `data` on; return False if nobody reads it any more, so that the command may learn of it."""
+        wanted = True
+        if self._through[stream]:
+            try:
+                write_all(stream, data)
+            except BrokenPipeError:
+                wanted = False
+            except OSError as error:
+                self._through[stream] = False
+                warn(f"the command's output cannot be passed on any more: {reason_of(error)}")
+        if self.log is not None:
+            self._write_log(data)
+        self.scanner.take(stream, data)
+        return wanted
+
+    def _write_log(self, data: bytes) -> None:
+        assert self.log is not None
+        try:
+            self.log.write(data)
+        except OSError as error:
+            warn(f"the log file {self.log.name} is cut short: {reason_of(error)}")
+            self.log = None
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # somebody made the terminal non-blocking
+            import select
+
+            select.select([], [descriptor], [])
+
+
+def not_started(name: str, error: Exception) -> Ended:
+    """Return the end of a command that never began, with the exit code that a shell would give."""
+    if isinstance(error, FileNotFoundError):
+        ended = Ended(127, trouble=f"command not found: {name}")
+    else:
+        ended = Ended(126, trouble=f"command cannot be run: {name}: {reason_of(error)}")
+    complain(ended.trouble)
+    return ended
+
+
+def pump(process: subprocess.Popen[bytes], output: Output, signals: Signals) -> tuple[int, float]:
+    """Pass the output on until its end and the command's; return its wait status and its CPU time in seconds."""
+    import selectors
+
+    status, cpu, over_at = -1, 0.0, 0.0
+    with selectors.DefaultSelector() as selector:
+        selector.register(signals.wake_fd, selectors.EVENT_READ, 0)
+        for number, pipe in ((1, process.stdout), (2, process.stderr)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, number)
+        while len(selector.get_map()) > 1:
+            ready = selector.select(SILENCE_SECONDS if over_at else None)
+            if over_at and (not ready or time.monotonic() > over_at + LINGER_SECONDS):
+                break  # a process in the background holds the pipe
+            for key, _ in ready:
+                if key.data == 0:
+                    signals.drain()
+                elif not pass_on(key.fd, key.data, output):
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+            if not over_at:
+                status, cpu = wait_for(process.pid, os.WNOHANG)
+                over_at = time.monotonic() if status >= 0 else 0.0
+                if over_at:
+                    signals.over()
+    if not over_at:
+        status, cpu = wait_for(process.pid, 0)
+        signals.over()
+    return status, cpu
+
+
+def pass_on(descriptor: int, stream: int, output: Output) -> bool:
+    """Pass on what can be read now; return False at the end of the stream or when nobody wants more."""
+    data = os.read(descriptor, READ_BYTES)
+    return bool(data) and output.take(stream, data)
+
+
+def wait_for(child: int, how: int) -> tuple[int, float]:
+    """Return (wait status, seconds of CPU time of the command and its children), or (-1, 0) while it runs."""
+    found, status, usage = os.wait4(child, how)
+    return (status, usage.ru_utime + usage.ru_stime) if found else (-1, 0.0)
+
+
+def execute(command: Sequence[str], environ: Mapping[str, str], output: Output, signals: Signals) -> Ended:
+    """Run `command` to its end and tell how it ended. Never raises for what the command does."""
+    import subprocess
+
+    clock = time.monotonic()
+    stderr = subprocess.STDOUT if output.together else subprocess.PIPE
+    try:
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=stderr, bufsize=0)
+    except (OSError, ValueError) as error:
+        signals.over()
+        ended = not_started(command[0], error)
+    else:
+        signals.started(process.pid)
+        status, cpu = pump(process, output, signals)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        ended = Ended(128 + number if number else os.WEXITSTATUS(status), number)
+        ended.compute_ms = int(cpu * 1000)
+        process.returncode = ended.code  # it has been waited for
+    output.scanner.close()
+    ended.stopped_by = signals.stopped_by
+    ended.finished = time.time()
+    ended.runtime_ms = int((time.monotonic() - clock) * 1000)
+    return ended
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 12 Results and verdict: what the command wrote, how it ended, what its output said
+# ----------------------------------------------------------------------------------------------------------------------
+
+_OURS: tuple[str, ...] = ("category", "uniqueid", "start_time", "finish_time", "exit_code", "reason")
+_OURS += ("type", "regression", "body")  # these would turn the body into something else
+_UNFIT = ("progress", "log", "time_limit_ms")  # of no use in a finish, and a wrong form would get it refused
+_TEXTS: tuple[str, ...] = ("bucket", "build", "config", "extid", "host", "jobdir", "name", "phase", "results")
+_TEXTS += ("seed", "sourcecode", "testgroup", "username")
+
+
+class ResultsFile:
+    """A private place where the command may write a JSON object; `path` is "" if there is none."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        root = environ.get("TMPDIR") or "/tmp"  # noqa: S108  the folder made in it is new and private
+        self._folder = os.path.join(root, f"simscope-{os.getpid()}-{os.urandom(6).hex()}")
+        self.path = os.path.join(self._folder, "results.json")
+        try:
+            os.mkdir(self._folder, 0o700)
+        except OSError as error:
+            self.path = ""
+            warn(f"no results file: {root}: {reason_of(error)}")
+
+    def read(self) -> dict[str, Any]:
+        """Return the object that the command wrote, {} if it wrote none or (with a warning) none that can be read."""
+        if not self.path or not os.path.lexists(self.path):
+            return {}
+        try:
+            if not os.path.isfile(self.path):
+                raise UsageError("is no ordinary file")
+            with open(self.path, "rb") as stream:
+                data = stream.read(RESULTS_BYTES + 1)
+            if len(data) > RESULTS_BYTES:
+                raise UsageError(f"is larger than {RESULTS_BYTES // 1024} KiB")
+            found = parse_json(decode_utf8(data, "the text"), "the text")
+            if not isinstance(found, dict):
+                raise UsageError(f"holds {json_kind(found)}, not an object")
+        except (OSError, SimscopeError) as error:
+            warn(f"the results file is not used: {reason_of(error) if isinstance(error, OSError) else error}")
+            return {}
+        return {str(key): value for key, value in found.items()}
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+        try:
+            os.rmdir(self._folder)
+        except OSError:  # the command left more in it, or there is none
+            import shutil
+
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def as_count(value: Any) -> int:
+    """Return a whole number of at least 0 that fits 64 bits, given as a number or as text; else raise ValueError."""
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value) else value
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**63:
+        raise ValueError("a whole number of at least 0")
+    return number
+
+
+def as_duration(value: Any) -> int:
+    number = as_count(value)
+    if number > DURATION_MS:
+        raise ValueError("milliseconds, at most 24 days")
+    return number
+
+
+def as_pairs(value: Any) -> list[list[str]]:
+    """Return metadata, given as an object or a list of pairs, as a list of [name, text]; else raise ValueError."""
+    items = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(items, list) or not all(isinstance(item, (list, tuple)) and len(item) == 2 for item in items):
+        raise ValueError("an object, or a list of [name, value]")
+    return [[as_text(name), as_text(text)] for name, text in items]
+
+
+def as_object_of_texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("an object")
+    return {name: as_text(text) for name, text in value.items()}
+
+
+def as_files(value: Any) -> list[dict[str, Any]]:
+    """Return a list of files, each given as a path or as {kind, name, path, size, sha256}; else raise ValueError."""
+    if not isinstance(value, list):
+        raise ValueError("a list of paths or of {kind, name, path}")
+    return [as_file({"path": item} if isinstance(item, str) else item) for item in value]
+
+
+def as_file(item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict) or not isinstance(item.get("path"), str):
+        raise ValueError("a list of paths or of {kind, name, path}")
+    entry = dict(item)
+    entry["path"] = os.path.abspath(item["path"])
+    entry["name"] = as_text(item.get("name") or os.path.basename(item["path"]))
+    entry["kind"] = as_text(item.get("kind") or "file")
+    if "size" in entry:
+        entry["size"] = as_count(entry["size"])
+    if "sha256" in entry:
+        entry["sha256"] = as_text(entry["sha256"])
+    return entry
+
+
+_RESULT_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "cycles": as_count,
+    "compute_ms": as_duration,
+    "runtime_ms": as_duration,
+    "metadata": as_pairs,
+    "env": as_object_of_texts,
+    "files": as_files,
+}
+_RESULT_FIELDS.update(dict.fromkeys(_TEXTS, as_text))
+
+
+def merge_results(finish: dict[str, Any], found: Mapping[str, Any]) -> None:
+    """Put what the command wrote into the finish. What the daemon would refuse is left out, with a warning."""
+    for name, value in found.items():
+        if name in ("result", "fail_message") or value is None:
+            continue
+        if name in _OURS or name in _UNFIT:
+            warn(f"the results file may not set {name}")
+            continue
+        try:
+            accepted = _RESULT_FIELDS[name](value) if name in _RESULT_FIELDS else value
+        except ValueError as error:
+            warn(f"the results file: {name} is {as_text(value)[:100]!r} (accepted: {error})")
+            continue
+        if name == "metadata":
+            accepted = merge_pairs(finish.get(name, []), accepted)
+        elif name == "files":
+            accepted = finish.get(name, []) + accepted
+        finish[name] = accepted
+
+
+def merge_pairs(old: list[list[str]], new: list[list[str]]) -> list[list[str]]:
+    """Return both lists as one, the later value where a name stands twice."""
+    return [[name, value] for name, value in {**dict(old), **dict(new)}.items()]
+
+
+def ending_text(ended: Ended) -> str:
+    """Return in words how a command failed by its exit status, "" if it did not."""
+    if ended.trouble:
+        return ended.trouble
+    if ended.signal or ended.stopped_by:
+        return "killed by " + signal_name(ended.signal or ended.stopped_by)
+    if 128 < ended.code < 128 + 65:  # what a shell says of a command that a signal killed
+        return f"exit code {ended.code} ({signal_name(ended.code - 128)})"
+    return f"exit code {ended.code}" if ended.code else ""
+
+
+def verdict(ended: Ended, scanner: Scanner, found: Mapping[str, Any], wants_pass: bool) -> tuple[str, str]:
+    """Return (result, fail_message): a failure by any of the signs is one, the clearest words for it win."""
+    said = found.get("result")
+    if said not in (None, "pass", "fail", "skip"):
+        warn(f"the results file: result is {as_text(said)[:100]!r} (accepted: pass, fail, skip)")
+        said = None
+    words = as_text(found.get("fail_message") or "")
+    ending = ending_text(ended)
+    if not ending and wants_pass and not scanner.passed:
+        ending = "no line matches a pass pattern"
+    if not (ending or scanner.failure or said == "fail" or (words and said is None)):
+        return ("skip" if said == "skip" else "pass"), ""
+    if words or scanner.failure:
+        return "fail", words or scanner.failure
+    return "fail", "\n".join(filter(None, [ending or "the results file says fail", scanner.tail()]))
+
+
+def finish_body(
+    live: Mapping[str, Any], ended: Ended, scanner: Scanner, found: Mapping[str, Any], wants_pass: bool
+) -> dict[str, Any]:
+    """Return the job-finish that ends the job-live `live`."""
+    finish = dict(live)
+    finish.update(
+        finish_time=rfc3339(ended.finished),
+        runtime_ms=min(ended.runtime_ms, DURATION_MS),
+        compute_ms=min(ended.compute_ms, DURATION_MS),
+        exit_code=ended.code,
+    )
+    merge_results(finish, found)
+    finish["result"], finish["fail_message"] = verdict(ended, scanner, found, wants_pass)
+    if ended.stopped_by or signal_name(ended.signal) in (*_STOPS, "SIGKILL"):
+        finish["reason"] = "killed"
+    cleaned: dict[str, Any] = clean(finish)
+    return cleaned
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 13 Reporting beside the run: a thread sends, the command never waits for it
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class Reporter:
+    """Sends the live message, repeats it as a heartbeat, and sends the finish; keeps in the backlog what fails."""
+
+    def __init__(
+        self,
+        destination: Spool | Server,
+        backlog: Backlog,
+        regression: str,
+        live: Mapping[str, Any],
+        heartbeat: float,
+        patience: float,
+    ) -> None:
+        """`heartbeat` (0: none) and `patience` (how long the end of the run may wait for the finish) are seconds."""
+        self._destination = destination
+        self._backlog = backlog
+        self._regression = regression
+        self._live = self._message("job-live", live)
+        self._finish: Message | None = None
+        self._heartbeat = heartbeat
+        self._patience = patience
+        self._ended = threading.Event()  # the finish is there
+        self._settled = threading.Event()  # the finish was sent, kept or refused
+        self._lock = threading.Lock()  # over the next three
+        self._sent = False
+        self._kept_live: str | None = None
+        self._kept_finish: str | None = None
+        self._warned: set[str] = set()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def _message(self, kind: str, body: Mapping[str, Any]) -> Message:
+        return Message(kind, self._regression, compact(body), "run")
+
+    def start(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads for this user: all the finish can do is wait for the next call
+            warn(f"nothing is sent during the run: {error}")
+            self._patience = 0
+
+    def finish(self, body: Mapping[str, Any], keep_first: bool) -> None:
+        """Send the finish, or keep it if that outlasts our patience; `keep_first` if we may be killed meanwhile."""
+        self._finish = self._message("job-finish", body)
+        if keep_first:
+            self._keep_finish()
+        self._ended.set()
+        if not self._settled.wait(self._patience):
+            self._warn_once("trouble", f"{self._destination.key} does not answer; the finish is kept for the next call")
+            self._keep_finish()
+        elif self._thread.is_alive():
+            self._thread.join(BACKLOG_SECONDS + 1)
+
+    def _work(self) -> None:
+        """Everything that may block, in the order of a job's life."""
+        if self._send_live():
+            self._resend()
+        while not self._ended.wait(self._heartbeat or None):
+            self._send_live()
+        if self._send_finish():
+            self._resend()
+
+    def _resend(self) -> None:
+        """Send what waits from earlier, for as long as this job has nothing to say."""
+        live = not self._ended.is_set()
+        try:
+            self._backlog.resend(self._destination, stop=lambda: live and self._ended.is_set())
+        except Exception as error:
+            warn(f"the backlog was not sent: {error!r}")
+
+    def _send_live(self) -> bool:
+        try:
+            self._deliver(self._live)
+        except Refused as error:
+            self._heartbeat = 0.0  # nor will the next one be liked better
+            lines = receipt_lines(error.document, [self._live]) or [f"job-live was refused: {error}"]
+            warn("; ".join(lines))
+        except Exception as error:
+            self._warn_once("trouble", f"{explain(error)}; what this job has to say is kept for the next call")
+            with self._lock:
+                if self._kept_live is None:
+                    self._kept_live = self._backlog.keep(self._destination.key, self._live)
+        else:
+            return True
+        return False
+
+    def _send_finish(self) -> bool:
+        message = self._finish
+        assert message is not None
+        try:
+            self._deliver(message)
+        except Refused as error:
+            lines = receipt_lines(error.document, [message]) or [f"job-finish was refused: {error}"]
+            warn("; ".join(lines) + "; it is in the folder bad of the backlog")
+            self._backlog.keep(self._destination.key, message, bad=str(error))
+            self._forget()
+        except Exception as error:
+            self._warn_once("trouble", f"{explain(error)}; the finish is kept for the next call")
+            self._keep_finish()
+        else:
+            self._forget()
+        self._settled.set()
+        return self._sent
+
+    def _deliver(self, message: Message) -> None:
+        receipt = self._destination.deliver([message])
+        lines = receipt_lines(receipt, [message])
+        for line in lines:
+            self._warn_once(line, line)
+        if lines:
+            self._heartbeat = 0.0  # ignored (live jobs are off, say), and so would be all others
+
+    def _keep_finish(self) -> None:
+        with self._lock:
+            if not self._sent and self._kept_finish is None and self._finish is not None:
+                self._kept_finish = self._backlog.keep(self._destination.key, self._finish)
+
+    def _forget(self) -> None:
+        """The finish has arrived: nothing of this job needs to be kept."""
+        with self._lock:
+            self._sent = True
+            self._backlog.forget(self._kept_live)
+            self._backlog.forget(self._kept_finish)
+
+    def _warn_once(self, about: str, text: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
+            warn(text)
+
+
+def explain(error: Exception) -> str:
+    """Return the sentence of one of our errors, and as much as possible of any other."""
+    return str(error) if isinstance(error, SimscopeError) else repr(error)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 14 Commands: options in, exit code out
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def emit(text: str) -> None:
+    """Write a line to standard output; a reader that has gone away is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def publish_sources(kind: str, names: Sequence[str]) -> Sequence[str]:
+    """Return the files to publish, none for a regr-finish without a body; raise UsageError if there is nothing."""
+    if names or kind == "regr-finish":
+        return names
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(f"nothing to publish: {kind} needs a FILE, or - for the standard input")
+    return ["-"]
+
+
+def command_publish(options: Any) -> int:
+    """Send the messages of all files; print what was refused or ignored; return the exit code."""
+    regression = check_regression(options.regression or os.environ.get("SIMSCOPE_REGRESSION"))
+    destination = choose_destination(options, os.environ)
+    sources = publish_sources(options.type, options.files)
+    files = [read_messages(options.type, regression, name) for name in sources]
+    if not files:
+        files = [[Message(options.type, regression, None, options.type)]]
+    outcome, sent, total = EXIT_OK, 0, sum(map(len, files))
+    for parcel in (parcel for messages in files for parcel in parcels(messages)):
+        try:
+            outcome = max(outcome, send_parcel(destination, parcel, options.json))
+        except SimscopeError as error:
+            missing = f"; {total - sent} of {total} messages not sent" if total > 1 else ""
+            raise type(error)(str(error) + missing) from error
+        sent += len(parcel)
+    if outcome == EXIT_OK:
+        Backlog(backlog_folder(os.environ)).resend(destination)
+    return outcome
+
+
+def send_parcel(destination: Spool | Server, parcel: Sequence[Message], as_json: bool) -> int:
+    """Send messages together, report what the receipt says; return EXIT_OK or EXIT_NO."""
+    outcome, document, lines = EXIT_OK, None, []
+    try:
+        document = destination.deliver(parcel)
+        lines = receipt_lines(document, parcel)
+        if document.get("rejected"):
+            outcome = EXIT_NO
+    except Refused as error:
+        outcome, document = EXIT_NO, error.document
+        lines = receipt_lines(document, parcel) or [f"{parcel[0].source}: {error}"]
+    for line in lines:
+        complain(line)
+    if as_json and document is not None:
+        emit(compact(document))
+    return outcome
+
+
+def live_body(options: Any, command: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the job-live that says what is about to run."""
+    import shlex
+    import uuid
+
+    command_line = " ".join(map(shlex.quote, command))
+    extid, pairs = batch_job(environ)
+    body = {
+        "category": options.category,
+        "uniqueid": options.uniqueid or str(uuid.uuid4()),
+        "result": "live",
+        "start_time": rfc3339(time.time()),
+        "config": options.job_config or command_line,
+        "seed": options.seed or guess_seed(command_line),
+        "name": options.name,
+        "build": options.build,
+        "testgroup": options.testgroup,
+        "jobdir": options.jobdir or current_folder(),
+        "host": os.uname().nodename,
+        "username": user_name(),
+        "extid": extid,
+        "time_limit_ms": options.time_limit,
+        "metadata": merge_pairs(pairs, options.metadata),
+    }
+    cleaned: dict[str, Any] = clean({name: value for name, value in body.items() if value})
+    return cleaned
+
+
+def current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def open_log(path: str | None) -> BinaryIO | None:
+    if path is None:
+        return None
+    try:
+        return open(path, "wb", buffering=0)
+    except OSError as error:
+        raise UsageError(f"the log file {path} cannot be written: {reason_of(error)}") from error
+
+
+def open_standard_streams() -> None:
+    """Give the descriptors 0, 1 and 2 a meaning where they were closed, lest a pipe of ours takes their place."""
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            return
+        os.set_inheritable(descriptor, True)
+
+
+def command_run(options: Any, command: Sequence[str]) -> int:
+    """Run a command as a job; return the command's exit code, whatever becomes of the messages."""
+    if not command:
+        raise UsageError("no command: put -- and the command at the end")
+    open_standard_streams()
+    regression = check_regression(options.regression or os.environ.get("SIMSCOPE_REGRESSION"))
+    destination = choose_destination(options, os.environ)
+    log = open_log(options.log)
+    scanner = Scanner(
+        options.fail_pattern, options.pass_pattern, options.ignore_pattern, not options.no_default_patterns
+    )
+    signals = Signals()
+    live = live_body(options, command, os.environ)
+    results = ResultsFile(os.environ)
+    backlog = Backlog(backlog_folder(os.environ))
+    reporter = Reporter(destination, backlog, regression, live, options.heartbeat, options.timeout + 2)
+    reporter.start()
+    environ = dict(os.environ, SIMSCOPE_REGRESSION=regression, SIMSCOPE_UNIQUEID=live["uniqueid"])
+    if results.path:
+        environ["SIMSCOPE_RESULTS_FILE"] = results.path
+    ended = execute(command, environ, Output(scanner, log, options.quiet), signals)
+    try:
+        if options.log:
+            live["files"] = [log_entry(options.log)]
+        finish = finish_body(live, ended, scanner, results.read(), bool(options.pass_pattern))
+        reporter.finish(finish, keep_first=ended.stopped_by != 0)
+    except Exception as error:
+        warn(f"the finish was not published: {error!r}")
+    finally:
+        results.remove()
+    return ended.code
+
+
+def log_entry(path: str) -> dict[str, Any]:
+    entry = as_file({"kind": "log", "path": path})
+    with contextlib.suppress(OSError):
+        entry["size"] = os.stat(path).st_size
+    return entry
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 15 Command line
+# ----------------------------------------------------------------------------------------------------------------------
+
+_EXIT_CODES = """exit codes:
+  0 done   1 refused by the server   2 wrong usage, configuration or file   3 the daemon cannot be reached
+  run ends with the exit code of its command
+
+"simscope COMMAND --help" has examples; the top of simscope.py is the manual.
+"""
+_PUBLISH_EXAMPLES = """examples:
+  simscope.py publish regr-start --regression myrun/123 --spool /farm/spool regr.json
+  simscope.py publish job-finish --regression myrun/123 --server http://tracker:8040 a.json b.json
+  make-results | simscope.py publish batch-job-finish --regression myrun/123 -
+  simscope.py publish regr-finish --regression myrun/123
+"""
+_RUN_EXAMPLES = """examples:
+  simscope.py run --regression myrun/123 -- ./simv +UVM_TESTNAME=smoke +ntb_random_seed=7
+  simscope.py run --regression myrun/123 --category lint --name top --time-limit 15m -- make lint
+  simscope.py run --regression myrun/123 --fail-pattern '^MISMATCH' --pass-pattern '^TEST PASSED' -- vvp test.vvp
+"""
+_TUNNEL_EXAMPLES = """example:
+  simscope-tunnel --config=simscope-tunnel.conf --publish job-live --regression=myrun/123 job.json
+"""
+
+
+def regular_expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+    return text
+
+
+def name_and_value(text: str) -> list[str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return [name, value]
+
+
+def add_destination_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "where to send (an option beats the environment beats --config; spool beats server)"
+    )
+    group.add_argument("--regression", metavar="NAME", help="the regression, such as nightly/123 [SIMSCOPE_REGRESSION]")
+    group.add_argument("--spool", metavar="DIR", help="folder that the daemon reads [SIMSCOPE_SPOOL]")
+    group.add_argument("--server", metavar="URL", help="daemon, such as http://tracker:8040 [SIMSCOPE_SERVER]")
+    group.add_argument("--token", metavar="T", help="for writing to the server [SIMSCOPE_TOKEN]")
+    group.add_argument("--config", metavar="FILE", help='file of key = "value" lines: server, spool, token')
+    group.add_argument(
+        "--timeout", metavar="SECONDS", type=positive_seconds, default=10.0, help="patience with the server (10)"
+    )
+
+
+def add_publish_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="*", help="JSON, or NDJSON if named so; - is the standard input")
+    parser.add_argument("--json", action="store_true", help="print receipts, one per line")
+    add_destination_options(parser)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    add_destination_options(parser)
+    job = parser.add_argument_group("about the job")
+    job.add_argument("--category", default="sim", help="kind of job (sim)")
+    job.add_argument("--name", help="what people read")
+    job.add_argument("--uniqueid", metavar="ID", help="identity in the regression (a random UUID)")
+    job.add_argument("--job-config", metavar="TEXT", help="what is run, for reruns and comparison (the command line)")
+    job.add_argument(
+        "--seed", metavar="N", help="(guessed from +seed=N, -seed N, --seed=N, +ntb_random_seed=N, -sv_seed N)"
+    )
+    job.add_argument("--build", metavar="TEXT", help="configuration of the build")
+    job.add_argument("--testgroup", metavar="TEXT")
+    job.add_argument("--jobdir", metavar="DIR", help="run folder or URL (the current folder)")
+    job.add_argument("--metadata", metavar="NAME=VALUE", type=name_and_value, action="append", default=[])
+    job.add_argument(
+        "--time-limit", metavar="TIME", type=duration_ms, help="such as 15m; judged by the daemon, run does not kill"
+    )
+    look = parser.add_argument_group("what fails (besides a non-zero exit code)")
+    for name, text in (
+        ("--fail-pattern", "a line with this fails the job, besides the default patterns"),
+        ("--ignore-pattern", "a line with this does not fail the job"),
+        ("--pass-pattern", "without a line with this the job fails; one of several is enough"),
+    ):
+        look.add_argument(name, metavar="RE", type=regular_expression, action="append", default=[], help=text)
+    look.add_argument("--no-default-patterns", action="store_true", help="only --fail-pattern and the exit code")
+    out = parser.add_argument_group("output and heartbeat")
+    out.add_argument("--log", metavar="FILE", help="write the command's output to FILE too")
+    out.add_argument("--quiet", action="store_true", help="do not pass the command's output on")
+    out.add_argument(
+        "--heartbeat", metavar="SECONDS", type=seconds_or_never, default=60.0, help="repeat job-live (60); 0: never"
+    )
+
+
+def new_parser(**more: Any) -> argparse.ArgumentParser:
+    more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+    return argparse.ArgumentParser(allow_abbrev=False, **more)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = new_parser(prog="simscope", description="Tell simscoped about simulation jobs.", epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version="simscope " + __version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    publish = commands.add_parser(
+        "publish", help="send messages", epilog=_PUBLISH_EXAMPLES, formatter_class=raw, allow_abbrev=False
+    )
+    publish.add_argument("type", metavar="TYPE", choices=TYPES, help=", ".join(TYPES))
+    add_publish_options(publish)
+    run = commands.add_parser(
+        "run",
+        help="run a command as a job",
+        usage="simscope run --regression NAME [options] -- COMMAND...",
+        epilog=_RUN_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    add_run_options(run)
+    return parser
+
+
+def guarded(program: str, action: Callable[[], int]) -> int:
+    """Run `action`; this is the one place where errors become exit codes."""
+    try:
+        return action()
+    except SimscopeError as error:
+        complain(f"error: {error}", program)
+        return error.exit_code
+    except SystemExit as error:  # argparse has printed its say
+        return error.code if isinstance(error.code, int) else EXIT_USAGE
+    except KeyboardInterrupt:
+        return 130
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Split off the command behind "--", read the options, call the command named."""
+    own, command = list(arguments), []
+    if own[:1] == ["run"] and "--" in own:
+        cut = own.index("--")
+        own, command = own[:cut], own[cut + 1 :]
+    options = build_parser().parse_args(own)
+    if options.command == "run":
+        return command_run(options, command)
+    return command_publish(options)
+
+
+def run_tunnel(arguments: Sequence[str]) -> int:
+    parser = new_parser(
+        prog="simscope-tunnel", description="The original publisher's command line.", epilog=_TUNNEL_EXAMPLES
+    )
+    parser.add_argument("--version", action="version", version="simscope-tunnel " + __version__)
+    parser.add_argument("--publish", dest="type", metavar="TYPE", choices=TYPES, required=True, help=", ".join(TYPES))
+    add_publish_options(parser)
+    return command_publish(parser.parse_args(arguments))
+
+
+def is_tunnel_form(arguments: Sequence[str]) -> bool:
+    """Say whether the options are the tunnel's: no command in front, and --publish among them."""
+    options = any(item == "--publish" or item.startswith("--publish=") for item in arguments)
+    return options and arguments[0].startswith("-")
+
+
+def tunnel_main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of simscope-tunnel; `argv` is without the program's name."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guarded("simscope-tunnel", lambda: run_tunnel(arguments))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of simscope; `argv` is without the program's name."""
+    arguments = sys.argv[1:] if argv is None else argv
+    called = os.path.basename(sys.argv[0]) if argv is None and sys.argv else ""
+    if called.startswith("simscope-tunnel") or is_tunnel_form(arguments):
+        return tunnel_main(arguments)
+    return guarded("simscope", lambda: run_command(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

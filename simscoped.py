@@ -1,0 +1,4188 @@
+#!/usr/bin/env python3
+"""simscoped: watch simulation regressions live.
+
+Publishers drop small JSON files into a spool folder, or POST them. This daemon matches live jobs to their finish, turns
+what never finished into a timeout signature, keeps everything in one SQLite file, and shows it on one page.
+
+    python simscoped.py serve --config simscope.config
+
+The path of a message, top to bottom through this file:
+
+     spool file ─┐                                                    ┌─> stream, long poll ─> page, client
+     HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ────┤
+                 │   (3)       (7)      rules (4) + rows + events (5) └─> settle the file (7), answer the request (10)
+         clock ──┴──────────────────────^ time limits, prune (9), through the same door (6)
+
+Promises
+    A delivery takes effect exactly once, or is still where it was: wherever the daemon is killed.
+    A bad message is refused with a named reason and a receipt; it never stops a good one, and nothing is thrown away.
+    Messages may come in any order, any number of times: verdicts, counts and status come out the same.
+    No verdict of death without its reason, and none that a late message cannot take back.
+
+Commands (exit code 0 done, 1 the answer is no, 2 usage or configuration)
+    serve           run the daemon; SIGTERM and SIGINT stop it within a second
+    check-config    say what is wrong with the configuration, and where
+    requeue [NAME]  put refused files back into the spool
+    snapshot FILE   write a consistent copy of the database
+    receipt NAME    tell what became of a delivery
+
+Files
+    simscope.config    configuration (TOML); simscope.config.example explains every key
+    schema.sql         the database: a paragraph a table, a comment a column
+    static/            the page
+    SPOOL/.work        files being taken    SPOOL/.bad   files refused, each with NAME.reason.json
+    SPOOL/.done        files kept, by day   DB.lock      held while a daemon uses the database
+
+Log, on stderr: "LEVEL part: what happened"
+    service  start, stop, a part that failed      spool   files refused or not taken, folder troubles
+    store    the disk does not let us write       intake  a batch that failed and was taken apart
+    apply    our own mistake in one message       http    our own mistake in one request
+
+Contents
+     1  Imports, limits, errors
+     2  Configuration (file -> Config)
+     3  Messages (bytes -> Message or a named refusal)
+     4  Rules (facts -> decision)
+     5  Transactions (connection + messages + moment -> rows and events)
+     6  Store (functions -> results)
+     7  Spool and batches (files and requests -> batches; verdicts -> files)
+     8  Events out (committed events -> streams)
+     9  Deadlines (clock -> verdicts and pruning)
+    10  HTTP (requests -> receipts, JSON, streams, the page)
+    11  Service and commands (configuration -> running daemon)
+"""
+
+# ======================================================================================================================
+# 1  Imports, limits, errors
+# ======================================================================================================================
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import hmac
+import ipaddress
+import itertools
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sqlite3
+import stat
+import sys
+import sysconfig
+import threading
+import time
+import tomllib
+import urllib.parse
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Concatenate, NamedTuple, ParamSpec, TypedDict, TypeVar
+
+import aiosqlite
+import msgspec
+import prometheus_client
+from aiohttp import web
+from msgspec import Meta
+from watchfiles import awatch
+
+from simscoped_parts import openapi, queries, signatures
+
+__version__ = "0.1.0"
+
+APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
+SCHEMA_VERSION = 1
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+# A job longer than this is a mistake in the publisher's arithmetic: the original keeps durations in a signed 32-bit
+# number of milliseconds (24.8 days) and refuses more than 24 days.
+LONGEST_MS = 24 * DAY_MS
+
+NAME_LENGTH = 512  # characters of a regression name; long enough for a path, short enough for an address
+DEEPEST = 32  # nesting of a message; the deepest known field needs 4
+CHANGED_LENGTH = 200  # characters of a value in the `changed` of an event
+DETAILS_KEPT = 100  # messages told one by one in a receipt
+
+BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
+SLICE_JOBS = 2000  # jobs migrated per transaction: about 15 ms, so a waiting POST hardly notices
+PRUNE_ROWS = 5000  # rows pruned per transaction
+
+log = logging.getLogger("simscoped")
+
+# Why a message was refused, ignored or taken as a duplicate. The README's table is checked against this one.
+REASONS = {
+    # refused: nothing of the message was applied
+    "bad-json": "not JSON, or cut short",
+    "bad-text": "not UTF-8, or text with U+0000 or half a surrogate pair",
+    "bad-number": "an integer beyond 64 bits, or a number beyond a double",
+    "too-deep": f"nested deeper than {DEEPEST} levels",
+    "too-large": "larger than [limits] message_kib, or the delivery larger than body_mib",
+    "unreadable": "the spool file could not be read",
+    "no-regression": "nothing says which regression the message is about",
+    "bad-regression": f"a regression name is 1 to {NAME_LENGTH} characters without control characters",
+    "unknown-type": "the message type is not one of the seven, or nothing says it",
+    "missing-field": "category, result or an identity (uniqueid or start_time) is missing",
+    "wrong-type": "a known field has another JSON type than it must have",
+    "bad-result": "result is not one of live, pass, fail, skip",
+    "result-mismatch": "result is at odds with the message type",
+    "bad-time": "a time is not RFC 3339 with a zone",
+    "bad-duration": "a duration is below 0 or above 24 days",
+    "internal-error": "our own mistake; the traceback is in the daemon's log",
+    # ignored: understood, and rightly without effect (fields that were missing may have been filled in)
+    "live-disabled": "[sigs] enablelivejobs is off",
+    "skip-disabled": "[sigs] enableskip is off",
+    "already-finished": "a live message for a job that has its verdict",
+    "tanked": "a live message for a tanked job or regression",
+    "older-run": "about an earlier run of a regression whose name is used again",
+    # duplicate: said before
+    "same-content": "the same was said before",
+    "first-finish-wins": "another finish was there first, and this one has no later start_time",
+}
+
+
+class SimscopedError(Exception):
+    """A mistake of somebody else's that ends a command with one sentence on stderr and exit code 2."""
+
+
+class ConfigError(SimscopedError):
+    """The configuration cannot be used; the text names the file, the line, the key, the value and what is accepted."""
+
+
+class StorageError(Exception):
+    """The database cannot be written just now (disk full, I/O error). Nothing was applied; trying again may help."""
+
+
+class Refused(Exception):
+    """One message cannot be taken. `reason` is a key of REASONS, `path` a JSONPath into the message or None."""
+
+    def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.path = path
+
+
+def passing(point: str) -> None:
+    """Called at the named points of a batch's life: before-commit, after-commit, half-settled.
+
+    Does nothing. A crash test puts its own function here and kills the process at the point it wants."""
+
+
+# ======================================================================================================================
+# 2  Configuration (file -> Config · touches neither network nor database)
+# ======================================================================================================================
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole configuration, checked. Paths are absolute; `retention` keys are in the unit that their name says."""
+
+    listen: str = "127.0.0.1:8040"
+    db: Path = Path("var/simscope.db")
+    token: str = ""
+    public_url: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    spool_dir: Path = Path("var/spool")
+    done: str = "delete"
+    keep_done_days: float = 7
+    settle_ms: int = 2000
+    poll_ms: int = 2000
+    enablelivejobs: bool = False
+    livetimeoutsignature: str = ""
+    enableskip: bool = True
+    prunelivedays: float = 7
+    autotimeouthours: float = 24
+    seriesseparator: str = "/"
+    message_kib: int = 1024
+    body_mib: int = 64
+    keep_events_days: float = 30
+    keep_receipts_days: float = 14
+
+    @property
+    def host(self) -> str:
+        """The address listened on, without brackets."""
+        return split_listen(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        return split_listen(self.listen)[1]
+
+
+class Option(NamedTuple):
+    """One key of the configuration file: where it stands, what it takes. The default is that of Config."""
+
+    section: str
+    key: str
+    kind: str
+    accepted: str
+    field: str = ""  # the name in Config, where it is not the key
+
+
+OPTIONS = (
+    Option("server", "listen", "listen", 'text "ADDRESS:PORT", for example "127.0.0.1:8040" or "[::1]:8040"'),
+    Option("server", "db", "path", "text: a path on a local disk"),
+    Option("server", "token", "text", "text; empty for none"),
+    Option("server", "public_url", "url", 'text: "http://…" or "https://…"; empty for none'),
+    Option("server", "allowed_hosts", "texts", "a list of host names"),
+    Option("spool", "dir", "path", "text: a path", "spool_dir"),
+    Option("spool", "done", "done", '"delete" or "keep"'),
+    Option("spool", "keep_done_days", "number", "a number of days, 0 or more"),
+    Option("spool", "settle_ms", "integer", "a whole number of milliseconds, 0 or more"),
+    Option("spool", "poll_ms", "positive", "a whole number of milliseconds, 1 or more"),
+    Option("sigs", "enablelivejobs", "flag", "true or false"),
+    Option("sigs", "livetimeoutsignature", "text", "text; empty for none"),
+    Option("sigs", "enableskip", "flag", "true or false"),
+    Option("sigs", "prunelivedays", "number", "a number of days, 0 for never"),
+    Option("regr", "autotimeouthours", "number", "a number of hours, 0 for never"),
+    Option("regr", "seriesseparator", "separator", 'one of "/", ".", "-", ":"'),
+    Option("limits", "message_kib", "positive", "a whole number of KiB, 1 or more"),
+    Option("limits", "body_mib", "positive", "a whole number of MiB, 1 or more"),
+    Option("limits", "keep_events_days", "number", "a number of days, 0 or more"),
+    Option("limits", "keep_receipts_days", "number", "a number of days, 0 or more"),
+)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and (value == "" or re.match(r"https?://[^/?#\s]+[^?#\s]*$", value) is not None)
+
+
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
+    "path": lambda value: isinstance(value, str) and value != "" and "\0" not in value,
+    "text": lambda value: isinstance(value, str),
+    "url": _is_url,
+    "texts": lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
+    "done": lambda value: value in ("delete", "keep"),
+    "number": _is_number,
+    "integer": lambda value: _is_whole(value, 0),
+    "positive": lambda value: _is_whole(value, 1),
+    "flag": lambda value: isinstance(value, bool),
+    "separator": lambda value: value in ("/", ".", "-", ":"),
+}
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """ "ADDRESS:PORT" -> address without brackets and port; ("", -1) if it is not of that form."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*):(\d{1,5})", listen)
+    if found is None or int(found[2]) > 65535:
+        return "", -1
+    return found[1].strip("[]"), int(found[2])
+
+
+def is_loopback(host: str) -> bool:
+    """True for names and addresses that only this machine can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read a configuration file (TOML) and the three overriding environment variables.
+
+    Raises ConfigError for a missing file, bad TOML, an unknown section or key, a wrong type, an impossible value."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    values = dict(_options_in(path, text, tree))
+    base = path.resolve().parent
+    for field, name, option in _overrides():
+        if environ.get(name):
+            values[field] = _checked(option, environ[name], f"environment variable {name}")
+            base_of = Path.cwd() if option.kind == "path" else base
+            values[field] = base_of / values[field] if option.kind == "path" else values[field]
+    config = Config(**{field: _settled(value, base) for field, value in values.items()})
+    config = dataclasses.replace(config, db=base / config.db, spool_dir=base / config.spool_dir)
+    if not config.token and not is_loopback(config.host):
+        raise ConfigError(
+            f"{path}: [server] listen = {config.listen!r} can be reached from other machines; that needs a [server] "
+            "token (or SIMSCOPE_TOKEN). Without a token only a loopback address is accepted, such as 127.0.0.1:8040"
+        )
+    return config
+
+
+def _overrides() -> Iterator[tuple[str, str, Option]]:
+    by_key = {option.key: option for option in OPTIONS if option.section == "server"}
+    for key, name in (("listen", "SIMSCOPE_LISTEN"), ("db", "SIMSCOPE_DB"), ("token", "SIMSCOPE_TOKEN")):
+        yield key, name, by_key[key]
+
+
+def _options_in(path: Path, text: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    known = {(option.section, option.key): option for option in OPTIONS}
+    sections = list(dict.fromkeys(option.section for option in OPTIONS))
+    for section, keys in tree.items():
+        if section not in sections or not isinstance(keys, dict):
+            accepted = ", ".join(f"[{name}]" for name in sections)
+            raise ConfigError(f"{_place(path, text, section)}: unknown section [{section}]; accepted are {accepted}")
+        for key, value in keys.items():
+            option = known.get((section, key))
+            if option is None:
+                accepted = ", ".join(option.key for option in OPTIONS if option.section == section)
+                where = _place(path, text, key)
+                raise ConfigError(f"{where}: unknown key {key!r} in [{section}]; accepted are {accepted}")
+            yield option.field or key, _checked(option, value, _place(path, text, key))
+
+
+def _place(path: Path, text: str, word: str) -> str:
+    """File and line of the first line that begins with a key or section name, for error messages."""
+    begins = re.compile(rf"\s*\[?\s*\"?{re.escape(word)}\"?\s*[\].=]")
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if begins.match(line)]
+    return f"{path}:{lines[0]}" if lines else str(path)
+
+
+def _checked(option: Option, value: object, where: str) -> Any:
+    if CHECKS[option.kind](value):
+        return value
+    shown = json.dumps(value, default=str)
+    raise ConfigError(f"{where}: [{option.section}] {option.key} = {shown} is not accepted; it takes {option.accepted}")
+
+
+def _settled(value: Any, base: Path) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# ======================================================================================================================
+# 3  Messages (bytes -> Message or a named refusal · pure)
+# ======================================================================================================================
+#
+# A delivery (spool file or request body) is cut into items, one for each JSON value that stands for itself: the whole
+# text, the elements of an array, the lines of NDJSON. An item is decoded, told apart (envelope or bare body) and
+# becomes one message, or one for each element of a batch. Nothing here knows where the bytes came from, but for the
+# Context: what folder, file name or address said.
+
+REGR_START, REGR_UPDATE, REGR_FINISH = "regr-start", "regr-update", "regr-finish"
+JOB_LIVE, JOB_FINISH = "job-live", "job-finish"
+BATCH_JOB_LIVE, BATCH_JOB_FINISH = "batch-job-live", "batch-job-finish"
+SINGLE = {BATCH_JOB_LIVE: JOB_LIVE, BATCH_JOB_FINISH: JOB_FINISH}
+TYPES = (REGR_START, REGR_UPDATE, REGR_FINISH, JOB_LIVE, JOB_FINISH, BATCH_JOB_LIVE, BATCH_JOB_FINISH)
+
+LIVE, PASS, FAIL, SKIP = range(4)
+RESULTS = ("live", "pass", "fail", "skip")
+
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Time = Annotated[datetime, Meta(tz=True)]
+Pair = tuple[str, str]
+
+
+class Progress(TypedDict, total=False):
+    """How far a live job is: `done` of `total` in `unit`s, `rate` units per second."""
+
+    done: float
+    total: float
+    unit: str
+    rate: float
+    note: str
+
+
+class DeclaredFile(TypedDict, total=False):
+    """A file that belongs to a job: where it lies and what it is for."""
+
+    kind: str
+    name: str
+    path: str
+    size: Integer
+    sha256: str
+
+
+class JobBody(TypedDict, total=False):
+    """The known fields of a job message. Unknown ones are kept and shown."""
+
+    category: str
+    result: str
+    uniqueid: str
+    start_time: Time
+    finish_time: Time
+    compute_ms: Integer
+    runtime_ms: Integer
+    cycles: Integer
+    config: str
+    seed: str | Integer
+    build: str
+    testgroup: str
+    jobdir: str
+    host: str
+    extid: str
+    exit_code: Integer
+    fail_message: str
+    bucket: str
+    sourcecode: str
+    username: str
+    metadata: list[Pair]
+    name: str
+    phase: str
+    progress: Progress
+    time_limit_ms: Integer
+    env: dict[str, str]
+    results: str
+    files: list[DeclaredFile]
+    reason: str
+
+
+class RegressionBody(TypedDict, total=False):
+    """The known fields of a regression message. Unknown ones are kept and shown."""
+
+    name: str
+    component: str
+    project: str
+    starttime: Time
+    pending: bool
+    submitted: Integer
+    running: Integer
+    model_branch: str
+    model_version: str
+    model_timestamp: Time
+    integrate: bool
+    changelist_path: str
+    command: str
+    dir: str
+    group: str
+    host: str
+    queue: str
+    tag: str
+    username: str
+    time_limit_hours: float
+    custom_metadata: list[Pair]
+
+
+JOB_FIELDS = frozenset(JobBody.__annotations__)
+REGRESSION_FIELDS = frozenset(RegressionBody.__annotations__)
+
+# Job fields with a column of their own under the same name; all others but the special ones go into `extra`.
+PLAIN_COLUMNS = frozenset(
+    "category name phase host config build testgroup jobdir reason compute_ms runtime_ms cycles exit_code".split()
+)
+DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
+
+# What the original calls required of a finished job, and we accept missing with a warning.
+EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
+EXPECTED_OF_START = ("component", "project", "starttime")
+
+# Phases in which a job waits and does not run yet: its time limit does not count (contract 4.6).
+WAITING_PHASES = frozenset(("queued", "pending", "submitted", "staging", "paused"))
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What the surroundings of a delivery say about its messages."""
+
+    type: str | None = None  # from the file name or the address; never a batch, arrays are cut up before
+    regression: str | None = None  # from the folder or the address
+    bare: bool = False  # the address says the type: an object is a body, whatever its keys
+
+
+class Message(msgspec.Struct):
+    """One message, decoded and checked. `values` are columns of its row, `extra` and `metadata` are JSON objects."""
+
+    index: int
+    type: str
+    regression: str
+    values: dict[str, Any]
+    extra: dict[str, Any]
+    metadata: dict[str, str]
+    key: str | bytes = ""  # jobs: identity inside the regression
+    result: int = LIVE
+    pending: bool | None = None  # regressions
+    warnings: list[str] = []
+
+
+class Outcome(msgspec.Struct):
+    """What became of one message: an element of a receipt's `details`."""
+
+    index: int
+    type: str | None
+    regression: str | None
+    outcome: str
+    reason: str | None = None
+    path: str | None = None
+    detail: str | None = None
+    warnings: list[str] = []
+    job: int | None = None
+
+
+def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
+    """Cut a delivery into its items: the lines of NDJSON, the elements of an array, or the one value.
+
+    Raises Refused (bad-json, bad-text, too-deep) if the text as a whole is not JSON; a bad line of NDJSON is no
+    matter here, it is refused when its turn comes."""
+    if lines:
+        return [line for line in raw.splitlines() if line.strip()]
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    if raw[:64].lstrip()[:1] != b"[":
+        _decoded(raw, msgspec.Raw)
+        return [raw]
+    return [bytes(item) for item in _decoded(raw, list[msgspec.Raw])]
+
+
+def _decoded(raw: bytes, kind: Any = Any) -> Any:
+    """JSON text to a tree. Raises Refused with the position that the decoder tells."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        detail, path = _told(error)
+        raise Refused("bad-number", detail, path) from None
+    except RecursionError:
+        raise Refused("too-deep", f"nested deeper than {DEEPEST} levels") from None
+    except UnicodeDecodeError as error:
+        raise Refused("bad-text", f"not UTF-8: {error}") from None
+    except msgspec.DecodeError as error:
+        if _has_lone_surrogate(raw):
+            raise Refused("bad-text", "half a surrogate pair in a text") from None
+        raise Refused("bad-json", str(error)) from None
+
+
+def _has_lone_surrogate(raw: bytes) -> bool:
+    """True if all that is wrong with the JSON is an escape such as \\ud800 without its other half."""
+    if b"\\u" not in raw:
+        return False
+    try:
+        text = json.dumps(json.loads(raw, parse_constant=_no_constant), ensure_ascii=False)
+        return any("\ud800" <= letter <= "\udfff" for letter in text)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(word)
+
+
+def _told(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What msgspec says of a wrong field, apart from where it is: (sentence, JSONPath)."""
+    detail, _, path = str(error).partition(" - at `")
+    return detail, path.rstrip("`") or "$"
+
+
+def decode_items(items: Iterable[bytes], context: Context, config: Config) -> Iterator[Message | Outcome]:
+    """Items -> messages, numbered in order; an item that cannot be taken gives an Outcome 'rejected' instead."""
+    decoded = (message for item in items for message in _decode_item(item, context, config))
+    for index, message in enumerate(decoded):
+        message.index = index
+        yield message
+
+
+def _decode_item(raw: bytes, context: Context, config: Config) -> Iterator[Message | Outcome]:
+    kind: str | None = context.type
+    regression: Any = context.regression
+    try:
+        if len(raw) > config.message_kib * 1024:
+            raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
+        tree = _decoded(raw)
+        _check_tree(raw, tree)
+        if isinstance(tree, list):
+            for element in tree:
+                yield from _decode_item(msgspec.json.encode(element), context, config)
+            return
+        kind, regression, body, path, warnings = _told_apart(tree, context)
+        _check_regression_name(regression)
+        if kind in SINGLE:
+            yield from _decode_batch(body, kind, regression, path)
+        else:
+            yield _message(kind, regression, body, path, warnings)
+    except Refused as refusal:
+        yield _rejected(kind, regression, refusal)
+
+
+def _rejected(kind: str | None, regression: object, refusal: Refused) -> Outcome:
+    named = regression if isinstance(regression, str) else None
+    return Outcome(0, kind, named, "rejected", refusal.reason, refusal.path, refusal.detail)
+
+
+def _decode_batch(body: Any, kind: str, regression: str, path: str) -> Iterator[Message | Outcome]:
+    if not isinstance(body, list):
+        raise Refused("wrong-type", f"{kind} takes an array of job objects", path)
+    for offset, job in enumerate(body):
+        try:
+            yield _message(SINGLE[kind], regression, job, f"{path}[{offset}]", [])
+        except Refused as refusal:
+            yield _rejected(SINGLE[kind], regression, refusal)
+
+
+def _check_tree(raw: bytes, tree: Any) -> None:
+    """Refuse U+0000 and deep nesting. The walk is only taken where a count of bytes makes it possible."""
+    if b"\\u0000" in raw or raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        _walk(tree, "$", 1)
+
+
+def _walk(value: Any, path: str, depth: int) -> None:
+    """Check a part of a message that no type describes: texts, integers, depth."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise Refused("bad-text", "U+0000 in a text", path)
+    elif isinstance(value, bool):
+        return
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise Refused("bad-number", "an integer beyond 64 bits", path)
+    elif isinstance(value, dict | list):
+        if depth > DEEPEST:
+            raise Refused("too-deep", f"nested deeper than {DEEPEST} levels", path)
+        if isinstance(value, list):
+            for number, element in enumerate(value):
+                _walk(element, f"{path}[{number}]", depth + 1)
+        else:
+            for key, element in value.items():
+                _walk(key, path, depth + 1)
+                _walk(element, f"{path}.{key}", depth + 1)
+
+
+def _told_apart(tree: Any, context: Context) -> tuple[str, Any, Any, str, list[str]]:
+    """Envelope or bare body? -> type, regression (unchecked), body or None, JSONPath of the body, warnings."""
+    if context.type is not None and (context.bare or tree is None):
+        return context.type, context.regression, tree, "$", []
+    if not isinstance(tree, dict):
+        raise Refused("wrong-type", f"a message is an object, not {_json_type(tree)}", "$")
+    if "body" in tree or tree.get("type") in TYPES:
+        return _envelope(tree, context)
+    kind = context.type or _type_by_result(tree)
+    body = {key: value for key, value in tree.items() if key != "regression"}
+    said, regression = tree.get("regression"), context.regression
+    warnings = []
+    if regression is None:
+        regression = said
+    elif said is not None and said != regression:
+        warnings.append(
+            f"regression {said!r} in the body is not {regression!r}, which its place says; the place counts"
+        )
+    return kind, regression, body, "$", warnings
+
+
+def _envelope(tree: dict[str, Any], context: Context) -> tuple[str, Any, Any, str, list[str]]:
+    body = tree.get("body")
+    kind = tree.get("type", context.type)
+    if kind is None and isinstance(body, dict):
+        kind = _type_by_result(body)
+    if kind not in TYPES:
+        raise Refused("unknown-type", f"type {kind!r} is not one of {', '.join(TYPES)}", "$.type")
+    return kind, tree.get("regression", context.regression), body, "$.body", []
+
+
+def _type_by_result(body: dict[str, Any]) -> str:
+    if "category" in body or "uniqueid" in body or "result" in body:
+        return JOB_LIVE if body.get("result") == "live" else JOB_FINISH
+    raise Refused("unknown-type", f"nothing says the message type; it is one of {', '.join(TYPES)}", "$")
+
+
+def _check_regression_name(name: Any) -> None:
+    if name is None:
+        raise Refused("no-regression", "nothing says which regression this is about", "$.regression")
+    if not isinstance(name, str):
+        raise Refused("bad-regression", f"a regression name is text, not {_json_type(name)}", "$.regression")
+    if not 0 < len(name) <= NAME_LENGTH or any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in name):
+        raise Refused("bad-regression", REASONS["bad-regression"] + f"; this has {len(name)}", "$.regression")
+
+
+def _json_type(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
+    if kind in (JOB_LIVE, JOB_FINISH):
+        return _job_message(kind, regression, body, path, warnings)
+    return _regression_message(kind, regression, body, path, warnings)
+
+
+def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
+    """Check a body against its declared fields. Raises Refused with the path of the wrong one."""
+    try:
+        return msgspec.convert(body, kind)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        detail, where = _told(error)
+        reason = "bad-time" if "datetime" in detail and "got" not in detail else "wrong-type"
+        reason = "bad-number" if "Expected `int` " in detail and "got" not in detail else reason
+        raise Refused(reason, detail, path + where.removeprefix("$")) from None
+
+
+def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str, Any]:
+    """The fields that nobody declared. They are kept as they are, within the limits on text, numbers and depth."""
+    if body.keys() <= known:
+        return {}
+    unknown = {field: value for field, value in body.items() if field not in known}
+    for field, value in unknown.items():
+        _walk(value, f"{path}.{field}", 3)
+    return unknown
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def _microseconds(when: datetime) -> int | None:
+    """Microseconds since 1970, or None for the year 1, by which publishers written in Go say "not set"."""
+    return (when - EPOCH) // MICROSECOND if when.year > 1 else None
+
+
+def _milliseconds(when: datetime) -> int | None:
+    since = _microseconds(when)
+    return None if since is None else since // 1000
+
+
+def _job_message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
+    typed = _typed(body, JobBody, path)
+    result = _job_result(typed, kind, path)
+    values: dict[str, Any] = {}
+    extra = _unknown(body, JOB_FIELDS, path)
+    metadata: dict[str, str] = {}
+    start = None
+    for field, value in typed.items():
+        if field in PLAIN_COLUMNS:
+            values[field] = value
+        elif field == "start_time":
+            start = _microseconds(value)
+            values["start_at"] = None if start is None else start // 1000
+        elif field == "finish_time":
+            values["finish_at"] = _milliseconds(value)
+        elif field == "seed":
+            values["seed"] = str(value)
+        elif field == "time_limit_ms":
+            values["time_limit_ms"] = value or None
+        elif field in ("fail_message", "bucket"):
+            values[field] = value or None
+        elif field == "metadata":
+            metadata = dict(value)
+        elif field not in ("result", "uniqueid"):
+            extra[field] = value
+    if result == LIVE and "reason" in values:
+        extra["reason"] = values.pop("reason")
+    _check_durations(typed, values, path)
+    key = _job_key(typed, values, start, path)
+    if result != LIVE:
+        warnings = warnings + _missed(typed, result)
+    return Message(0, kind, regression, values, extra, metadata, key, result, None, warnings)
+
+
+def _job_result(typed: dict[str, Any], kind: str, path: str) -> int:
+    for field in ("category", "result"):
+        if not typed.get(field):
+            raise Refused("missing-field", f"a job needs a {field}", f"{path}.{field}")
+    if typed["result"] not in RESULTS:
+        accepted = ", ".join(RESULTS)
+        raise Refused("bad-result", f"result {typed['result']!r} is not one of {accepted}", f"{path}.result")
+    result = RESULTS.index(typed["result"])
+    if (result == LIVE) != (kind == JOB_LIVE):
+        raise Refused("result-mismatch", f"result {typed['result']!r} does not go with {kind}", f"{path}.result")
+    return result
+
+
+def _job_key(typed: dict[str, Any], values: dict[str, Any], start: int | None, path: str) -> str | bytes:
+    """The identity of a job inside its regression (contract 4.1): text for a uniqueid, else a digest of five fields.
+
+    The two can never collide, because the database keeps text and bytes apart."""
+    if typed.get("uniqueid"):
+        return str(typed["uniqueid"])
+    if start is None:
+        raise Refused("missing-field", "a job needs a uniqueid, or else a start_time", f"{path}.uniqueid")
+    five = [start, *(values.get(field) for field in ("category", "jobdir", "seed", "config"))]
+    return hashlib.blake2b(msgspec.json.encode(five), digest_size=16).digest()
+
+
+def _check_durations(typed: dict[str, Any], values: dict[str, Any], path: str) -> None:
+    for field in DURATIONS:
+        if field in typed and not 0 <= typed[field] <= LONGEST_MS:
+            raise Refused("bad-duration", f"{typed[field]} ms is below 0 or above 24 days", f"{path}.{field}")
+    start, finish = values.get("start_at"), values.get("finish_at")
+    if start is not None and finish is not None and "runtime_ms" not in typed and not 0 <= finish - start <= LONGEST_MS:
+        detail = f"finish_time - start_time = {finish - start} ms is below 0 or above 24 days"
+        raise Refused("bad-duration", detail, f"{path}.finish_time")
+
+
+def _missed(typed: dict[str, Any], result: int) -> list[str]:
+    expected = () if result == SKIP else EXPECTED_OF_FINISH
+    missed = [f"missing {field}" for field in expected if field not in typed]
+    if result == FAIL and not typed.get("fail_message") and not typed.get("bucket"):
+        missed.append("missing fail_message")
+    return missed
+
+
+def _regression_message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
+    warnings = list(warnings)
+    if body is None:
+        body = {}
+        if kind != REGR_FINISH:
+            warnings.append("missing body")
+    typed = _typed(body, RegressionBody, path)
+    _unknown(body, REGRESSION_FIELDS, path)
+    values: dict[str, Any] = {
+        column: typed[field]
+        for field, column in (
+            ("component", "component"),
+            ("project", "project"),
+            ("model_branch", "branch"),
+            ("tag", "tag"),
+            ("submitted", "submitted"),
+            ("running", "running"),
+        )
+        if field in typed
+    }
+    if "starttime" in typed:
+        values["starttime_at"] = _milliseconds(typed["starttime"])
+    if "time_limit_hours" in typed:
+        values["time_limit_ms"] = _hours(typed["time_limit_hours"], f"{path}.time_limit_hours")
+    if typed.get("name", regression) != regression:
+        warnings.append(f"name {typed['name']!r} in the body is not {regression!r}; the envelope counts")
+    if kind == REGR_START:
+        warnings += [f"missing {field}" for field in EXPECTED_OF_START if field not in typed]
+    metadata = dict(typed.get("custom_metadata", ()))
+    fields = {field: value for field, value in body.items() if field not in ("custom_metadata", "pending")}
+    return Message(0, kind, regression, values, fields, metadata, pending=typed.get("pending"), warnings=warnings)
+
+
+def _hours(hours: float, path: str) -> int | None:
+    """Hours to milliseconds; 0 takes a limit away. Raises Refused for a limit below 0 or beyond a century."""
+    if not 0 <= hours <= 876_000:
+        raise Refused("bad-duration", f"{hours} hours is below 0 or above a century", path)
+    return round(hours * HOUR_MS) or None
+
+
+# ======================================================================================================================
+# 4  Rules (facts -> decision · pure: no SQL, no clock, no files)
+# ======================================================================================================================
+#
+# The life of a job. A job is known by its key; its row is in one of five states, or there is none:
+#
+#   absent     never heard of
+#   live       it runs (or waits to), as far as anybody has told
+#   done       its publisher has given the verdict: pass, fail or skip
+#   migrated   its regression ended without it: a fail, reason `missing` or `timeout`, that nobody reported
+#   limited    it ran into its own time limit: a fail, reason `time-limit`; a verdict, though the daemon's
+#   tanked     a person gave it up, or its regression: a fail, reason `tanked`, that nobody reported
+#
+# Two messages can arrive, and messages overtake each other, are repeated, and come late. What must not depend on that
+# is the verdict, so a finish always leads to `done`, from every state, and no live message ever leads out of `done`. What
+# a live message does depends on the regression too: it is open, over (its end keeps hold of its live jobs: Batch.flush
+# migrates whatever is live in a regression that is over) or tanked. A regression that ended for want of messages is
+# opened again by any message about one of its jobs, before these tables are asked.
+#
+#   create      make the row, live                  record      make the row, done
+#   merge       take over the fields that are said  finish      turn the row into the verdict, in place
+#   revive      make it live again, then merge      correct     the same, and take back a verdict that was ours
+#   fill        take over only fields that are       repeat      first finish wins, unless this one has a later
+#               missing; the message is `ignored`               start_time: a re-run, which replaces the row whole
+#   reconsider  revive if it moves the job's own
+#               time limit, else fill
+#   ignore      leave everything as it is
+
+ABSENT, DONE, MIGRATED, LIMITED, TANKED = "absent", "done", "migrated", "limited", "tanked"
+ALIVE = "live"
+JOB_STATES = (ABSENT, ALIVE, DONE, MIGRATED, LIMITED, TANKED)
+
+OPEN, OVER = "open", "over"
+REGRESSION_STATES = (OPEN, OVER, TANKED)
+
+ON_LIVE: dict[str, dict[str, str]] = {
+    ABSENT: {OPEN: "create", OVER: "create", TANKED: "ignore"},
+    ALIVE: {OPEN: "merge", OVER: "merge", TANKED: "ignore"},
+    DONE: {OPEN: "fill", OVER: "fill", TANKED: "fill"},
+    MIGRATED: {OPEN: "revive", OVER: "merge", TANKED: "ignore"},
+    LIMITED: {OPEN: "reconsider", OVER: "reconsider", TANKED: "ignore"},
+    TANKED: {OPEN: "ignore", OVER: "ignore", TANKED: "ignore"},
+}
+ON_FINISH: dict[str, str] = {
+    ABSENT: "record",
+    ALIVE: "finish",
+    DONE: "repeat",
+    MIGRATED: "correct",
+    LIMITED: "correct",
+    TANKED: "correct",
+}
+
+# Columns that belong to a verdict. A live message that comes late must not fill them in, and a finish that leaves them
+# out clears them; every other column stays when a message does not speak of it.
+OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
+
+# How a regression ended -> the reason of the jobs that it leaves behind, and the event that tells so.
+LEFT_BEHIND = {
+    "finish": ("missing", "job.missing"),
+    "timeout": ("timeout", "job.timed_out"),
+    "time-limit": ("timeout", "job.timed_out"),
+    "tank": ("tanked", "job.tanked"),
+}
+
+JOB_LIMIT_SIGNATURE = "Job Time Limit"  # unless livetimeoutsignature is set
+TANKED_SIGNATURE = "Tanked"
+
+
+def regression_state(ended: str | None, ending: str | None, tanked_at: int | None) -> str:
+    """Where a regression stands for the tables above."""
+    if tanked_at is not None:
+        return TANKED
+    return OPEN if ended is None and ending is None else OVER
+
+
+def run_of(said: int | None, known: int | None) -> str:
+    """Which run of a regression a message speaks of, by its starttime (contract 4.8): "same", "older" or "newer".
+
+    A name may be used again; only a starttime tells the runs apart, so without one (on either side) it is the same."""
+    if said is None or known is None or said == known:
+        return "same"
+    return "older" if said < known else "newer"
+
+
+def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick: int | None, tick: int) -> bool:
+    """Does a live message move a job's time limit out of the past, so that it lives again?"""
+    if "time_limit_ms" not in said or said["time_limit_ms"] == old_limit_ms:
+        return False
+    new = said["time_limit_ms"]
+    return new is None or running_tick is None or running_tick + new > tick
+
+
+def is_later_run(said: int | None, known: int | None) -> bool:
+    """Is a second finish a re-run of the job, which replaces the first (contract 4.3)?"""
+    return said is not None and (known is None or said > known)
+
+
+def is_running(phase: str | None) -> bool:
+    """False for the phases in which a job waits: its time limit does not count yet."""
+    return phase is None or phase.casefold() not in WAITING_PHASES
+
+
+def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
+    """ "nightly/12" -> ("nightly", 12); a name without separator and number belongs to no series."""
+    series, found, number = name.rpartition(separator)
+    if found and series and number.isascii() and number.isdigit() and len(number) <= 18:
+        return series, int(number)
+    return None, None
+
+
+def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> int | None:
+    """When a live regression will be over, in ms since 1970; None where nothing can be said.
+
+    The present rate speaks with the weight of what is done, the median duration of earlier runs of the series with the
+    rest. Never in the past: a run that is late by its own history is judged by its rate alone."""
+    if not total or done >= total:
+        return None
+    by_rate = now + (now - started) * (total - done) / done if done else None
+    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else None
+    by_history = started + usual if usual is not None and started + usual > now else None
+    if by_rate is None or by_history is None:
+        known = by_rate if by_rate is not None else by_history
+        return None if known is None else round(known)
+    share = done / total
+    return round(share * by_rate + (1 - share) * by_history)
+
+
+def counted_runtime(job: Job) -> int | None:
+    """The runtime that counts (contract 4.11): as published, else finish - start, else compute time."""
+    if job.runtime_ms is not None:
+        return job.runtime_ms
+    if job.finish_at is not None and job.start_at is not None and job.finish_at >= job.start_at:
+        return job.finish_at - job.start_at
+    return job.compute_ms
+
+
+class Tally(NamedTuple):
+    """What one job adds to the counters of its regression."""
+
+    n_pass: int = 0
+    n_fail: int = 0
+    n_skip: int = 0
+    n_live: int = 0
+    n_migrated: int = 0
+    sum_compute_ms: int = 0
+    sum_runtime_ms: int = 0
+    sum_cycles: int = 0
+    sum_cycle_compute_ms: int = 0
+
+
+NOTHING = Tally()
+
+
+def tally(job: Job) -> Tally:
+    """Live jobs add nothing to statistics, nor do verdicts that are not their publisher's."""
+    result = job.result
+    if job.state != DONE:
+        return Tally(0, result == FAIL, 0, result == LIVE, job.state in (MIGRATED, TANKED))
+    compute, cycles = job.compute_ms or 0, job.cycles or 0
+    return Tally(
+        result == PASS,
+        result == FAIL,
+        result == SKIP,
+        0,
+        0,
+        compute,
+        counted_runtime(job) or 0,
+        cycles,
+        compute if job.cycles is not None else 0,
+    )
+
+
+# ======================================================================================================================
+# 5  Transactions (connection + messages + moment -> rows and events · plain synchronous SQL, no asyncio)
+# ======================================================================================================================
+#
+# A Batch is what one transaction knows. It loads the rows that its messages speak of, lets the rules change them in
+# memory, and writes them back in flush(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
+# leaves no trace in memory either.
+
+
+class Moment(NamedTuple):
+    """Now, twice: the wall clock in ms since 1970 for what people read, the uptime clock for every time limit."""
+
+    now: int
+    tick: int
+
+
+class Counters(msgspec.Struct):
+    """The one row of table daemon."""
+
+    epoch: str
+    tick: int
+    seq: int
+    last_job_id: int
+    last_receipt_id: int
+    events_from_seq: int
+
+
+class Regression(msgspec.Struct):
+    """A row of table regression, in the order of its columns."""
+
+    id: int
+    name: str
+    series: str | None
+    number: int | None
+    component: str | None
+    project: str | None
+    branch: str | None
+    tag: str | None
+    submitted: int | None
+    running: int | None
+    starttime_at: int | None
+    time_limit_ms: int | None
+    fields: str
+    ended: str | None
+    ending: str | None
+    tanked_at: int | None
+    tank_reason: str | None
+    created_at: int
+    ended_at: int | None
+    last_activity_at: int
+    active_tick: int
+    first_tick: int
+    limit_tick: int | None
+    first_failure: int
+    new_signatures: int
+    n_pass: int
+    n_fail: int
+    n_skip: int
+    n_live: int
+    n_migrated: int
+    sum_compute_ms: int
+    sum_runtime_ms: int
+    sum_cycles: int
+    sum_cycle_compute_ms: int
+    version: int
+
+
+class Job(msgspec.Struct):
+    """A row of table job, in the order of its columns."""
+
+    id: int
+    regression_id: int
+    key: str | bytes
+    result: int
+    state: str
+    reason: str | None
+    category: str
+    signature_id: int | None
+    name: str | None
+    phase: str | None
+    host: str | None
+    config: str | None
+    seed: str | None
+    build: str | None
+    testgroup: str | None
+    jobdir: str | None
+    start_at: int | None
+    finish_at: int | None
+    compute_ms: int | None
+    runtime_ms: int | None
+    cycles: int | None
+    exit_code: int | None
+    fail_message: str | None
+    bucket: str | None
+    metadata: str | None
+    extra: str | None
+    submitted_at: int
+    running_at: int | None
+    done_at: int | None
+    seen_at: int
+    seen_tick: int
+    running_tick: int | None
+    time_limit_ms: int | None
+    limit_tick: int | None
+    progress_seq: int | None
+    version: int
+
+
+JOB_COLUMNS = ", ".join(Job.__struct_fields__)
+REGRESSION_COLUMNS = ", ".join(Regression.__struct_fields__)
+
+# Columns that a re-run clears before it writes its own: all that messages say.
+SAID_BY_MESSAGES = Job.__struct_fields__[
+    Job.__struct_fields__.index("name") : Job.__struct_fields__.index("submitted_at")
+]
+
+
+def _insert(table: str, row: type[msgspec.Struct]) -> str:
+    return f"INSERT INTO {table} VALUES ({', '.join('?' for _ in row.__struct_fields__)})"
+
+
+def _update(table: str, row: type[msgspec.Struct], fixed: tuple[str, ...]) -> str:
+    """An UPDATE that takes the whole row as its parameters and leaves the `fixed` columns alone."""
+    columns = [f"{name} = ?{place}" for place, name in enumerate(row.__struct_fields__, 1) if name not in fixed]
+    return f"UPDATE {table} SET {', '.join(columns)} WHERE id = ?1"
+
+
+INSERT_JOB = _insert("job", Job)
+UPDATE_JOB = _update("job", Job, ("id", "regression_id", "key"))
+UPDATE_REGRESSION = _update("regression", Regression, ("id", "name", "series", "number", "created_at"))
+FIND_JOB = f"SELECT {JOB_COLUMNS} FROM job WHERE regression_id = ? AND key = ?"
+FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
+INSERT_REGRESSION = """
+    INSERT INTO regression
+        (name, series, number, fields, created_at, last_activity_at, active_tick, first_tick, version)
+    VALUES (?, ?, ?, '{}', ?, ?, ?, ?, ?)
+"""
+FIND_SIGNATURE = "SELECT id FROM signature WHERE category = ? AND title = ?"
+INSERT_SIGNATURE = """
+    INSERT INTO signature (category, title, first_seen_at, first_regression_id, last_seen_at) VALUES (?, ?, ?, ?, ?)
+"""
+INSERT_EVENT = """
+    INSERT INTO event (seq, at, type, regression_id, job_id, result, origin, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+INSERT_RECEIPT = """
+    INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+encode_json = msgspec.json.encode
+decode_json = msgspec.json.decode
+
+
+def to_json(value: Any) -> str:
+    """A value as compact JSON text, as it stands in JSON columns."""
+    return encode_json(value).decode()
+
+
+def utc(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
+    if ms is None:
+        return None
+    whole = time.gmtime(ms // 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', whole)}.{ms % 1000:03d}Z"
+
+
+class Batch:
+    """The rows that one transaction touches. Made and used on the writer's thread only."""
+
+    def __init__(self, conn: sqlite3.Connection, config: Config, moment: Moment) -> None:
+        self.conn = conn
+        self.config = config
+        self.moment = moment
+        self.origin = "daemon"
+        row = conn.execute(f"SELECT {', '.join(Counters.__struct_fields__)} FROM daemon").fetchone()
+        self.counters = Counters(*row)
+        self.counters.tick = max(self.counters.tick, moment.tick)
+        self.signatures: dict[tuple[str, str], int] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all rows that are not written yet."""
+        self.regressions: dict[str, Regression] = {}
+        self.jobs: dict[tuple[int, str | bytes], Job] = {}
+        self.before: dict[int, Tally] = {}
+        self.fresh: dict[int, Job] = {}
+        self.changed: dict[int, Job] = {}
+        self.events: dict[int, tuple[Any, ...]] = {}
+        self.replaced: list[int] = []
+        self.signatures.clear()
+
+    # Rows, loaded once and kept.
+
+    def regression(self, name: str) -> Regression:
+        """The regression of that name; made, live, at the first message that names it."""
+        known = self.regressions.get(name)
+        if known is not None:
+            return known
+        row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
+        if row is None:
+            now, tick = self.moment
+            series, number = split_series(name, self.config.seriesseparator)
+            self.conn.execute(INSERT_REGRESSION, (name, series, number, now, now, tick, tick, self.counters.seq))
+            row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
+            regression = self.regressions[name] = Regression(*row)
+            self.tell("regression.started", regression)
+            return regression
+        regression = self.regressions[name] = Regression(*row)
+        return regression
+
+    def job(self, regression: Regression, key: str | bytes) -> Job | None:
+        """The job of that key, or None."""
+        known = self.jobs.get((regression.id, key))
+        if known is not None:
+            return known
+        row = self.conn.execute(FIND_JOB, (regression.id, key)).fetchone()
+        return None if row is None else self.loaded(Job(*row))
+
+    def loaded(self, job: Job) -> Job:
+        """Take a row that was read by whatever query into the batch, unless it is there already."""
+        known = self.jobs.setdefault((job.regression_id, job.key), job)
+        if known is job:
+            self.before[job.id] = tally(job)
+        return known
+
+    def load_jobs(self, where: str, *parameters: Any) -> list[Job]:
+        """Jobs by a condition on their stored rows; call it only when no job has unwritten changes."""
+        rows = self.conn.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE {where}", parameters)
+        return [self.loaded(Job(*row)) for row in rows]
+
+    def new_job(self, regression: Regression, message: Message) -> Job:
+        """An empty live row under a new id."""
+        self.counters.last_job_id += 1
+        now, tick = self.moment
+        values = dict.fromkeys(Job.__struct_fields__)
+        values |= {
+            "id": self.counters.last_job_id,
+            "regression_id": regression.id,
+            "key": message.key,
+            "result": LIVE,
+            "state": ALIVE,
+            "category": message.values["category"],
+            "submitted_at": now,
+            "seen_at": now,
+            "seen_tick": tick,
+        }
+        job = Job(**values)  # type: ignore[arg-type]
+        self.jobs[regression.id, message.key] = self.fresh[job.id] = job
+        return job
+
+    def touch(self, job: Job) -> None:
+        """Note that a row must be written."""
+        if job.id not in self.fresh:
+            self.changed[job.id] = job
+
+    def signature(self, regression: Regression, category: str, title: str, *, ours: bool = False) -> int:
+        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow (contract 4.12)."""
+        known = self.signatures.get((category, title))
+        if known is not None:
+            return known
+        row = self.conn.execute(FIND_SIGNATURE, (category, title)).fetchone()
+        if row is None and not ours and regression.new_signatures >= signatures.OVERFLOW_AFTER:
+            return self.signature(regression, category, signatures.OVERFLOW_TITLE, ours=True)
+        now = self.moment.now
+        if row is None:
+            regression.new_signatures += not ours
+            row = self.conn.execute(
+                INSERT_SIGNATURE + " RETURNING id", (category, title, now, regression.id, now)
+            ).fetchone()
+        else:
+            self.conn.execute("UPDATE signature SET last_seen_at = ? WHERE id = ?", (now, row[0]))
+        self.signatures[category, title] = int(row[0])
+        return int(row[0])
+
+    # What happened.
+
+    def tell(self, kind: str, regression: Regression, job: Job | None = None, **data: Any) -> int:
+        """Write an event and let it number the change: the row's `version` is the `seq` of its last event."""
+        self.counters.seq += 1
+        seq = self.counters.seq
+        regression.version = seq
+        if job is not None:
+            job.version = seq
+            if job.phase is not None:
+                data.setdefault("phase", job.phase)
+            if job.reason is not None:
+                data.setdefault("reason", job.reason)
+        told = to_json(data) if data else None
+        whose, result = (None, None) if job is None else (job.id, job.result)
+        self.events[seq] = (seq, self.moment.now, kind, regression.id, whose, result, self.origin, told)
+        return seq
+
+    # Writing it all.
+
+    def flush(self) -> None:
+        """Write all changed rows, and let the end of a regression take its live jobs along, a slice at a time."""
+        self._save_jobs()
+        for regression in self.regressions.values():
+            leaves_jobs = regression.ended is not None and regression.n_live and self.config.livetimeoutsignature
+            if regression.ending is not None or leaves_jobs:
+                self._end_slice(regression)
+            if regression.n_fail and not regression.first_failure:
+                regression.first_failure = 1
+                self.tell("regression.first_failure", regression)
+        self._save_regressions()
+        self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
+        self.conn.executemany(INSERT_EVENT, self.events.values())
+        self.conn.execute(
+            "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?",
+            msgspec.structs.astuple(self.counters)[1:],
+        )
+        self.forget()
+
+    def _save_jobs(self) -> None:
+        by_id = {regression.id: regression for regression in self.regressions.values()}
+        sums: dict[int, list[int]] = {}
+        for rows in (self.fresh, self.changed):
+            for job in rows.values():
+                after, before = tally(job), self.before.get(job.id, NOTHING)
+                if after != before:
+                    total = sums.setdefault(job.regression_id, [0] * len(after))
+                    sums[job.regression_id] = [
+                        old + new - gone for old, new, gone in zip(total, after, before, strict=True)
+                    ]
+                    self.before[job.id] = after
+        for regression_id, total in sums.items():
+            _add_tally(by_id[regression_id], total)
+        self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
+        self.conn.executemany(UPDATE_JOB, map(msgspec.structs.astuple, self.changed.values()))
+        self.fresh.clear()
+        self.changed.clear()
+
+    def _save_regressions(self) -> None:
+        self.conn.executemany(UPDATE_REGRESSION, map(msgspec.structs.astuple, self.regressions.values()))
+
+    def _end_slice(self, regression: Regression) -> None:
+        """Condemn up to SLICE_JOBS live jobs of a regression that is over; with the last one its status flips."""
+        how = regression.ending or regression.ended or "finish"
+        if regression.n_live and (how == "tank" or self.config.livetimeoutsignature):
+            jobs = self.load_jobs("regression_id = ? AND result = 0 LIMIT ?", regression.id, SLICE_JOBS)
+            for job in jobs:
+                condemn(self, regression, job, how)
+            self._save_jobs()
+        if regression.ending is not None and (regression.n_live == 0 or not self._condemns(how)):
+            complete_end(self, regression)
+
+    def _condemns(self, how: str) -> bool:
+        return how == "tank" or bool(self.config.livetimeoutsignature)
+
+
+def _add_tally(regression: Regression, total: Sequence[int]) -> None:
+    for field, number in zip(Tally._fields, total, strict=True):
+        setattr(regression, field, getattr(regression, field) + number)
+
+
+# Messages about jobs.
+
+
+def apply_message(batch: Batch, message: Message) -> Outcome:
+    """Apply one message to the rows of a batch and say what became of it."""
+    if message.type == JOB_LIVE:
+        outcome = apply_live(batch, message)
+    elif message.type == JOB_FINISH:
+        outcome = apply_finish(batch, message)
+    else:
+        outcome = apply_to_regression(batch, message)
+    outcome.index = message.index
+    outcome.type = message.type
+    outcome.regression = message.regression
+    outcome.warnings = message.warnings + outcome.warnings
+    return outcome
+
+
+def _became(outcome: str, reason: str | None = None, job: int | None = None, *warnings: str) -> Outcome:
+    return Outcome(0, None, None, outcome, reason, job=job, warnings=list(warnings))
+
+
+def apply_live(batch: Batch, message: Message) -> Outcome:
+    if not batch.config.enablelivejobs:
+        return _became("ignored", "live-disabled", None, "live tracking is off: [sigs] enablelivejobs = false")
+    regression = heard_of(batch, message.regression)
+    reopen_after_silence(batch, regression)
+    job = batch.job(regression, message.key)
+    where = regression_state(regression.ended, regression.ending, regression.tanked_at)
+    action = ON_LIVE[job.state if job else ABSENT][where]
+    if job is None and action == "create":
+        job = create_live(batch, regression, message)
+        return _became("applied", None, job.id)
+    if job is None or action == "ignore":
+        return _became("ignored", "tanked", job.id if job else None)
+    if action == "reconsider":
+        moved = moves_limit(job.time_limit_ms, message.values, job.running_tick, batch.moment.tick)
+        action = "revive" if moved else "fill"
+    if action == "fill":
+        fill_in(batch, regression, job, message)
+        return _became("ignored", "already-finished", job.id)
+    if action == "revive":
+        revive(batch, regression, job, message)
+    else:
+        update_live(batch, regression, job, message)
+    return _became("applied", None, job.id)
+
+
+def apply_finish(batch: Batch, message: Message) -> Outcome:
+    if message.result == SKIP and not batch.config.enableskip:
+        return _became("ignored", "skip-disabled", None, "skipped jobs are not kept: [sigs] enableskip = false")
+    regression = heard_of(batch, message.regression)
+    reopen_after_silence(batch, regression)
+    job = batch.job(regression, message.key)
+    action = ON_FINISH[job.state if job else ABSENT]
+    if job is None:
+        job = batch.new_job(regression, message)
+        changed = write_verdict(batch, regression, job, message)
+        tell_verdict(batch, regression, job)
+        return _became("applied", None, job.id)
+    if action == "repeat":
+        return repeat_finish(batch, regression, job, message)
+    changed = write_verdict(batch, regression, job, message)
+    if action == "correct":
+        batch.tell("job.corrected", regression, job, changed=changed, description="the real verdict came after all")
+    else:
+        tell_verdict(batch, regression, job)
+    return _became("applied", None, job.id)
+
+
+def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Message) -> Outcome:
+    """A finish for a job that has one: a re-run, the same again, or one that comes too late to differ."""
+    if is_later_run(message.values.get("start_at"), job.start_at) and not says_the_same(job, message):
+        for column in SAID_BY_MESSAGES:
+            setattr(job, column, None)
+        changed = write_verdict(batch, regression, job, message)
+        tell_verdict(batch, regression, job, description="run again", changed=changed)
+        return _became("applied", None, job.id)
+    if says_the_same(job, message):
+        return _became("duplicate", "same-content", job.id)
+    return _became("duplicate", "first-finish-wins", job.id, "differs from the finish that came first, which is kept")
+
+
+def says_the_same(job: Job, message: Message) -> bool:
+    """Is everything that a finish says already in the row?"""
+    if job.result != message.result or any(getattr(job, name) != value for name, value in message.values.items()):
+        return False
+    metadata, extra = _object(job.metadata), _object(job.extra)
+    return metadata == metadata | message.metadata and extra == extra | message.extra
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    return decode_json(text) if text else {}
+
+
+def heard_of(batch: Batch, name: str) -> Regression:
+    """The regression of a message, which is a sign of its life."""
+    regression = batch.regression(name)
+    regression.last_activity_at, regression.active_tick = batch.moment
+    return regression
+
+
+def create_live(batch: Batch, regression: Regression, message: Message) -> Job:
+    job = batch.new_job(regression, message)
+    merge_fields(job, message)
+    start_running(batch, job, message)
+    batch.tell("job.live", regression, job)
+    return job
+
+
+def update_live(batch: Batch, regression: Regression, job: Job, message: Message) -> None:
+    """A repeated live message: take over what it says. A heartbeat, which says nothing new, leaves no event."""
+    changed = merge_live(batch, job, message)
+    if not changed:
+        return
+    if changed.keys() == {"progress"}:
+        if job.progress_seq is not None and batch.events.pop(job.progress_seq, None) is None:
+            batch.replaced.append(job.progress_seq)
+        job.progress_seq = batch.tell("job.updated", regression, job, progress=message.extra["progress"])
+        return
+    batch.tell("job.updated", regression, job, changed=shortened(changed), **_progress_in(changed, message))
+
+
+def _progress_in(changed: Mapping[str, Any], message: Message) -> dict[str, Any]:
+    return {"progress": message.extra["progress"]} if "progress" in changed else {}
+
+
+def merge_live(batch: Batch, job: Job, message: Message) -> dict[str, list[Any]]:
+    """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}."""
+    old_limit = job.time_limit_ms
+    changed = merge_fields(job, message)
+    job.seen_at, job.seen_tick = batch.moment
+    start_running(batch, job, message, limit_moved=job.time_limit_ms != old_limit)
+    batch.touch(job)
+    return changed
+
+
+def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool = False) -> None:
+    """Start the clock of a job's own time limit at its first live message without a waiting phase."""
+    starts = job.running_tick is None and is_running(message.values.get("phase"))
+    if starts:
+        job.running_at, job.running_tick = batch.moment
+    if (starts or limit_moved) and job.running_tick is not None:
+        job.limit_tick = None if job.time_limit_ms is None else job.running_tick + job.time_limit_ms
+
+
+def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
+    """Make a job live again whose verdict was ours, and merge the message that did it."""
+    job.result, job.state, job.signature_id, job.done_at = LIVE, ALIVE, None, None
+    job.reason = job.fail_message = None
+    changed = merge_live(batch, job, message) if message is not None else {}
+    batch.touch(job)
+    if changed:
+        data["changed"] = shortened(changed)
+    batch.tell("job.revived", regression, job, **data)
+
+
+def merge_fields(job: Job, message: Message, *, fill: bool = False) -> dict[str, list[Any]]:
+    """Take over what a message says: present fields overwrite, absent ones stay. -> {field: [old, new]}.
+
+    With `fill`, only fields that the row does not have are taken over, and none that belong to a verdict."""
+    changed: dict[str, list[Any]] = {}
+    for column, value in message.values.items():
+        old = getattr(job, column)
+        if old == value or (fill and (old is not None or column in OF_VERDICT)):
+            continue
+        setattr(job, column, value)
+        changed[column] = [old, value]
+    for column, said in (("metadata", message.metadata), ("extra", message.extra)):
+        if not said:
+            continue
+        stored = _object(getattr(job, column))
+        merged = said | stored if fill else stored | said
+        if merged != stored:
+            setattr(job, column, to_json(merged))
+            changed |= {name: [stored.get(name), merged[name]] for name in said if merged[name] != stored.get(name)}
+    return changed
+
+
+def shortened(changed: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """`changed` with long values cut."""
+    return {name: [_cut(value) for value in values] for name, values in changed.items()}
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        value = to_json(value)
+    return value[:CHANGED_LENGTH] if isinstance(value, str) else value
+
+
+def fill_in(batch: Batch, regression: Regression, job: Job, message: Message) -> None:
+    """A live message that was overtaken by the verdict: it may still know what the finish left out."""
+    changed = merge_fields(job, message, fill=True)
+    if changed:
+        batch.touch(job)
+        batch.tell("job.updated", regression, job, changed=shortened(changed), description="late live message")
+
+
+def write_verdict(batch: Batch, regression: Regression, job: Job, message: Message) -> dict[str, list[Any]]:
+    """Turn a row into what a finish says, in place. -> what changed, cut for an event."""
+    before = RESULTS[job.result]
+    for column in OF_VERDICT:
+        setattr(job, column, None)
+    changed = merge_fields(job, message)
+    job.result, job.state = message.result, DONE
+    job.done_at = job.seen_at = batch.moment.now
+    job.seen_tick, job.limit_tick = batch.moment.tick, None
+    job.signature_id = None
+    if job.result == FAIL:
+        title = signatures.title_of(job.fail_message, job.bucket)
+        job.signature_id = batch.signature(regression, job.category, title)
+    batch.touch(job)
+    return shortened(changed | {"result": [before, RESULTS[job.result]]})
+
+
+def tell_verdict(batch: Batch, regression: Regression, job: Job, **data: Any) -> None:
+    batch.tell(("job.live", "job.passed", "job.failed", "job.skipped")[job.result], regression, job, **data)
+
+
+def condemn(batch: Batch, regression: Regression, job: Job, how: str) -> None:
+    """Give a live job the verdict that its regression's end (or a person) leaves it: a fail that nobody reported."""
+    reason, event = LEFT_BEHIND[how]
+    title = TANKED_SIGNATURE if how == "tank" else batch.config.livetimeoutsignature
+    job.state = TANKED if how == "tank" else MIGRATED
+    _give_up(batch, regression, job, reason, event, title, why_ended(batch.config, regression, how))
+
+
+def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
+    """Give a live job the verdict of its own time limit."""
+    title = batch.config.livetimeoutsignature or JOB_LIMIT_SIGNATURE
+    job.state = LIMITED
+    why = f"ran longer than its time limit of {job.time_limit_ms} ms"
+    _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
+
+
+def _give_up(batch: Batch, regression: Regression, job: Job, reason: str, event: str, title: str, why: str) -> None:
+    why = f"{why}; last sign of life {utc(job.seen_at)}"
+    job.result, job.reason, job.fail_message = FAIL, reason, why
+    job.done_at = batch.moment.now
+    job.signature_id = batch.signature(regression, job.category, title, ours=True)
+    batch.touch(job)
+    batch.tell(event, regression, job, description=why)
+
+
+def why_ended(config: Config, regression: Regression, how: str) -> str:
+    """The rule and the threshold behind the end of a regression, for people."""
+    if how == "timeout":
+        return f"no message about the regression for {config.autotimeouthours:g} h (autotimeouthours)"
+    if how == "time-limit":
+        return f"the regression ran longer than its time limit of {(regression.time_limit_ms or 0) / HOUR_MS:g} h"
+    if how == "tank":
+        return f"tanked: {regression.tank_reason or 'no reason given'}"
+    return "the regression finished while this job was live"
+
+
+# Messages about regressions.
+
+
+def apply_to_regression(batch: Batch, message: Message) -> Outcome:
+    """regr-start, regr-update, regr-finish: merge what is said, then open or close the regression."""
+    known = batch.counters.seq
+    regression = heard_of(batch, message.regression)
+    made = regression.version > known
+    said, stored = message.values.get("starttime_at"), regression.starttime_at
+    run = run_of(said, stored)
+    if run == "older" and message.type != REGR_UPDATE:
+        _merge_regression(batch, regression, message, fill=True)
+        return _became("ignored", "older-run")
+    opened = regression.ended or regression.ending
+    changed = _merge_regression(batch, regression, message)
+    if message.type == REGR_START and run == "newer" and opened:
+        start_again(batch, regression)
+    elif message.type == REGR_FINISH or message.pending is False:
+        if "finish" in (regression.ended, regression.ending) and not changed:
+            return _became("duplicate", "same-content")
+        end(batch, regression, "finish")
+    elif message.pending and "timeout" in (regression.ended, regression.ending):
+        reopen(batch, regression, "a message says that it is still pending")
+    elif regression.ended == "time-limit" and "time_limit_ms" in changed and not _past_limit(batch, regression):
+        reopen(batch, regression, "its time limit was moved")
+        revive_all(batch, regression, MIGRATED, "the regression's time limit was moved")
+    elif message.type == REGR_START and not changed and not made:
+        return _became("duplicate", "same-content")
+    if changed and not made:
+        batch.tell("regression.updated", regression, changed=shortened(changed))
+    return _became("applied")
+
+
+def _past_limit(batch: Batch, regression: Regression) -> bool:
+    return regression.limit_tick is not None and regression.limit_tick <= batch.moment.tick
+
+
+def _merge_regression(
+    batch: Batch, regression: Regression, message: Message, *, fill: bool = False
+) -> dict[str, list[Any]]:
+    """Take over what a regression message says. -> {field: [old, new]}."""
+    stored = _object(regression.fields)
+    pairs = dict(stored.get("custom_metadata", ()))
+    said = dict(message.extra)
+    if message.metadata:
+        said["custom_metadata"] = [list(pair) for pair in (pairs | message.metadata).items()]
+    if fill:
+        said = {field: value for field, value in said.items() if field not in stored}
+    changed = {field: [stored.get(field), value] for field, value in said.items() if stored.get(field) != value}
+    if changed:
+        regression.fields = to_json(stored | said)
+    for column, value in message.values.items():
+        old = getattr(regression, column)
+        if (fill and old is not None) or old == value or _keeps_starttime(column, old, message):
+            continue
+        setattr(regression, column, value)
+        changed.setdefault(column, [old, value])
+    if "time_limit_ms" in changed:
+        limit = regression.time_limit_ms
+        regression.limit_tick = None if limit is None else regression.first_tick + limit
+    return changed
+
+
+def _keeps_starttime(column: str, old: Any, message: Message) -> bool:
+    """An update may name a starttime that is not known yet, but only a start or a finish may move it."""
+    return column == "starttime_at" and old is not None and message.type == REGR_UPDATE
+
+
+def end(batch: Batch, regression: Regression, how: str) -> None:
+    """Decide the end of a regression. flush() migrates its live jobs and makes it visible."""
+    if regression.ended == "finish" or regression.ending == "finish":
+        return
+    regression.ended, regression.ending = None, how
+
+
+def complete_end(batch: Batch, regression: Regression) -> None:
+    """The last live job is dealt with: the regression is over (or, if it was tanked, has no live jobs any more)."""
+    how, regression.ending = regression.ending, None
+    if how == "tank":
+        return
+    regression.ended, regression.ended_at = how, batch.moment.now
+    if how == "finish":
+        batch.tell("regression.finished", regression)
+    else:
+        why = why_ended(batch.config, regression, str(how))
+        batch.tell("regression.timed_out", regression, reason=how, description=why)
+
+
+def reopen(batch: Batch, regression: Regression, why: str) -> None:
+    """Take the end of a regression back."""
+    regression.ended = regression.ended_at = regression.ending = None
+    batch.tell("regression.reopened", regression, description=why)
+
+
+def reopen_after_silence(batch: Batch, regression: Regression) -> None:
+    """A regression that ended for want of messages is open again as soon as one of its jobs speaks (contract 4.4)."""
+    if regression.tanked_at is None and "timeout" in (regression.ended, regression.ending):
+        reopen(batch, regression, "a job spoke after all")
+
+
+def start_again(batch: Batch, regression: Regression) -> None:
+    """The name is used for a new run. Unfinished jobs are live as long as a regression is open, whatever the order in
+    which its messages arrived; so those that the end of the earlier run took along live again."""
+    regression.ended = regression.ended_at = regression.ending = None
+    regression.first_tick = batch.moment.tick
+    if regression.time_limit_ms is not None:
+        regression.limit_tick = regression.first_tick + regression.time_limit_ms
+    batch.tell("regression.started", regression, description="started again, with a later starttime")
+    revive_all(batch, regression, MIGRATED, "the regression was started again")
+
+
+def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> None:
+    """Make all jobs of a regression live again that are fails of one kind."""
+    batch._save_jobs()
+    for job in batch.load_jobs("regression_id = ? AND result = 2 AND state = ?", regression.id, state):
+        revive(batch, regression, job, None, description=why)
+        job.seen_tick = batch.moment.tick
+    batch._save_jobs()
+
+
+# What people do by hand.
+
+
+def regression_by_id(batch: Batch, regression_id: int) -> Regression:
+    """Load a regression by its id. Raises LookupError."""
+    row = batch.conn.execute("SELECT name FROM regression WHERE id = ?", (regression_id,)).fetchone()
+    if row is None:
+        raise LookupError(f"no regression {regression_id}")
+    return batch.regression(str(row[0]))
+
+
+def tank_regression(batch: Batch, regression_id: int, reason: str) -> None:
+    """Give a regression up: hide it, and make its live jobs fails."""
+    regression = regression_by_id(batch, regression_id)
+    if regression.tanked_at is not None:
+        return
+    if regression.ending is not None:
+        complete_end(batch, regression)
+    regression.tanked_at, regression.tank_reason = batch.moment.now, reason or None
+    regression.ending = "tank"
+    batch.tell("regression.tanked", regression, reason=reason)
+
+
+def untank_regression(batch: Batch, regression_id: int) -> None:
+    """Show a regression again, and bring its tanked jobs back: live, or (by flush) missing if it is over by now."""
+    regression = regression_by_id(batch, regression_id)
+    if regression.tanked_at is None:
+        return
+    regression.tanked_at = regression.tank_reason = regression.ending = None
+    regression.last_activity_at, regression.active_tick = batch.moment
+    batch.tell("regression.untanked", regression)
+    revive_all(batch, regression, TANKED, "untanked")
+
+
+def tank_job(batch: Batch, job_id: int, reason: str) -> None:
+    """Give one live job up. Raises LookupError, or ValueError for a job that is not live."""
+    jobs = batch.load_jobs("id = ?", job_id)
+    if not jobs:
+        raise LookupError(f"no job {job_id}")
+    job = jobs[0]
+    if job.state == TANKED:
+        return
+    if job.state != ALIVE:
+        raise ValueError(f"job {job_id} is not live, but {RESULTS[job.result]}")
+    regression = regression_by_id(batch, job.regression_id)
+    job.state = TANKED
+    why = f"tanked: {reason or 'no reason given'}"
+    _give_up(batch, regression, job, "tanked", "job.tanked", TANKED_SIGNATURE, why)
+
+
+# What the clock does.
+
+
+def expire(batch: Batch) -> bool:
+    """Act on every time limit that is over, and go on with what is not done yet. -> True if there is more to do.
+
+    Each call handles at most a slice of jobs, so that messages are not held up."""
+    conn, tick, config = batch.conn, batch.moment.tick, batch.config
+    batch.origin = "daemon:timeout"
+    for name, how in _overdue_regressions(conn, tick, config):
+        end(batch, batch.regression(name), how)
+    for (name,) in conn.execute("SELECT name FROM regression WHERE ending IS NOT NULL"):
+        batch.regression(name)
+    late = batch.load_jobs("result = 0 AND limit_tick <= ? LIMIT ?", tick, SLICE_JOBS)
+    for job in late:
+        limit_job(batch, regression_by_id(batch, job.regression_id), job)
+    batch.flush()
+    pruned = prune_jobs(batch)
+    more = conn.execute("SELECT 1 FROM regression WHERE ending IS NOT NULL").fetchone() is not None
+    return more or len(late) == SLICE_JOBS or pruned == SLICE_JOBS
+
+
+def _overdue_regressions(conn: sqlite3.Connection, tick: int, config: Config) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    live = "FROM regression WHERE ended IS NULL AND tanked_at IS NULL AND ending IS NULL"
+    if config.autotimeouthours:
+        silent = tick - round(config.autotimeouthours * HOUR_MS)
+        found += [(name, "timeout") for (name,) in conn.execute(f"SELECT name {live} AND active_tick <= ?", (silent,))]
+    limit = conn.execute(f"SELECT name {live} AND limit_tick <= ?", (tick,))
+    return found + [(name, "time-limit") for (name,) in limit]
+
+
+def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
+    """Is there anything for expire() to do? Four look-ups in partial indexes."""
+    asleep = tick - round(config.prunelivedays * DAY_MS) if config.prunelivedays else -1
+    row = conn.execute(
+        """
+        SELECT EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick <= :tick)
+            OR EXISTS (SELECT 1 FROM job WHERE result = 0 AND seen_tick <= :asleep)
+            OR EXISTS (SELECT 1 FROM regression WHERE ending IS NOT NULL)
+        """,
+        {"tick": tick, "asleep": asleep},
+    ).fetchone()
+    return bool(row[0]) or bool(_overdue_regressions(conn, tick, config))
+
+
+def prune_jobs(batch: Batch) -> int:
+    """Delete live jobs without news for prunelivedays, leaving a tombstone and an event. -> how many."""
+    if not batch.config.prunelivedays:
+        return 0
+    batch.origin = "daemon:prune"
+    since = batch.moment.tick - round(batch.config.prunelivedays * DAY_MS)
+    jobs = batch.load_jobs("result = 0 AND seen_tick <= ? LIMIT ?", since, SLICE_JOBS)
+    for job in jobs:
+        regression = regression_by_id(batch, job.regression_id)
+        why = f"live without news for {batch.config.prunelivedays:g} days; last sign of life {utc(job.seen_at)}"
+        batch.tell("job.pruned", regression, job, description=why)
+        regression.n_live -= 1
+        batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
+        batch.conn.execute("DELETE FROM job WHERE id = ?", (job.id,))
+    batch.flush()
+    return len(jobs)
+
+
+def prune_records(batch: Batch) -> bool:
+    """Forget old receipts and let old events leave the feed, a slice at a time. -> True if there is more to do.
+
+    Events of an existing job or regression that tell a change of state stay for its history; only updates go."""
+    conn, now, config = batch.conn, batch.moment.now, batch.config
+    gone = conn.execute(
+        "DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE received_at < ? ORDER BY id LIMIT ?)",
+        (now - round(config.keep_receipts_days * DAY_MS), PRUNE_ROWS),
+    ).rowcount
+    before = now - round(config.keep_events_days * DAY_MS)
+    rows = conn.execute(
+        "SELECT seq, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (batch.counters.events_from_seq, PRUNE_ROWS)
+    ).fetchall()
+    old = [seq for seq, at in rows if at < before]
+    if old:
+        conn.execute(
+            """
+            DELETE FROM event WHERE seq > ? AND seq <= ? AND (type IN ('job.updated', 'regression.updated')
+                OR job_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = event.job_id))
+            """,
+            (batch.counters.events_from_seq, old[-1]),
+        )
+        batch.counters.events_from_seq = old[-1]
+    batch.flush()
+    return gone == PRUNE_ROWS or len(old) == PRUNE_ROWS
+
+
+# Deliveries.
+
+
+class Delivery(msgspec.Struct):
+    """A spool file or a request: its items, where they come from, and (spool) which claimed file to clear away."""
+
+    name: str  # path below the spool, or the peer of a request
+    origin: str  # as events tell it: spool:NAME or http:PEER
+    items: list[bytes]
+    context: Context
+    refusal: Outcome | None = None  # the delivery as a whole could not be read
+    claim: tuple[str, int, int] | None = None  # spool: path below the work folder, inode, mtime in ns
+
+
+class Receipt(msgspec.Struct):
+    """What became of one delivery (contract 3)."""
+
+    id: int
+    name: str
+    received_at: int
+    applied: int
+    duplicate: int
+    ignored: int
+    rejected: int
+    details: list[Outcome]  # all messages
+
+    @property
+    def messages(self) -> int:
+        return self.applied + self.duplicate + self.ignored + self.rejected
+
+    def notable(self) -> list[Outcome]:
+        """The first messages that were not plainly applied."""
+        told = (outcome for outcome in self.details if outcome.outcome != "applied" or outcome.warnings)
+        return list(itertools.islice(told, DETAILS_KEPT))
+
+
+def apply_deliveries(
+    batch: Batch, deliveries: Sequence[Delivery], settled: Sequence[int] = (), *, careful: bool = False
+) -> tuple[list[Receipt], int]:
+    """Apply deliveries, write their receipts, and name the spool files that may be cleared away once this is committed.
+
+    `careful` takes one message at a time and refuses the one that raises, which is how a batch is done that failed.
+    -> receipts in order, and the id of the settling row (0 if there were no files)."""
+    told: list[list[Outcome]] = [[] for _ in deliveries]
+    messages = (
+        (outcomes, delivery, message)
+        for outcomes, delivery in zip(told, deliveries, strict=True)
+        for message in _messages_of(delivery, batch.config)
+    )
+    while chunk := list(itertools.islice(messages, 1 if careful else BATCH_MESSAGES)):
+        if careful:
+            _apply_carefully(batch, *chunk[0])
+            continue
+        for outcomes, delivery, message in chunk:
+            batch.origin = delivery.origin
+            outcomes.append(message if isinstance(message, Outcome) else apply_message(batch, message))
+        batch.flush()
+    receipts = [_receipt(batch, delivery, outcomes) for delivery, outcomes in zip(deliveries, told, strict=True)]
+    batch.conn.executemany(INSERT_RECEIPT, map(_receipt_row, receipts))
+    batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in settled))
+    settling = _note_claims(batch, deliveries, receipts)
+    batch.flush()
+    return receipts, settling
+
+
+def _messages_of(delivery: Delivery, config: Config) -> Iterator[Message | Outcome]:
+    if delivery.refusal is not None:
+        return iter([delivery.refusal])
+    return decode_items(delivery.items, delivery.context, config)
+
+
+def _apply_carefully(batch: Batch, outcomes: list[Outcome], delivery: Delivery, message: Message | Outcome) -> None:
+    if isinstance(message, Outcome):
+        outcomes.append(message)
+        return
+    batch.origin = delivery.origin
+    batch.conn.execute("SAVEPOINT message")
+    try:
+        outcome = apply_message(batch, message)
+        batch.flush()
+    except Exception as error:
+        if is_storage_trouble(error):
+            raise
+        batch.conn.execute("ROLLBACK TO message")
+        batch.forget()
+        log.exception("apply: message %d of %s", message.index, delivery.name)
+        detail = f"{type(error).__name__}: {error}"
+        outcome = Outcome(message.index, message.type, message.regression, "rejected", "internal-error", None, detail)
+    batch.conn.execute("RELEASE message")
+    outcomes.append(outcome)
+
+
+def is_storage_trouble(error: BaseException) -> bool:
+    """Is it the disk that failed, and not a message? Then nothing is refused; the batch waits and is tried again."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    )
+
+
+def _receipt(batch: Batch, delivery: Delivery, outcomes: list[Outcome]) -> Receipt:
+    batch.counters.last_receipt_id += 1
+    counts = dict.fromkeys(("applied", "duplicate", "ignored", "rejected"), 0)
+    for outcome in outcomes:
+        counts[outcome.outcome] += 1
+    return Receipt(batch.counters.last_receipt_id, delivery.name, batch.moment.now, **counts, details=outcomes)
+
+
+def _receipt_row(receipt: Receipt) -> tuple[Any, ...]:
+    notable = receipt.notable()
+    *numbers, _ = msgspec.structs.astuple(receipt)
+    return (*numbers, to_json(notable) if notable else None)
+
+
+def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequence[Receipt]) -> int:
+    files = [
+        (*delivery.claim, receipt.id if receipt.rejected else 0)
+        for delivery, receipt in zip(deliveries, receipts, strict=True)
+        if delivery.claim is not None
+    ]
+    if not files:
+        return 0
+    row = batch.conn.execute("INSERT INTO settling (files) VALUES (?) RETURNING id", (to_json(files),)).fetchone()
+    return int(row[0])
+
+
+# ======================================================================================================================
+# 6  Store (functions -> results · the only owner of database connections)
+# ======================================================================================================================
+#
+# One thread owns the one connection that writes, and it alone checkpoints. Work is handed to it as a function that gets
+# a Batch and runs inside BEGIN IMMEDIATE … COMMIT. Reading goes through aiosqlite on connections that cannot write.
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 3
+TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
+
+PRAGMAS = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
+    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
+    PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384;           -- KiB
+    PRAGMA temp_store = MEMORY;
+    PRAGMA busy_timeout = 5000;
+"""
+
+
+def beside(name: str) -> Path:
+    """A file that belongs to the program: beside this file in a checkout, in the installed data otherwise."""
+    here = Path(__file__).resolve().parent / name
+    return here if here.exists() else Path(sysconfig.get_path("data")) / "share" / "simscoped" / name
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database for writing, made anew if there is none.
+
+    Raises SimscopedError for a file that is not ours, is from another version, or cannot be opened."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        identity = check_database(conn, path)
+        conn.executescript(PRAGMAS)
+        if identity is None:
+            _make_database(conn)
+    except (sqlite3.Error, OSError) as error:
+        raise SimscopedError(f"{path}: cannot be opened as a database: {error}") from None
+    return conn
+
+
+def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
+    """The schema version of a database of ours, None for an empty file. Raises SimscopedError for any other."""
+    application, version = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application == 0 and conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+        return None
+    if application != APPLICATION_ID:
+        raise SimscopedError(f"{path}: is a database of another program (application_id {application:#x}); left alone")
+    if version != SCHEMA_VERSION:
+        raise SimscopedError(
+            f"{path}: has schema version {version}; this simscoped {__version__} works with version {SCHEMA_VERSION}. "
+            "CHANGELOG.md tells which release reads it; start with another [server] db to go on meanwhile"
+        )
+    return int(version)
+
+
+def _make_database(conn: sqlite3.Connection) -> None:
+    conn.executescript(f"BEGIN;\n{beside('schema.sql').read_text(encoding='utf-8')}\nCOMMIT;")
+    conn.execute("INSERT INTO daemon VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_hex(4),))
+
+
+def read_only(path: Path) -> str:
+    """The address of a database for a connection that cannot write."""
+    return f"file:{urllib.parse.quote(str(path))}?mode=ro"
+
+
+class Clock:
+    """The wall clock, and the uptime clock that goes on where the last run of the daemon stopped."""
+
+    def __init__(self, tick: int = 0) -> None:
+        self._tick_at_zero = tick - time.monotonic_ns() // 1_000_000
+
+    def moment(self) -> Moment:
+        return Moment(time.time_ns() // 1_000_000, self._tick_at_zero + time.monotonic_ns() // 1_000_000)
+
+
+class Bell:
+    """Wakes everybody who waits for the next commit. Event loop only."""
+
+    def __init__(self) -> None:
+        self._rung: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        if self._rung is not None and not self._rung.done():
+            self._rung.set_result(None)
+        self._rung = None
+
+    def listen(self) -> asyncio.Future[None]:
+        """The next ring. Listen first, look second, wait third: then no ring is missed."""
+        if self._rung is None:
+            self._rung = asyncio.get_running_loop().create_future()
+        return self._rung
+
+
+async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
+    """Wait for a ring. -> False if it did not come in time."""
+    done, _ = await asyncio.wait([rung], timeout=seconds)
+    return bool(done)
+
+
+class Store:
+    """The database: change() writes, read() reads."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.committed = Bell()
+        self.trouble: str | None = None  # why the last attempt to write failed, if it did
+        self.seq = 0
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._all_readers: list[aiosqlite.Connection] = []
+
+    async def open(self) -> None:
+        """Open, or make, the database. Raises SimscopedError."""
+        self._lock = lock_file(Path(f"{self.config.db}.lock"), f"{self.config.db}: another simscoped works on it")
+        loop = asyncio.get_running_loop()
+        self._conn = await loop.run_in_executor(self._writer, open_database, self.config.db)
+        self.epoch, tick, self.seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
+        self.clock = Clock(tick)
+        for _ in range(READERS):
+            reader = await aiosqlite.connect(read_only(self.config.db), uri=True, isolation_level=None)
+            reader.row_factory = sqlite3.Row
+            await reader.execute("PRAGMA query_only = 1")
+            await reader.execute("PRAGMA cache_size = -4096")
+            self._all_readers.append(reader)
+            self._readers.put_nowait(reader)
+
+    async def close(self) -> None:
+        """Finish what is being written, note the uptime, close all connections."""
+        for reader in self._all_readers:
+            await reader.close()
+        if hasattr(self, "_conn"):
+            with contextlib.suppress(StorageError):
+                await self.change(_save_tick)
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._conn.close)
+        self._writer.shutdown()
+        if hasattr(self, "_lock"):
+            self._lock.close()
+
+    async def change(self, fn: Callable[Concatenate[Batch, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run fn(batch, …) in one transaction on the writer's thread, and answer when it is durable.
+
+        Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
+        job = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, fn, args, kwargs)
+        try:
+            result = await asyncio.shield(job)
+        except StorageError as error:
+            if self.trouble is None:
+                log.error("store: cannot write: %s", error)
+            self.trouble = str(error)
+            raise
+        if self.trouble is not None:
+            log.warning("store: can write again")
+            self.trouble = None
+        self.committed.ring()
+        return result  # type: ignore[no-any-return]
+
+    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            self._conn.execute("BEGIN IMMEDIATE")
+            batch = Batch(self._conn, self.config, self.clock.moment())
+            result = fn(batch, *args, **kwargs)
+            batch.flush()
+            passing("before-commit")
+            self._conn.execute("COMMIT")
+        except BaseException as error:
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
+            if is_storage_trouble(error):
+                raise StorageError(str(error)) from error
+            raise
+        passing("after-commit")
+        self.seq = batch.counters.seq
+        return result
+
+    async def look(self, fn: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run fn(connection, …) on the writer's thread without a transaction, for a look that must cost nothing."""
+        call = lambda: fn(self._conn, *args, **kwargs)  # noqa: E731
+        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+
+    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
+        """The rows of one SELECT, from a reader's connection."""
+        reader = await self._readers.get()
+        try:
+            return list(await reader.execute_fetchall(sql, parameters))
+        finally:
+            self._readers.put_nowait(reader)
+
+
+def _save_tick(batch: Batch) -> None:
+    """Nothing to write but the uptime, which every Batch writes."""
+
+
+def lock_file(path: Path, refusal: str) -> Any:
+    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        held = path.open("a")
+    except OSError as error:
+        raise SimscopedError(f"{path}: cannot be opened: {error}") from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        raise SimscopedError(f"{refusal} (lock {path})") from None
+    return held
+
+
+# ======================================================================================================================
+# 7  Spool and batches (files and requests -> batches; verdicts -> files · no SQL)
+# ======================================================================================================================
+
+
+class Intake:
+    """Gathers deliveries from all doors into batches and answers each with its receipt. Owned by the event loop.
+
+    There is no timer: while one batch is being committed the next one gathers by itself (group commit)."""
+
+    WAITING = 64  # submissions; a door that finds the queue full waits, and so does whoever stands before it
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.counts = dict.fromkeys(("applied", "duplicate", "ignored", "rejected"), 0)
+        self._queue: asyncio.Queue[Submission] = asyncio.Queue(self.WAITING)
+
+    async def submit(self, deliveries: list[Delivery], settled: Sequence[int] = ()) -> tuple[list[Receipt], int]:
+        """Have deliveries applied. Answers after the commit, with the receipts and the id of the settling row.
+
+        Raises StorageError if the disk does not let us; nothing is applied then."""
+        answer: asyncio.Future[tuple[list[Receipt], int]] = asyncio.get_running_loop().create_future()
+        await self._queue.put(Submission(deliveries, list(settled), answer))
+        return await answer
+
+    async def run(self) -> None:
+        """Apply what is submitted, batch by batch, for ever."""
+        while True:
+            group = [await self._queue.get()]
+            size = _weight(group[0])
+            while not self._queue.empty() and size < BATCH_MESSAGES:
+                group.append(self._queue.get_nowait())
+                size += _weight(group[-1])
+            await self._apply(group)
+            for _ in group:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until all that was submitted is answered."""
+        await self._queue.join()
+
+    async def _apply(self, group: list[Submission]) -> None:
+        deliveries = [delivery for submission in group for delivery in submission.deliveries]
+        settled = [number for submission in group for number in submission.settled]
+        try:
+            receipts, settling = await self._apply_somehow(deliveries, settled)
+        except Exception as error:
+            for submission in group:
+                if not submission.answer.done():
+                    submission.answer.set_exception(error)
+            if not isinstance(error, StorageError):
+                log.exception("intake: a batch failed as a whole")
+            return
+        found = iter(receipts)
+        for submission in group:
+            own = list(itertools.islice(found, len(submission.deliveries)))
+            if not submission.answer.done():
+                submission.answer.set_result((own, settling))
+        for receipt in receipts:
+            for outcome in self.counts:
+                self.counts[outcome] += getattr(receipt, outcome)
+
+    async def _apply_somehow(self, deliveries: list[Delivery], settled: list[int]) -> tuple[list[Receipt], int]:
+        """All at once; if that fails, one message after the other, so that the bad one alone is refused."""
+        try:
+            return await self.store.change(apply_deliveries, deliveries, settled)
+        except StorageError:
+            raise
+        except Exception:
+            log.exception("intake: a batch failed; its messages are taken one by one")
+        return await self.store.change(apply_deliveries, deliveries, settled, careful=True)
+
+
+class Submission(NamedTuple):
+    """What a door hands in, and where it waits for the answer."""
+
+    deliveries: list[Delivery]
+    settled: list[int]
+    answer: asyncio.Future[tuple[list[Receipt], int]]
+
+
+def _weight(submission: Submission) -> int:
+    return sum(len(delivery.items) for delivery in submission.deliveries)
+
+
+# The spool. A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
+#
+#   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
+#   claim   renames a chunk of them into a new folder .work/N, which keeps their paths, then reads them
+#   submit  applies them; the transaction notes the claimed files as settling
+#   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
+#
+# Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
+# and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when the
+# removal of its files is on disk too; a sync of .work once a second sees to that.
+
+CHUNK_FILES = 1000
+CHUNK_BYTES = 16 << 20
+SCAN_FILES = 20_000  # listed at once, oldest first: bounds memory, whatever lies in the spool
+AWAKE_S = 0.010  # between two scans while files keep coming
+AWAKE_FOR_S = 1.0  # after the last file
+EMPTY_FOLDER_S = 3600.0
+
+NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
+MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
+LINES_SUFFIXES = (".ndjson", ".jsonl")
+UNREAD_NAMES = (".tmp", ".part", "~")
+
+
+class Found(NamedTuple):
+    """A file to take: when it was last changed, and its path below the spool (or below .work, if it lies there)."""
+
+    mtime_ns: int
+    path: str
+
+
+class Claimed(NamedTuple):
+    """A file under its path below .work, such as "17/myrun/123/job-7.json"."""
+
+    work: str
+    inode: int
+    mtime_ns: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The path that it had below the spool."""
+        return self.work.partition("/")[2]
+
+
+class Spool:
+    """The folder that publishers drop files into. One task runs it; its file operations run in threads, one by one."""
+
+    def __init__(self, config: Config, intake: Intake) -> None:
+        self.config = config
+        self.intake = intake
+        self.root = str(config.spool_dir)
+        self.work = f"{self.root}/.work"
+        self.drained = asyncio.Event()  # all that lay here at the start is taken
+        self.backlog = 0  # files seen by the last scan
+        self.oldest_ns: int | None = None
+        self.trouble: str | None = None
+        self.skipped: dict[str, str] = {}  # path -> why it is not taken
+        self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
+        self._cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
+        self._unsettled: list[int] = []
+        self._synced = 0.0
+        self._folder = 0
+
+    # The loop.
+
+    async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
+        """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
+        await self._recover(settling, details)
+        news = time.monotonic()
+        while True:
+            taken = await self._sweep()
+            if not self.backlog:
+                self.drained.set()
+            if taken:
+                news = time.monotonic()
+                continue
+            if time.monotonic() - news < AWAKE_FOR_S:
+                await asyncio.sleep(AWAKE_S)
+            else:
+                await self._sleep_until_news()
+                news = time.monotonic()
+
+    async def _sweep(self) -> int:
+        """Scan once and take all that is found. -> how many files."""
+        try:
+            found = await asyncio.to_thread(self.scan)
+            self.trouble = None
+        except OSError as error:
+            if self.trouble is None:
+                log.error("spool: cannot be listed: %s", error)
+            self.trouble = str(error)
+            await asyncio.sleep(1)
+            return 0
+        await self._take(found, self.claim)
+        again = await asyncio.to_thread(self.read_again) if self._cut_short else []
+        await self._apply(again)
+        return len(found) + len(again)
+
+    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[Claimed]]) -> None:
+        """Claim, read, apply and settle, chunk by chunk; a chunk is read while the one before is being applied."""
+        under_way: asyncio.Task[None] | None = None
+        for start in range(0, len(found), CHUNK_FILES):
+            chunk = found[start : start + CHUNK_FILES]
+            claimed = await asyncio.to_thread(claim, chunk)
+            while claimed:
+                deliveries, claimed = await asyncio.to_thread(self.read, claimed)
+                if under_way is not None:
+                    await under_way
+                under_way = asyncio.create_task(self._apply(deliveries))
+        if under_way is not None:
+            await under_way
+
+    async def _apply(self, deliveries: list[Delivery]) -> None:
+        """Apply deliveries and settle their files. While the disk is full they wait here, claimed."""
+        if not deliveries:
+            return
+        settled = await self._synced_notes()
+        while True:
+            try:
+                receipts, settling = await self.intake.submit(deliveries, settled)
+                break
+            except StorageError:
+                await asyncio.sleep(1)
+        verdicts = [
+            (delivery.claim[0], [msgspec.to_builtins(told) for told in receipt.notable() if told.outcome == "rejected"])
+            for delivery, receipt in zip(deliveries, receipts, strict=True)
+            if delivery.claim is not None
+        ]
+        await asyncio.to_thread(self.settle, verdicts)
+        self._unsettled.append(settling)
+
+    async def _synced_notes(self) -> list[int]:
+        """The notes that can be deleted because the removal of their files is on disk."""
+        if not self._unsettled or time.monotonic() - self._synced < 1:
+            return []
+        notes, self._unsettled = self._unsettled, []
+        await asyncio.to_thread(sync_folder, self.work)
+        self._synced = time.monotonic()
+        return notes
+
+    async def _sleep_until_news(self) -> None:
+        """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so
+        that a file which arrives between the two is not missed; a file system without events is polled."""
+        stop = threading.Event()
+        watch = awatch(self.root, stop_event=stop, watch_filter=self._is_news, step=10, debounce=20, rust_timeout=500)
+        event = asyncio.ensure_future(anext(watch, None))
+        try:
+            await asyncio.sleep(0)
+            while not await self._sweep():
+                patience = min(
+                    [self.config.poll_ms, *([self.config.settle_ms] if self._growing or self._cut_short else [])]
+                )
+                done, _ = await asyncio.wait([event], timeout=max(patience, 10) / 1000)
+                if done:
+                    break
+        finally:
+            stop.set()
+            with contextlib.suppress(Exception):
+                await event
+            await watch.aclose()
+
+    def _is_news(self, change: object, path: str) -> bool:
+        """Not what we do ourselves, in the folders whose names begin with a dot."""
+        return "/." not in path[len(self.root) :]
+
+    # Scanning.
+
+    def scan(self) -> list[Found]:
+        """The oldest files that are ready to be taken, at most SCAN_FILES, in order of modification time."""
+        os.makedirs(self.work, exist_ok=True)
+        skipped = self.skipped
+        self.skipped, growing, self._growing = {}, self._growing, {}
+        count = 0
+        oldest: int | None = None
+        ready: list[Found] = []
+        for found, size in self._files(self.root, ""):
+            count += 1
+            oldest = found.mtime_ns if oldest is None else min(oldest, found.mtime_ns)
+            if (size == 0 or found.path.endswith(LINES_SUFFIXES)) and self._still_growing(found, size, growing):
+                continue
+            ready.append(found)
+            if len(ready) >= 2 * SCAN_FILES:
+                ready = sorted(ready)[:SCAN_FILES]
+        for path in self.skipped.keys() - skipped.keys():
+            log.warning(
+                "spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), self.skipped[path]
+            )
+        self.backlog, self.oldest_ns = count, oldest
+        return sorted(ready)[:SCAN_FILES]
+
+    def _files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+        empty = True
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                empty = False
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                path = prefix + name
+                if entry.is_dir(follow_symlinks=False):
+                    if name.endswith(MESSAGE_SUFFIXES):
+                        self.skipped[path] = "a folder named like a message"
+                    else:
+                        yield from self._folder_files(f"{folder}/{name}", f"{path}/")
+                elif name.endswith(MESSAGE_SUFFIXES) and not name.endswith(UNREAD_NAMES):
+                    yield from self._file(entry, path)
+        if empty and prefix:
+            self._remove_if_old(folder)
+
+    def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+        try:
+            yield from self._files(folder, prefix)
+        except OSError as error:
+            self.skipped[prefix] = f"cannot be listed: {error.strerror}"
+
+    def _file(self, entry: os.DirEntry[str], path: str) -> Iterator[tuple[Found, int]]:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            self.skipped[path] = "its name is not UTF-8"
+            return
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISREG(status.st_mode):
+            yield Found(status.st_mtime_ns, path), status.st_size
+        else:
+            self.skipped[path] = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+
+    def _still_growing(self, found: Found, size: int, growing: dict[str, tuple[int, int, float]]) -> bool:
+        """True until a file was seen unchanged for settle_ms, by our own clock."""
+        now = time.monotonic()
+        seen = growing.get(found.path)
+        if seen is None or seen[:2] != (size, found.mtime_ns):
+            seen = (size, found.mtime_ns, now)
+        if (now - seen[2]) * 1000 >= self.config.settle_ms:
+            return False
+        self._growing[found.path] = seen
+        return True
+
+    def _remove_if_old(self, folder: str) -> None:
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(folder).st_mtime > EMPTY_FOLDER_S:
+                os.rmdir(folder)
+
+    # Claiming and reading.
+
+    def claim(self, found: Sequence[Found]) -> list[Claimed]:
+        """Rename files into a folder of their own below .work. A file that is gone by now is no matter."""
+        self._folder += 1
+        base = f"{self.work}/{self._folder}"
+        made: set[str] = set()
+        claimed = []
+        for item in found:
+            folder = os.path.dirname(f"{base}/{item.path}")
+            if folder not in made:
+                os.makedirs(folder, exist_ok=True)
+                made.add(folder)
+            try:
+                os.rename(f"{self.root}/{item.path}", f"{base}/{item.path}")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self.skipped[item.path] = f"cannot be moved into .work: {error.strerror}"
+                continue
+            claimed += self._claimed(f"{self._folder}/{item.path}")
+        if not claimed:
+            remove_empty(base)
+        return claimed
+
+    def _claimed(self, work: str) -> list[Claimed]:
+        try:
+            status = os.lstat(f"{self.work}/{work}")
+        except FileNotFoundError:
+            return []
+        return [Claimed(work, status.st_ino, status.st_mtime_ns, status.st_size)]
+
+    def read(self, claimed: Sequence[Claimed]) -> tuple[list[Delivery], list[Claimed]]:
+        """Read claimed files, as many as fit into memory at once. -> deliveries, and the files that are left.
+
+        A file that looks cut short waits in .work, and does not hold up the others."""
+        deliveries: list[Delivery] = []
+        size = 0
+        for place, claim in enumerate(claimed):
+            if size > CHUNK_BYTES:
+                return deliveries, list(claimed[place:])
+            size += claim.size
+            delivery = self._delivery(claim)
+            if _looks_cut_short(delivery):
+                self._cut_short[claim.work] = (claim, time.monotonic())
+            else:
+                deliveries.append(delivery)
+        return deliveries, []
+
+    def read_again(self) -> list[Delivery]:
+        """Look again at the files that seemed cut short: whole by now, or unchanged for settle_ms and so refused."""
+        deliveries = []
+        now = time.monotonic()
+        for work, (claim, since) in list(self._cut_short.items()):
+            changed = self._claimed(work)
+            if changed and changed[0] != claim:
+                self._cut_short[work] = (changed[0], now)
+                delivery = self._delivery(changed[0])
+                if _looks_cut_short(delivery):
+                    continue
+            elif changed and (now - since) * 1000 < self.config.settle_ms:
+                continue
+            else:
+                delivery = self._delivery(claim)
+            del self._cut_short[work]
+            deliveries.append(delivery)
+        return deliveries
+
+    def _delivery(self, claim: Claimed) -> Delivery:
+        context = context_of_file(claim.name)
+        held = (claim.work, claim.inode, claim.mtime_ns)
+        try:
+            items = items_of(self._bytes(claim), context, lines=claim.name.endswith(LINES_SUFFIXES))
+            return Delivery(claim.name, f"spool:{claim.name}", items, context, None, held)
+        except Refused as refusal:
+            outcome = _rejected(context.type, context.regression, refusal)
+            return Delivery(claim.name, f"spool:{claim.name}", [], context, outcome, held)
+
+    def _bytes(self, claim: Claimed) -> bytes:
+        limit = self.config.body_mib << 20
+        if claim.size > limit:
+            raise Refused("too-large", f"{claim.size} bytes; [limits] body_mib = {self.config.body_mib} are accepted")
+        try:
+            file = os.open(f"{self.work}/{claim.work}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                pieces = []
+                while piece := os.read(file, max(claim.size + 1, 65536)):
+                    pieces.append(piece)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise Refused("unreadable", f"{error.strerror}") from None
+        return b"".join(pieces)
+
+    # Settling.
+
+    def settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Clear claimed files away whose effect is committed: (path below .work, what was refused of it)."""
+        bases = set()
+        for place, (work, refused) in enumerate(verdicts):
+            if place == len(verdicts) // 2:
+                passing("half-settled")
+            bases.add(work.partition("/")[0])
+            name = work.partition("/")[2]
+            with contextlib.suppress(FileNotFoundError):
+                if refused:
+                    self._put_aside(work, name, refused)
+                elif self.config.done == "keep":
+                    day = time.strftime("%Y-%m-%d")
+                    move(f"{self.work}/{work}", free_name(f"{self.root}/.done/{day}/{name}"))
+                else:
+                    os.unlink(f"{self.work}/{work}")
+        for base in bases:
+            remove_empty(f"{self.work}/{base}")
+
+    def _put_aside(self, work: str, name: str, refused: Sequence[Any]) -> None:
+        """Move a refused file to .bad, with the reasons beside it (written first, so that none is without)."""
+        target = free_name(f"{self.root}/.bad/{name}")
+        first = refused[0]
+        why = {
+            "name": name,
+            "refused_at": utc(time.time_ns() // 1_000_000),
+            **{key: first.get(key) for key in ("reason", "path", "detail", "index")},
+            "messages": refused,
+        }
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(f"{target}.reason.json", "w", encoding="utf-8") as file:
+            json.dump(why, file, ensure_ascii=False, indent=2)
+        move(f"{self.work}/{work}", target)
+        log.warning(
+            "spool: refused: %s: %s at %s: %s", name, first.get("reason"), first.get("path"), first.get("detail")
+        )
+
+    async def _recover(
+        self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
+    ) -> None:
+        """After a start: settle what was committed, then take what was claimed but not committed."""
+        await asyncio.to_thread(os.makedirs, self.work, exist_ok=True)
+        for number, files in settling:
+            verdicts = [
+                (work, await details(receipt) if receipt else [])
+                for work, inode, mtime_ns, receipt in decode_json(files)
+                if [claim for claim in self._claimed(work) if (claim.inode, claim.mtime_ns) == (inode, mtime_ns)]
+            ]
+            await asyncio.to_thread(self.settle, verdicts)
+            self._unsettled.append(number)
+        left = await asyncio.to_thread(self._left_over)
+        if left or settling:
+            log.info(
+                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
+            )
+        await self._take(left, self._claimed_before)
+
+    def _left_over(self) -> list[Found]:
+        """Files in the work folder of an earlier run, oldest first."""
+        left = []
+        for folder, _, names in os.walk(self.work):
+            for name in names:
+                path = f"{folder}/{name}"
+                if folder != self.work:
+                    left.append(Found(os.lstat(path).st_mtime_ns, path[len(self.work) + 1 :]))
+        numbers = [int(name) for name in os.listdir(self.work) if name.isdigit()]
+        self._folder = max(numbers, default=0)
+        for number in numbers:
+            remove_empty(f"{self.work}/{number}")
+        return sorted(left)
+
+    def _claimed_before(self, found: Sequence[Found]) -> list[Claimed]:
+        return [claim for item in found for claim in self._claimed(item.path)]
+
+
+def context_of_file(name: str) -> Context:
+    """What the path of a file below the spool says about its messages (contract 2)."""
+    folder, _, base = name.rpartition("/")
+    typed = NAMED_TYPE.match(base)
+    kind = SINGLE.get(typed[1], typed[1]) if typed else None
+    return Context(kind, folder or None)
+
+
+def items_of(raw: bytes, context: Context, *, lines: bool) -> list[bytes]:
+    """The items of a delivery. An empty one stands for a regr-finish without a body, where that is the type."""
+    if not raw.strip() and context.type == REGR_FINISH:
+        return [b"null"]
+    return split_items(raw, lines=lines)
+
+
+def _looks_cut_short(delivery: Delivery) -> bool:
+    return delivery.refusal is not None and delivery.refusal.reason in ("bad-json", "bad-text")
+
+
+def move(source: str, target: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.rename(source, target)
+
+
+def free_name(path: str) -> str:
+    """The path itself, or, where something lies there, with ~2, ~3 … before its suffix."""
+    stem, suffix = os.path.splitext(path)
+    candidates = itertools.chain([path], (f"{stem}~{number}{suffix}" for number in itertools.count(2)))
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder and the folders below it, as far as they are empty."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def sync_folder(folder: str) -> None:
+    """Have the names in a folder, and what was removed before, written to disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def requeue(config: Config, names: Sequence[str]) -> list[str]:
+    """Put refused files back into the spool: those named (path below .bad, or file name), or all. -> their paths."""
+    bad = f"{config.spool_dir}/.bad"
+    back = []
+    for folder, _, files in os.walk(bad):
+        for file in files:
+            path = f"{folder}/{file}"[len(bad) + 1 :]
+            if file.endswith(".reason.json") or (names and path not in names and file not in names):
+                continue
+            move(f"{bad}/{path}", free_name(f"{config.spool_dir}/{path}"))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{bad}/{path}.reason.json")
+            back.append(path)
+    remove_empty(bad)
+    return sorted(back)
+
+
+# ======================================================================================================================
+# 8  Events out (committed events -> streams · writes nothing)
+# ======================================================================================================================
+
+FRAMES_KEPT = 6000
+BEHIND_MOST = 5000  # a reader that is further behind than this starts anew
+FEED_TICK_S = 0.05  # all that happens in one tick is one write per reader
+HEARTBEAT_S = 15  # a comment this often keeps proxies from closing an idle stream
+
+EVENTS = """
+    SELECT e.seq, e.at, e.type, e.regression_id, r.name AS regression, e.job_id, e.result, e.origin, e.data
+    FROM event AS e JOIN regression AS r ON r.id = e.regression_id
+"""
+
+# What a subscriber may ask for instead of a type: families, and words of other systems.
+TYPE_ALIASES = {
+    "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked")
+}
+
+
+def event_object(row: sqlite3.Row) -> dict[str, Any]:
+    """An event as the API shows it."""
+    data = _object(row["data"])
+    if row["result"] is not None:
+        data = {"result": RESULTS[row["result"]], **data}
+    return {
+        "seq": row["seq"],
+        "at": utc(row["at"]),
+        "type": row["type"],
+        "regression": row["regression"],
+        "regression_id": row["regression_id"],
+        "job": row["job_id"],
+        "data": {**data, "created_by": row["origin"]},
+    }
+
+
+class Frame(NamedTuple):
+    """An event, encoded once for all streams."""
+
+    seq: int
+    type: str
+    regression_id: int
+    job_id: int | None
+    text: bytes
+
+
+class Wanted(NamedTuple):
+    """Which events a reader wants; None for all."""
+
+    types: tuple[str, ...] | None = None
+    regression_id: int | None = None
+    job_id: int | None = None
+
+    def fits(self, frame: Frame) -> bool:
+        return (
+            (self.regression_id is None or frame.regression_id == self.regression_id)
+            and (self.job_id is None or frame.job_id == self.job_id)
+            and (self.types is None or any(_type_fits(frame.type, wanted) for wanted in self.types))
+        )
+
+    def condition(self) -> queries.Condition:
+        """The same as SQL."""
+        tests, parameters = ["1"], []
+        for column, value in (("e.regression_id", self.regression_id), ("e.job_id", self.job_id)):
+            if value is not None:
+                tests.append(f"{column} = ?")
+                parameters.append(value)
+        if self.types is not None:
+            tests.append("(" + " OR ".join("e.type GLOB ?" for _ in self.types) + ")")
+            parameters += self.types  # type: ignore[arg-type]
+        return queries.Condition(" AND ".join(tests), tuple(parameters))
+
+
+def _type_fits(kind: str, wanted: str) -> bool:
+    return kind.startswith(wanted[:-1]) if wanted.endswith("*") else kind == wanted
+
+
+EVERYTHING = Wanted()
+
+
+class Feed:
+    """The newest events in memory, from which all streams are served: each event is read and encoded once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.news = Bell()
+        self.last = 0
+        self.closed = False
+        self.readers = 0
+        self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
+        self._complete = False  # no event is older than the frames
+        self._joined: dict[int, bytes] = {}
+
+    async def run(self) -> None:
+        """Follow the event table, for ever."""
+        while True:
+            rung = self.store.committed.listen()
+            if await self._read_on() == 0:
+                await heard(rung, 3600)
+            await asyncio.sleep(FEED_TICK_S)
+
+    async def load(self) -> None:
+        """Load the newest events, so that a stream can be resumed over a restart."""
+        rows = await self.store.read(f"{EVENTS} ORDER BY e.seq DESC LIMIT ?", (FRAMES_KEPT,))
+        self._complete = len(rows) < FRAMES_KEPT
+        self._frames.extend(_frame(row) for row in reversed(rows))
+        self.last = max([self.store.seq, *(row["seq"] for row in rows[:1])])
+
+    async def _read_on(self) -> int:
+        rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
+        if rows:
+            self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
+            self._frames.extend(_frame(row) for row in rows)
+            self.last = rows[-1]["seq"]
+            self._joined.clear()
+            self.news.ring()
+        return len(rows)
+
+    def close(self) -> None:
+        """Tell all streams to end."""
+        self.closed = True
+        self.news.ring()
+
+    def behind(self, cursor: int) -> list[Frame] | None:
+        """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
+        if cursor > self.last:
+            return None
+        newer = list(itertools.takewhile(lambda frame: frame.seq > cursor, reversed(self._frames)))
+        if len(newer) > BEHIND_MOST or (len(newer) == len(self._frames) and not self._complete):
+            return None
+        return newer[::-1]
+
+    def text(self, cursor: int, wanted: Wanted, *, coalesced: bool) -> bytes | None:
+        """What a stream sends to a reader who has all up to `cursor`; None for "start anew"."""
+        plain = wanted == EVERYTHING and not coalesced
+        if plain and cursor in self._joined:
+            return self._joined[cursor]
+        frames = self.behind(cursor)
+        if frames is None:
+            return None
+        frames = [frame for frame in frames if wanted.fits(frame)]
+        if coalesced:
+            newest = {(frame.regression_id, frame.job_id): frame for frame in frames}
+            frames = sorted(newest.values())
+        text = b"".join(frame.text for frame in frames)
+        if plain:
+            self._joined[cursor] = text
+        return text
+
+
+def _frame(row: sqlite3.Row) -> Frame:
+    text = b"id: %d\ndata: %b\n\n" % (row["seq"], encode_json(event_object(row)))
+    return Frame(row["seq"], row["type"], row["regression_id"], row["job_id"], text)
+
+
+# ======================================================================================================================
+# 9  Deadlines (clock -> verdicts and pruning, through the store)
+# ======================================================================================================================
+
+LOOK_S = 0.5  # a limit is acted on within a second
+HOUSEKEEPING_S = 3600.0
+
+
+async def watch_deadlines(store: Store, spool: Spool) -> None:
+    """Act on time limits, for ever, once the spool that waited at the start is drained. Saves the uptime as it goes."""
+    await spool.drained.wait()
+    saved = kept = -math.inf
+    while True:
+        try:
+            now = time.monotonic()
+            if await store.look(anything_due, store.config, store.clock.moment().tick):
+                if await store.change(expire):
+                    continue
+            elif now - saved > TICK_SAVE_S:
+                await store.change(_save_tick)
+                saved = now
+            if now - kept > HOUSEKEEPING_S:
+                kept = now
+                await keep_house(store)
+        except StorageError:
+            await asyncio.sleep(1)
+        await asyncio.sleep(LOOK_S)
+
+
+async def keep_house(store: Store) -> None:
+    """Forget what is older than the configuration says: receipts, events, kept files."""
+    more = True
+    while more:
+        more = await store.change(prune_records)
+    await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)
+
+
+def remove_old_days(folder: str, days: float) -> None:
+    """Remove the folders of kept files whose day, YYYY-MM-DD, is longer ago than `days`."""
+    first = time.strftime("%Y-%m-%d", time.localtime(time.time() - days * 86400))
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if re.fullmatch(r"\d{4}-\d\d-\d\d", name) and name < first:
+                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
+
+
+# ======================================================================================================================
+# 10  HTTP (requests -> receipts, JSON, streams, the page · no SQL but what queries.py and the SELECTs here say)
+# ======================================================================================================================
+
+API = "/api/v1"
+WAIT_MOST_S = 60
+STREAMS_MOST = 2000
+JSON_TYPE = "application/json"
+PROBLEM_TYPE = "application/problem+json"
+
+# The page may load its own files and talk to its own daemon, nothing else; and nobody may frame it.
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+REGRESSION = f"SELECT {queries.REGRESSIONS.columns} FROM {queries.REGRESSIONS.source}"
+JOB = f"SELECT {queries.JOBS.columns} FROM {queries.JOBS.source}"
+
+
+class Problem(Exception):
+    """A request that cannot be answered as wished: becomes application/problem+json (RFC 9457)."""
+
+    def __init__(self, status: int, reason: str, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers: dict[str, str] = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+        title = HTTPStatus(status).phrase
+        said = {"type": f"urn:simscoped:{reason}", "title": title, "status": status, "detail": detail, "reason": reason}
+        self.body: dict[str, Any] = {**members, **said}
+
+    def response(self) -> web.Response:
+        return json_response(self.body, self.status, PROBLEM_TYPE, self.headers)
+
+
+def json_response(
+    value: Any, status: int = 200, kind: str = JSON_TYPE, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    return web.Response(body=encode_json(value), status=status, content_type=kind, headers=headers)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    """Check who asks, then answer; every error becomes problem+json, and our own mistakes a traceback in the log."""
+    try:
+        request.config_dict[API_KEY].admit(request)
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except queries.BadQuery as error:
+        return Problem(400, "bad-query", str(error), path=error.name).response()
+    except StorageError as error:
+        return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
+        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
+        return refusal.response()
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("http: %s %s", request.method, request.path)
+        return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
+
+
+class Api:
+    """The handlers. Each takes a request and gives a response or raises Problem."""
+
+    def __init__(self, config: Config, store: Store, intake: Intake, feed: Feed, spool: Spool) -> None:
+        self.config = config
+        self.store = store
+        self.intake = intake
+        self.feed = feed
+        self.spool = spool
+        self.hosts = own_hosts(config)
+        public = urllib.parse.urlsplit(config.public_url)
+        self.origin = f"{public.scheme}://{public.netloc}" if public.netloc else None
+        self.prefix = public.path.rstrip("/")
+        self.base = config.public_url.rstrip("/") if config.public_url else ""
+        self.files = dict(static_files(self.prefix))
+        self.started = time.monotonic()
+
+    # Who may ask (contract 3): no foreign origin, no foreign host name, writes only with the token.
+
+    def admit(self, request: web.Request) -> None:
+        """Raises Problem for a request that must not be served."""
+        host = request.headers.get("Host", "")
+        name = host_name(host)
+        if not (name in self.hosts or is_address(name)):
+            raise Problem(403, "foreign-host", f"Host {host!r} is not this daemon's; see [server] allowed_hosts")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin != self.origin and origin not in (f"http://{host}", f"https://{host}"):
+            raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
+        if request.method not in ("GET", "HEAD") and self.config.token:
+            said = request.headers.get("Authorization", "").encode()
+            if not hmac.compare_digest(said, f"Bearer {self.config.token}".encode()):
+                raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+
+    # Messages in.
+
+    async def publish(self, request: web.Request) -> web.Response:
+        kind = request.match_info["type"]
+        if kind not in TYPES:
+            raise Problem(404, "unknown-type", f"{kind!r} is not one of {', '.join(TYPES)}")
+        context = Context(SINGLE.get(kind, kind), request.query.get("regression"), bare=True)
+        return await self._take(request, context)
+
+    async def messages(self, request: web.Request) -> web.Response:
+        return await self._take(request, Context(None, request.query.get("regression")))
+
+    async def _take(self, request: web.Request, context: Context) -> web.Response:
+        peer = request.remote or "unknown"
+        delivery = Delivery(peer, f"http:{peer}", [], context)
+        try:
+            raw = await request.read()
+            delivery.items = items_of(raw, context, lines=request.content_type in NDJSON_TYPES)
+        except web.HTTPRequestEntityTooLarge:
+            detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
+            delivery.refusal = _rejected(context.type, context.regression, Refused("too-large", detail))
+        except Refused as refusal:
+            delivery.refusal = _rejected(context.type, context.regression, refusal)
+        (receipt,), _ = await self.intake.submit([delivery])
+        told = receipt_object(receipt)
+        if not receipt.rejected:
+            return json_response(told)
+        first = next(outcome for outcome in receipt.details if outcome.outcome == "rejected")
+        status = 422 if delivery.refusal is None else 413 if first.reason == "too-large" else 400
+        raise Problem(
+            status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
+        )
+
+    # Lists and objects out.
+
+    async def _list(
+        self,
+        request: web.Request,
+        listing: queries.Listing,
+        show: Callable[[sqlite3.Row], Any],
+        *fixed: queries.Condition,
+    ) -> web.Response:
+        """The one handler behind every list."""
+        found = queries.page(listing, request.query, *fixed)
+        rows = await self.store.read(found.sql, found.parameters)
+        more = queries.cursor_behind(found, tuple(rows[found.limit - 1])) if len(rows) > found.limit else None
+        headers = {}
+        if more:
+            headers["Link"] = f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'
+        return json_response({"items": [show(row) for row in rows[: found.limit]], "next": more}, headers=headers)
+
+    async def regressions(self, request: web.Request) -> web.Response:
+        wants_tanked = request.query.get("tanked") == "1" or "tanked" in request.query.get("status", "").split(",")
+        shown = [] if wants_tanked else [queries.Condition("r.tanked_at IS NULL")]
+        return await self._list(request, queries.REGRESSIONS, self.regression_object, *shown)
+
+    async def regression(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        return self._versioned(request, row["version"], self.regression_object(row))
+
+    async def _regression_row(self, request: web.Request, ref: str | None = None) -> sqlite3.Row:
+        """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series (contract 3)."""
+        ref = request.match_info["ref"] if ref is None else ref
+        if ref.isascii() and ref.isdigit() and len(ref) < 19:
+            rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (int(ref),))
+            if rows:
+                return rows[0]
+        rows = await self.store.read(f"{REGRESSION} WHERE r.name = ?", (ref,))
+        series = ref.removesuffix(f"{self.config.seriesseparator}$")
+        if not rows and series != ref:
+            latest = f"{REGRESSION} WHERE r.series = ? ORDER BY r.number DESC LIMIT 1"
+            rows = await self.store.read(latest, (series,))
+        if not rows:
+            raise Problem(404, "no-such-regression", f"there is no regression {ref!r}")
+        return rows[0]
+
+    async def regression_jobs(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        return await self._list(
+            request, queries.JOBS, self.job_object, queries.Condition("j.regression_id = ?", (row["id"],))
+        )
+
+    async def regression_signatures(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        here = queries.Condition("g.regression_id = ?", (row["id"],))
+        return await self._list(request, queries.SIGNATURES, signature_object, here)
+
+    async def regression_diff(self, request: web.Request) -> web.Response:
+        """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
+        here = await self._regression_row(request)
+        if request.query.get("base"):
+            there = await self._regression_row(request, request.query["base"])
+        else:
+            before = f"{REGRESSION} WHERE r.series = ? AND r.number < ? ORDER BY r.number DESC LIMIT 1"
+            rows = await self.store.read(before, (here["series"], here["number"]))
+            if not rows:
+                raise Problem(
+                    404, "no-base", f"{here['name']!r} has no earlier run in its series; name one with base=REF"
+                )
+            there = rows[0]
+        found: dict[str, list[Any]] = {kind: [] for kind in queries.DIFF_KINDS}
+        for row in await self.store.read(queries.DIFF, {"here": here["id"], "there": there["id"]}):
+            entry = {"config": row["config"], "jobs": row["n"], "job": row["here"], "base_job": row["there"]}
+            found[row["kind"]].append(entry)
+        counts = {kind: len(entries) for kind, entries in found.items()}
+        return json_response({"regression": here["name"], "base": there["name"], "counts": counts, **found})
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        fixed = []
+        if request.query.get("regression"):
+            row = await self._regression_row(request, request.query["regression"])
+            fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
+        return await self._list(request, queries.JOBS, self.job_object, *fixed)
+
+    async def _job_row(self, request: web.Request) -> sqlite3.Row:
+        number = job_id(request.match_info["id"])
+        rows = await self.store.read(f"{JOB} WHERE j.id = ?", (number,))
+        if rows:
+            return rows[0]
+        pruned = await self.store.read("SELECT pruned_at FROM pruned_job WHERE id = ?", (number,))
+        if pruned:
+            when = utc(pruned[0][0])
+            raise Problem(410, "pruned", f"job {number} was live without news for long and was pruned at {when}")
+        raise Problem(404, "no-such-job", f"there is no job {number}")
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job. With wait=SECONDS it blocks until the job is done (until=done) or has another version (version=N)."""
+        row = await self._awaited(request, self._job_row, request.match_info["id"])
+        return self._versioned(request, row["version"], self.job_object(row))
+
+    async def _awaited(
+        self, request: web.Request, look: Callable[[web.Request], Awaitable[sqlite3.Row]], number: str
+    ) -> sqlite3.Row:
+        wait = wait_seconds(request)
+        until, version = request.query.get("until"), request.query.get("version")
+        if until not in (None, "", "done"):
+            raise queries.BadQuery("until", until, "done")
+        known = queries.whole_number("version", version) if version else None
+        end = time.monotonic() + wait
+        while True:
+            cursor, rung = self.feed.last, self.feed.news.listen()
+            row = await look(request)
+            reached = row["result"] != LIVE if until or known is None else row["version"] != known
+            if reached or not wait or not await self._changed(job_id(number), cursor, rung, end):
+                return row
+
+    async def _changed(self, number: int, cursor: int, rung: asyncio.Future[None], end: float) -> bool:
+        """Wait until the feed tells something of a job. -> False if time ran out or the daemon stops."""
+        while not self.feed.closed and (left := end - time.monotonic()) > 0:
+            if not await heard(rung, left):
+                return False
+            rung = self.feed.news.listen()
+            frames = self.feed.behind(cursor)
+            if frames is None or any(frame.job_id == number for frame in frames):
+                return True
+            cursor = self.feed.last
+        return False
+
+    async def job_status(self, request: web.Request) -> web.Response:
+        row = await self._job_row(request)
+        told = {
+            "id": row["id"],
+            "result": row["result_name"],
+            "reason": row["reason"],
+            "done": row["result"] != LIVE,
+            "version": row["version"],
+        }
+        return self._versioned(request, row["version"], told)
+
+    async def job_history(self, request: web.Request) -> web.Response:
+        row = await self._job_row(request)
+        rows = await self.store.read(f"{EVENTS} WHERE e.job_id = ? ORDER BY e.seq", (row["id"],))
+        return json_response({"items": [history_object(event) for event in rows], "next": None})
+
+    async def receipts(self, request: web.Request) -> web.Response:
+        return await self._list(request, queries.RECEIPTS, stored_receipt)
+
+    async def receipt(self, request: web.Request) -> web.Response:
+        number = queries.whole_number("id", request.match_info["id"])
+        rows = await self.store.read("SELECT * FROM receipt WHERE id = ?", (number,))
+        if not rows:
+            days = f"{self.config.keep_receipts_days:g}"
+            raise Problem(404, "no-such-receipt", f"there is no receipt {number}; receipts are kept for {days} days")
+        return json_response(stored_receipt(rows[0]))
+
+    def _versioned(self, request: web.Request, version: int, value: Any) -> web.Response:
+        """An object with its ETag, or 304 if the reader has this version."""
+        tag = f'"{self.store.epoch}-{version}"'
+        known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if tag in known or "*" in known:
+            return web.Response(status=304, headers=headers)
+        return json_response(value, headers=headers)
+
+    # What people do by hand.
+
+    async def tank(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        await self.store.change(self._by_hand(request, tank_regression), row["id"], await said_reason(request))
+        return await self._regression_now(row["id"])
+
+    async def untank(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        await self.store.change(self._by_hand(request, untank_regression), row["id"])
+        return await self._regression_now(row["id"])
+
+    async def finish(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        peer = request.remote or "unknown"
+        context = Context(REGR_FINISH, row["name"], bare=True)
+        await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
+        return await self._regression_now(row["id"])
+
+    async def tank_job(self, request: web.Request) -> web.Response:
+        row = await self._job_row(request)
+        try:
+            await self.store.change(self._by_hand(request, tank_job), row["id"], await said_reason(request))
+        except ValueError as error:
+            raise Problem(409, "not-live", str(error)) from None
+        return json_response(self.job_object(await self._job_row(request)))
+
+    def _by_hand(self, request: web.Request, fn: Callable[..., None]) -> Callable[..., None]:
+        """A change with the peer as its origin."""
+
+        def change(batch: Batch, *args: Any) -> None:
+            batch.origin = f"http:{request.remote or 'unknown'}"
+            fn(batch, *args)
+
+        return change
+
+    async def _regression_now(self, number: int) -> web.Response:
+        rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,))
+        return json_response(self.regression_object(rows[0]))
+
+    # Events.
+
+    async def _wanted(self, request: web.Request) -> Wanted:
+        types: tuple[str, ...] | None = None
+        if request.query.get("types") not in (None, "", "*"):
+            named = request.query["types"].split(",")
+            types = tuple(kind for name in named for kind in TYPE_ALIASES.get(name, (name,)))
+            for kind in types:
+                if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
+                    raise queries.BadQuery(
+                        "types", kind, "event types such as job.failed, families such as job.*, or *"
+                    )
+        regression = job = None
+        if request.query.get("regression"):
+            regression = (await self._regression_row(request, request.query["regression"]))["id"]
+        if request.query.get("job"):
+            job = job_id(request.query["job"])
+        return Wanted(types, regression, job)
+
+    async def events(self, request: web.Request) -> web.Response:
+        """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
+        wanted = await self._wanted(request)
+        end = time.monotonic() + wait_seconds(request)
+        after = queries.whole_number("after", request.query.get("after") or "0")
+        limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
+        while True:
+            rung = self.feed.news.listen()
+            told = await self._events_after(request, wanted, after, limit)
+            left = end - time.monotonic()
+            if told["items"] or left <= 0 or self.feed.closed or not await heard(rung, left):
+                return json_response(told)
+            after = told["next"]
+
+    async def _events_after(self, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
+        (row,) = await self.store.read("SELECT seq, events_from_seq FROM daemon")
+        newest, oldest = row
+        epoch = request.query.get("epoch")
+        if (after and not oldest <= after <= newest) or (epoch and epoch != self.store.epoch):
+            raise Problem(
+                410,
+                "cursor-expired",
+                f"the cursor {after} is not among the events kept; read the state anew and go on from `newest`",
+                oldest=oldest,
+                newest=newest,
+                epoch=self.store.epoch,
+            )
+        test = wanted.condition()
+        rows = await self.store.read(
+            f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
+            (max(after, oldest), newest, *test.parameters, limit),
+        )
+        following = rows[-1]["seq"] if len(rows) == limit else newest
+        return {
+            "items": [event_object(event) for event in rows],
+            "next": following,
+            "oldest": oldest,
+            "newest": newest,
+            "epoch": self.store.epoch,
+        }
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
+        if self.feed.readers >= STREAMS_MOST:
+            raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
+        wanted = await self._wanted(request)
+        tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
+        said = request.headers.get("Last-Event-ID") or request.query.get("after")
+        cursor = queries.whole_number("after", said) if said else self.feed.last
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        self.feed.readers += 1
+        try:
+            await response.prepare(request)
+            await response.write(b"retry: 3000\n: epoch %b\n\n" % self.store.epoch.encode())
+            epoch = request.query.get("epoch")
+            if epoch and epoch != self.store.epoch:
+                cursor = self.feed.last + 1
+            await self._follow(response, wanted, cursor, tick)
+        except ConnectionError:
+            pass
+        finally:
+            self.feed.readers -= 1
+        return response
+
+    async def _follow(self, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
+        while not self.feed.closed:
+            rung = self.feed.news.listen()
+            last = self.feed.last
+            text = self.feed.text(cursor, wanted, coalesced=tick > 0)
+            cursor = last
+            if text is None:
+                reset = encode_json({"reason": "cursor-expired", "epoch": self.store.epoch, "newest": last})
+                text = b"id: %d\nevent: reset\ndata: %b\n\n" % (last, reset)
+            if text:
+                await response.write(text)
+            if not await heard(rung, HEARTBEAT_S):
+                await response.write(b"id: %d\n: alive\n\n" % cursor)
+            elif tick:
+                await asyncio.sleep(tick)
+
+    # The daemon itself.
+
+    async def about(self, request: web.Request) -> web.Response:
+        now, _ = self.store.clock.moment()
+        return json_response(
+            {
+                "name": "simscoped",
+                "version": __version__,
+                "epoch": self.store.epoch,
+                "seq": self.store.seq,
+                "now": utc(now),
+                "live_enabled": self.config.enablelivejobs,
+                "token_required": bool(self.config.token),
+                "series_separator": self.config.seriesseparator,
+            }
+        )
+
+    async def document(self, request: web.Request) -> web.Response:
+        return json_response(openapi.document(ROUTES, __version__, self.base + API, message_schemas()))
+
+    async def health(self, request: web.Request) -> web.Response:
+        """200, or 503 with the reasons. A backlog in the spool is healthy."""
+        reasons = [f"database: {self.store.trouble}"] if self.store.trouble else []
+        reasons += [f"spool: {self.spool.trouble}"] if self.spool.trouble else []
+        skipped = {path.encode("utf-8", "replace").decode(): why for path, why in self.spool.skipped.items()}
+        told = {
+            "status": "failing" if reasons else "ok",
+            "reasons": reasons,
+            "version": __version__,
+            "spool": {"files": self.spool.backlog, "skipped": skipped},
+        }
+        return json_response(told, 503 if reasons else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """What Prometheus reads. Labels are words from short lists, never names or ids."""
+        (row,) = await self.store.read(
+            "SELECT coalesce(sum(ended IS NULL AND tanked_at IS NULL), 0), coalesce(sum(n_live), 0) FROM regression"
+        )
+        registry = prometheus_client.CollectorRegistry()
+        messages = prometheus_client.Counter("simscoped_messages", "Messages taken", ["outcome"], registry=registry)
+        for outcome, count in self.intake.counts.items():
+            messages.labels(outcome).inc(count)
+        oldest = self.spool.oldest_ns
+        gauges = {
+            "simscoped_up_seconds": ("Time since the start", time.monotonic() - self.started),
+            "simscoped_regressions_live": ("Regressions that are live", row[0]),
+            "simscoped_jobs_live": ("Jobs that are live", row[1]),
+            "simscoped_spool_files": ("Files seen by the last scan of the spool", self.spool.backlog),
+            "simscoped_spool_oldest_seconds": (
+                "Age of the oldest of them",
+                0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
+            ),
+            "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.skipped)),
+            "simscoped_streams": ("Open event streams", self.feed.readers),
+            "simscoped_event_seq": ("Number of the last change", self.store.seq),
+            "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
+        }
+        for name, (text, value) in gauges.items():
+            prometheus_client.Gauge(name, text, registry=registry).set(value)
+        body = prometheus_client.generate_latest(registry)
+        return web.Response(body=body, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+    def _failing(self) -> int:
+        return int(bool(self.store.trouble or self.spool.trouble))
+
+    async def page(self, request: web.Request) -> web.Response:
+        return self._file(request, "index.html")
+
+    async def static(self, request: web.Request) -> web.Response:
+        return self._file(request, request.match_info["name"])
+
+    def _file(self, request: web.Request, name: str) -> web.Response:
+        if name not in self.files:
+            raise Problem(404, "not-found", f"there is no file {name!r}")
+        body, kind, tag = self.files[name]
+        headers = PAGE_HEADERS | {"ETag": tag}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers | {"Content-Type": kind})
+
+    # Objects as the API shows them.
+
+    def regression_object(self, row: sqlite3.Row) -> dict[str, Any]:
+        now, _ = self.store.clock.moment()
+        fields = decode_json(row["fields"])
+        known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
+        done = row["n_done"]
+        judged = row["n_pass"] + row["n_fail"]
+        live = row["status"] == "live"
+        earlier = decode_json(row["earlier"] or "[]")
+        web_path = urllib.parse.quote(row["name"], safe="")
+        own = f"{self.base}{API}/regressions/{row['id']}"
+        return {
+            "id": row["id"],
+            "name": row["name"],
+            "series": row["series"],
+            "number": row["number"],
+            "status": row["status"],
+            "reason": row["status_reason"],
+            "component": row["component"],
+            "project": row["project"],
+            "branch": row["branch"],
+            "tag": row["tag"],
+            "submitted": row["submitted"],
+            "running": row["running"],
+            "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
+            "progress": {
+                "done": done,
+                "total": known,
+                "percent": min(100.0, round(100 * done / known, 1)) if known else None,
+            },
+            "eta_at": utc(estimate_end(now, row["created_at"], known, done, earlier)) if live else None,
+            "started_at": utc(row["starttime_at"] or row["created_at"]),
+            "finished_at": utc(row["ended_at"]),
+            "last_activity_at": utc(row["last_activity_at"]),
+            "due_at": self._due(self._regression_ticks(row)) if live else None,
+            "elapsed_ms": (row["ended_at"] or now) - row["created_at"],
+            "stats": {
+                "compute_ms": row["sum_compute_ms"],
+                "runtime_ms": row["sum_runtime_ms"],
+                "cycles": row["sum_cycles"],
+                "cycles_per_s": _per_second(row["sum_cycles"], row["sum_cycle_compute_ms"]),
+                "pass_rate": round(row["n_pass"] / judged, 4) if judged else None,
+            },
+            "custom_metadata": fields.pop("custom_metadata", []),
+            "fields": fields,
+            "version": row["version"],
+            "_links": {
+                "self": {"href": own},
+                "jobs": {"href": f"{own}/jobs"},
+                "signatures": {"href": f"{own}/signatures"},
+                "diff": {"href": f"{own}/diff"},
+                "events": {"href": f"{self.base}{API}/events?regression={row['id']}"},
+                "web": {"href": f"{self.base}/r/{web_path}"},
+            },
+        }
+
+    def _regression_ticks(self, row: sqlite3.Row) -> list[int]:
+        silent = round(self.config.autotimeouthours * HOUR_MS)
+        ticks = [row["active_tick"] + silent] if silent else []
+        return ticks + ([row["limit_tick"]] if row["limit_tick"] is not None else [])
+
+    def _due(self, ticks: list[int]) -> str | None:
+        """When the first of some ticks will come, if the daemon stays up."""
+        now, tick = self.store.clock.moment()
+        return utc(now + min(ticks) - tick) if ticks else None
+
+    def job_object(self, row: sqlite3.Row) -> dict[str, Any]:
+        now, _ = self.store.clock.moment()
+        extra = _object(row["extra"])
+        own = f"{self.base}{API}/jobs/{row['id']}"
+        regression = f"{self.base}{API}/regressions/{row['regression_id']}"
+        live = row["result"] == LIVE
+        since = row["running_at"] or row["submitted_at"]
+        plain = ("name", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
+        return {
+            "id": row["id"],
+            "regression": row["regression"],
+            "regression_id": row["regression_id"],
+            "uniqueid": row["key"] if isinstance(row["key"], str) else None,
+            **{name: row[name] for name in plain},
+            "result": row["result_name"],
+            "done": not live,
+            "migrated": bool(row["migrated"]),
+            "progress": extra.pop("progress", None),
+            "start_time": utc(row["start_at"]),
+            "finish_time": utc(row["finish_at"]),
+            "submitted_at": utc(row["submitted_at"]),
+            "started_at": utc(row["running_at"] if row["running_at"] is not None else row["start_at"]),
+            "finished_at": utc(row["done_at"]),
+            "last_seen_at": utc(row["seen_at"]),
+            "due_at": self._due(self._job_ticks(row)) if live else None,
+            "elapsed_ms": now - since if live else row["counted_runtime_ms"],
+            "time_limit_ms": row["time_limit_ms"],
+            "compute_ms": row["compute_ms"],
+            "runtime_ms": row["counted_runtime_ms"],
+            "cycles": row["cycles"],
+            "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
+            "exit_code": row["exit_code"],
+            "fail_message": row["fail_message"],
+            "signature": {"id": row["signature_id"], "title": row["signature"]} if row["signature_id"] else None,
+            "metadata": [list(pair) for pair in _object(row["metadata"]).items()],
+            "env": extra.pop("env", {}),
+            "results": extra.pop("results", ""),
+            "files": extra.pop("files", []),
+            "extra": extra,
+            "version": row["version"],
+            "_links": {
+                "self": {"href": own},
+                "status": {"href": f"{own}/status"},
+                "history": {"href": f"{own}/history"},
+                "regression": {"href": regression},
+                "events": {"href": f"{self.base}{API}/events?job={row['id']}"},
+                "web": {"href": f"{self.base}/j/{row['id']}"},
+            },
+        }
+
+    def _job_ticks(self, row: sqlite3.Row) -> list[int]:
+        asleep = round(self.config.prunelivedays * DAY_MS)
+        ticks = [row["seen_tick"] + asleep] if asleep else []
+        return ticks + ([row["limit_tick"]] if row["limit_tick"] is not None else [])
+
+
+API_KEY = web.AppKey("api", Api)
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+def _per_second(count: int | None, ms: int | None) -> float | None:
+    return round(1000 * count / ms, 1) if count is not None and ms else None
+
+
+def signature_object(row: sqlite3.Row) -> dict[str, Any]:
+    """A fail bucket of a regression; `new` if it was seen there first."""
+    return {
+        "id": row["id"],
+        "category": row["category"],
+        "title": row["title"],
+        "count": row["n"],
+        "new": row["first_regression_id"] == row["regression_id"],
+        "first_seen_at": utc(row["first_seen_at"]),
+        "last_seen_at": utc(row["last_seen_at"]),
+        "example": decode_json(row["example"]),
+    }
+
+
+def history_object(row: sqlite3.Row) -> dict[str, Any]:
+    """An event as an entry of a job's history (contract 5)."""
+    event = event_object(row)
+    data = event["data"]
+    entry = {
+        "seq": event["seq"],
+        "created": event["at"],
+        "type": event["type"],
+        "result": data.get("result"),
+        "reason": data.get("reason"),
+        "phase": data.get("phase"),
+        "description": data.get("description"),
+        "created_by": data["created_by"],
+    }
+    return entry | {name: data[name] for name in ("progress", "changed") if name in data}
+
+
+def receipt_object(receipt: Receipt) -> dict[str, Any]:
+    """A receipt in the answer to a POST: with all messages, if they are few."""
+    details = receipt.details if receipt.messages <= DETAILS_KEPT else receipt.notable()
+    return {
+        "id": receipt.id,
+        "name": receipt.name,
+        "received_at": utc(receipt.received_at),
+        "messages": receipt.messages,
+        **{name: getattr(receipt, name) for name in ("applied", "duplicate", "ignored", "rejected")},
+        "details": details,
+    }
+
+
+def stored_receipt(row: sqlite3.Row) -> dict[str, Any]:
+    """A receipt as the database keeps it."""
+    counts = {name: row[name] for name in ("applied", "duplicate", "ignored", "rejected")}
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "received_at": utc(row["received_at"]),
+        "messages": sum(counts.values()),
+        **counts,
+        "details": decode_json(row["details"] or "[]"),
+    }
+
+
+def job_id(text: str) -> int:
+    """The id of a job from an address. Raises Problem 404 for anything that is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem(404, "no-such-job", f"there is no job {text!r}: a job is known by its integer id")
+    return int(text)
+
+
+def wait_seconds(request: web.Request) -> float:
+    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240)."""
+    said = request.query.get("wait")
+    if said is None:
+        preferred = re.search(r"\bwait=(\d{1,9})\b", request.headers.get("Prefer", ""))
+        said = preferred[1] if preferred else "0"
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
+        raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
+    return min(float(said), WAIT_MOST_S)
+
+
+async def said_reason(request: web.Request) -> str:
+    """The reason in the body {"reason": TEXT} of a request; the body may be missing."""
+    raw = await request.read()
+    if not raw.strip():
+        return ""
+    try:
+        reason = msgspec.json.decode(raw, type=dict[str, Any]).get("reason", "")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
+    if not isinstance(reason, str):
+        raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
+    return reason
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets, in lower case."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host)
+    return found[1].strip("[]").casefold() if found else ""
+
+
+def is_address(name: str) -> bool:
+    """True for a literal address: nobody can point a name of theirs at us with it."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def own_hosts(config: Config) -> set[str]:
+    """The names under which this daemon may be asked."""
+    names = {"localhost", config.host, socket.gethostname(), socket.getfqdn(), *config.allowed_hosts}
+    names.add(urllib.parse.urlsplit(config.public_url).hostname or "")
+    return {name.casefold() for name in names if name}
+
+
+def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
+    """The files of the page: name -> (content, type, ETag). The page learns its path prefix from {{ROOT}}."""
+    for path in sorted(beside("static").iterdir()):
+        kind = CONTENT_TYPES.get(path.suffix)
+        if kind is None:
+            continue
+        body = path.read_bytes()
+        if path.suffix == ".html":
+            body = body.replace(b"{{ROOT}}", f"{prefix}/".encode())
+        tag = hashlib.sha256(body).hexdigest()[:16]
+        yield path.name, (body, kind, f'"{tag}"')
+
+
+def message_schemas() -> dict[str, Any]:
+    """JSON Schema of the message bodies, from the types that check them."""
+    _, schemas = msgspec.json.schema_components([JobBody, RegressionBody], ref_template="#/components/schemas/{name}")
+    return schemas
+
+
+Route = openapi.Route
+_REF = openapi.path_parameter("ref", "A regression: its id, its percent-encoded name, or SERIES%2F%24 for the latest")
+_ID = openapi.path_parameter("id", "A job's id", integer=True)
+_PAGE = (
+    openapi.query_parameter("limit", f"How many, 1 to {queries.LIMIT_MOST}", queries.LIMIT_DEFAULT),
+    openapi.query_parameter("after", "The `next` of the page before"),
+)
+_WAIT = openapi.query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
+_JOB_FILTERS = tuple(
+    openapi.query_parameter(name, text)
+    for name, text in (
+        ("result", "One or more of live, pass, fail, skip"),
+        ("signature", "A signature's id"),
+        ("category", "The job's category"),
+        ("host", "The job's host"),
+        ("q", "Text in name, config, host, seed, uniqueid or fail message"),
+        ("sort", "newest, longest or name"),
+    )
+)
+_EVENT_FILTERS = (
+    openapi.query_parameter("types", "Event types, such as job.failed,regression.*"),
+    openapi.query_parameter("regression", "Only of this regression (REF)"),
+    openapi.query_parameter("job", "Only of this job"),
+    openapi.query_parameter("epoch", "The database's epoch that the cursor belongs to"),
+)
+
+# Every address below API; the description at /openapi.json is made from this table, and the tests hold it against it.
+ROUTES = (
+    Route("GET", "/", "about", "The daemon: version, epoch, what is switched on", answer="About"),
+    Route(
+        "POST",
+        "/publish/{type}",
+        "publish",
+        "One message, or an array of bodies, of a type",
+        (
+            openapi.path_parameter("type", "The message type", words=TYPES),
+            openapi.query_parameter("regression", "The regression's name"),
+        ),
+        body="Body",
+        answer="Receipt",
+    ),
+    Route("POST", "/messages", "messages", "Envelopes: one, an array, or NDJSON", body="Envelopes", answer="Receipt"),
+    Route(
+        "GET",
+        "/regressions",
+        "regressions",
+        "Regressions, live ones first, then the newest",
+        (
+            openapi.query_parameter("status", "One or more of live, complete, aborted, tanked"),
+            openapi.query_parameter("q", "Text in name, component, branch or tag"),
+            openapi.query_parameter("series", "The series"),
+            openapi.query_parameter("branch", "The model's branch"),
+            openapi.query_parameter("component", "The component"),
+            openapi.query_parameter("tanked", "1 shows tanked ones too"),
+            *_PAGE,
+        ),
+        answer="RegressionList",
+    ),
+    Route("GET", "/regressions/{ref}", "regression", "One regression", (_REF,), answer="Regression"),
+    Route(
+        "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/signatures",
+        "regression_signatures",
+        "Its fail buckets, largest first",
+        (
+            _REF,
+            openapi.query_parameter("q", "Text in the title"),
+            openapi.query_parameter("category", "The category"),
+            *_PAGE,
+        ),
+        answer="SignatureList",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/diff",
+        "regression_diff",
+        "Its jobs against another regression's, matched by config",
+        (_REF, openapi.query_parameter("base", "The other regression (REF); else the one before in the series")),
+        answer="Diff",
+    ),
+    Route("POST", "/regressions/{ref}/tank", "tank", "Give it up", (_REF,), body="Reason", answer="Regression"),
+    Route("POST", "/regressions/{ref}/untank", "untank", "Take that back", (_REF,), answer="Regression"),
+    Route("POST", "/regressions/{ref}/finish", "finish", "Declare it finished", (_REF,), answer="Regression"),
+    Route(
+        "GET",
+        "/jobs",
+        "jobs",
+        "Jobs of all regressions, newest first",
+        (openapi.query_parameter("regression", "Only of this regression (REF)"), *_JOB_FILTERS, *_PAGE),
+        answer="JobList",
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}",
+        "job",
+        "One job; blocks while you wait for it",
+        (
+            _ID,
+            _WAIT,
+            openapi.query_parameter("until", "done: wait until it is done"),
+            openapi.query_parameter("version", "wait until it has another version than this"),
+        ),
+        answer="Job",
+    ),
+    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
+    Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
+    Route("POST", "/jobs/{id}/tank", "tank_job", "Give a live job up", (_ID,), body="Reason", answer="Job"),
+    Route(
+        "GET",
+        "/events",
+        "events",
+        "Events after a cursor, oldest first",
+        (openapi.query_parameter("after", "The cursor; 0 is the oldest kept", 0), _WAIT, *_EVENT_FILTERS, _PAGE[0]),
+        answer="EventList",
+    ),
+    Route(
+        "GET",
+        "/events/stream",
+        "stream",
+        "Events as they come (server-sent events), resumed by Last-Event-ID",
+        (
+            openapi.query_parameter("after", "The cursor, where no Last-Event-ID is sent"),
+            openapi.query_parameter(
+                "coalesce", "Milliseconds: only the newest event per job and regression of each tick"
+            ),
+            *_EVENT_FILTERS,
+        ),
+        answer="EventStream",
+    ),
+    Route(
+        "GET",
+        "/receipts",
+        "receipts",
+        "What became of deliveries, newest first",
+        (
+            openapi.query_parameter("name", "The file's path below the spool, or the peer"),
+            openapi.query_parameter("outcome", "Those with a message applied, duplicate, ignored or rejected"),
+            *_PAGE,
+        ),
+        answer="ReceiptList",
+    ),
+    Route(
+        "GET",
+        "/receipts/{id}",
+        "receipt",
+        "One receipt",
+        (openapi.path_parameter("id", "Its id", integer=True),),
+        answer="Receipt",
+    ),
+    Route("GET", "/openapi.json", "document", "This description", answer="Document"),
+)
+
+
+def make_app(api: Api) -> web.Application:
+    """The web application. Streams end when it shuts down."""
+    app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
+    app[API_KEY] = api
+    for route in ROUTES:
+        app.router.add_route(route.method, API + route.path, getattr(api, route.handler))
+    app.router.add_get("/healthz", api.health)
+    app.router.add_get("/metrics", api.metrics)
+    app.router.add_get("/static/{name}", api.static)
+    for path in ("/", "/r/{name:.+}", "/j/{id}"):
+        app.router.add_get(path, api.page)
+
+    async def end_streams(_: web.Application) -> None:
+        api.feed.close()
+
+    app.on_shutdown.append(end_streams)
+    return app
+
+
+# ======================================================================================================================
+# 11  Service and commands (configuration -> running daemon)
+# ======================================================================================================================
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify); nothing if there is none."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.sendto(state.encode(), address)
+
+
+async def feed_watchdog(store: Store) -> None:
+    """Tell the service manager that both the event loop and the writer still turn, twice per watchdog period."""
+    period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+    while period:
+        await store.look(lambda conn: conn.execute("SELECT 1").fetchone())
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period / 2)
+
+
+class Daemon:
+    """All parts of a running daemon, started in order and stopped in reverse."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store = Store(config)
+        self.intake = Intake(self.store)
+        self.feed = Feed(self.store)
+        self.spool = Spool(config, self.intake)
+        self.stopping = asyncio.Event()
+        self.failed = False
+        self.address = ""
+        self._parts = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Start everything; when this returns, requests are answered and the spool is being read."""
+        folder = self.config.spool_dir
+        lock = lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
+        self._parts.enter_context(lock)
+        self._parts.push_async_callback(self.store.close)
+        await self.store.open()
+        await self.feed.load()
+        self._begin("feed", self.feed.run())
+        self._begin("intake", self.intake.run())
+        self._parts.push_async_callback(self.intake.drain)
+        self._begin("watchdog", feed_watchdog(self.store))
+        self._begin("deadlines", watch_deadlines(self.store, self.spool))
+        settling = await self.store.read("SELECT id, files FROM settling ORDER BY id")
+        self._begin("spool", self.spool.run([(row["id"], row["files"]) for row in settling], self._refused_of))
+        await self._listen()
+
+    async def stop(self) -> None:
+        """Stop in under a second: end the streams, take no more files, answer what was taken, close the database."""
+        await self._parts.aclose()
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._parts.push_async_callback(_cancel, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that ends by an error takes the daemon down: the service manager starts it afresh."""
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("service: %s failed", task.get_name(), exc_info=task.exception())
+            self.failed = True
+            self.stopping.set()
+
+    async def _refused_of(self, receipt: int) -> list[Any]:
+        """What a receipt says was refused; the reasons of a file that is settled after a crash."""
+        rows = await self.store.read("SELECT details FROM receipt WHERE id = ?", (receipt,))
+        details = decode_json(rows[0]["details"] or "[]") if rows else []
+        return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
+
+    async def _listen(self) -> None:
+        api = Api(self.config, self.store, self.intake, self.feed, self.spool)
+        runner = web.AppRunner(make_app(api), handler_cancellation=True, access_log=None, shutdown_timeout=0.3)
+        await runner.setup()
+        self._parts.push_async_callback(runner.cleanup)
+        try:
+            await web.TCPSite(runner, self.config.host or None, self.config.port).start()
+        except OSError as error:
+            raise SimscopedError(f"[server] listen = {self.config.listen}: {error.strerror or error}") from None
+        host, port = runner.addresses[0][:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}{api.prefix}/"
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def serve(config: Config) -> int:
+    """Run the daemon until SIGTERM or SIGINT. -> exit code."""
+    daemon = Daemon(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stopping.set)
+    if config.livetimeoutsignature and not config.enablelivejobs:
+        log.warning("config: livetimeoutsignature has no effect without enablelivejobs = true")
+    try:
+        await daemon.start()
+        log.info("service: simscoped %s on %s", __version__, daemon.address)
+        log.info("service: spool %s, database %s, SQLite %s", config.spool_dir, config.db, sqlite3.sqlite_version)
+        notify(f"READY=1\nSTATUS=page at {daemon.address}")
+        await daemon.stopping.wait()
+        notify("STOPPING=1")
+        log.info("service: stopping")
+    finally:
+        await daemon.stop()
+    log.info("service: stopped")
+    return 1 if daemon.failed else 0
+
+
+def take_snapshot(config: Config, target: Path) -> None:
+    """Write a consistent copy of the database, for reading elsewhere. Raises SimscopedError."""
+    if target.exists():
+        raise SimscopedError(f"{target}: is there already; a snapshot overwrites nothing")
+    with contextlib.closing(_open_to_read(config)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+
+
+def _open_to_read(config: Config) -> sqlite3.Connection:
+    try:
+        conn = sqlite3.connect(read_only(config.db), uri=True)
+        conn.row_factory = sqlite3.Row
+        if check_database(conn, config.db) is None:
+            raise SimscopedError(f"{config.db}: is empty; no daemon has used it yet")
+    except sqlite3.Error as error:
+        raise SimscopedError(f"{config.db}: cannot be read: {error}") from None
+    return conn
+
+
+def print_receipts(config: Config, name: str) -> int:
+    """Print the newest receipt of a delivery as JSON. -> 1 if something was refused or there is none, else 0."""
+    with contextlib.closing(_open_to_read(config)) as conn:
+        row = conn.execute("SELECT * FROM receipt WHERE name = ? ORDER BY id DESC LIMIT 1", (name,)).fetchone()
+    if row is None:
+        print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
+        return 1
+    print(json.dumps(stored_receipt(row), ensure_ascii=False, indent=2))
+    return 1 if row["rejected"] else 0
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="configuration (default: simscope.config)",
+    )
+    parser = argparse.ArgumentParser("simscoped", parents=[shared], description="Watch simulation regressions live.")
+    parser.add_argument("--version", action="version", version=f"simscoped {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("serve", parents=[shared], help="run the daemon (also without a command)")
+    commands.add_parser("check-config", parents=[shared], help="say what is wrong with the configuration, and where")
+    again = commands.add_parser("requeue", parents=[shared], help="put refused files back into the spool")
+    again.add_argument("names", nargs="*", metavar="NAME", help="path below .bad, or file name; without any: all")
+    copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy of the database")
+    copy.add_argument("file", type=Path, metavar="FILE")
+    told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
+    told.add_argument("name", metavar="NAME", help="path below the spool, or the peer of a request")
+    return parser.parse_args(argv)
+
+
+def run_command(options: argparse.Namespace, config: Config) -> int:
+    """Do what the command line says. -> exit code."""
+    if options.command == "check-config":
+        print(
+            f"{config_path(options)}: good; listens on {config.listen}, spool {config.spool_dir}, database {config.db}"
+        )
+        return 0
+    if options.command == "requeue":
+        back = requeue(config, options.names)
+        print("\n".join(back) if back else "nothing to put back")
+        return 0 if back or not options.names else 1
+    if options.command == "snapshot":
+        take_snapshot(config, options.file)
+        return 0
+    if options.command == "receipt":
+        return print_receipts(config, options.name)
+    return asyncio.run(serve(config))
+
+
+def config_path(options: argparse.Namespace) -> Path:
+    return getattr(options, "config", Path("simscope.config"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line. -> exit code: 0 done, 1 the answer is no, 2 usage or configuration."""
+    options = parse_arguments(argv)
+    form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    try:
+        return run_command(options, load_config(config_path(options), os.environ))
+    except SimscopedError as error:
+        print(f"simscoped: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

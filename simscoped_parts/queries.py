@@ -1,0 +1,269 @@
+"""Lists over HTTP: what can be filtered, how it is sorted, and where the next page begins.
+
+Each list is described once, as a Listing: columns and views of schema.sql, its filters and its orders. From that and
+the parameters of a request, page() makes one SQL statement with keyset paging: a page begins behind the sort key of the
+last row of the page before, so rows that arrive in between neither repeat nor hide any, and page 1,000 costs what page 1
+costs. Pure: text in, SQL out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+LIMIT_DEFAULT = 20
+LIMIT_MOST = 500
+
+RESULTS = ("live", "pass", "fail", "skip")
+STATUSES = ("live", "complete", "aborted", "tanked")
+OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
+
+
+class BadQuery(ValueError):
+    """A parameter that cannot be used: `name`, `value`, and the sentence that says what is accepted."""
+
+    def __init__(self, name: str, value: str, accepted: str) -> None:
+        super().__init__(f"{name}={value} is not accepted; it takes {accepted}")
+        self.name = name
+
+
+class Condition(NamedTuple):
+    """A piece of a WHERE clause and its parameters."""
+
+    sql: str
+    parameters: tuple[Any, ...] = ()
+
+
+Filter = Callable[[str, str], Condition]  # (parameter name, value) -> Condition
+
+
+class Key(NamedTuple):
+    """One column of a sort key."""
+
+    expression: str
+    descending: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list that can be asked for. The last key of each order is unique, or pages could lose rows."""
+
+    columns: str  # SELECT …
+    source: str  # FROM …
+    filters: Mapping[str, Filter]
+    orders: Mapping[str, tuple[Key, ...]]  # the first one is the default
+
+
+class Page(NamedTuple):
+    """A statement that yields one row more than `limit` if there is a next page; each row ends with its sort key."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    limit: int
+    order: str
+    keys: int
+
+
+def equal(column: str) -> Filter:
+    """The parameter is the column's value."""
+    return lambda name, value: Condition(f"{column} = ?", (value,))
+
+
+def one_of(column: str, words: Sequence[str], *, numbered: bool = False) -> Filter:
+    """The parameter is one or more of some words, separated by commas; `numbered` columns hold their positions."""
+
+    def condition(name: str, value: str) -> Condition:
+        chosen = value.split(",")
+        if not set(chosen) <= set(words):
+            raise BadQuery(name, value, "one or more of " + ", ".join(words))
+        places = ", ".join("?" for _ in chosen)
+        return Condition(f"{column} IN ({places})", tuple(words.index(word) if numbered else word for word in chosen))
+
+    return condition
+
+
+def contains(*columns: str) -> Filter:
+    """The parameter occurs, whatever the case of its letters, in one of the columns."""
+
+    def condition(name: str, value: str) -> Condition:
+        pattern = "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        tests = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
+        return Condition(f"({tests})", (pattern,) * len(columns))
+
+    return condition
+
+
+def integer(column: str) -> Filter:
+    """The parameter is an integer, the column's value."""
+
+    def condition(name: str, value: str) -> Condition:
+        return Condition(f"{column} = ?", (whole_number(name, value),))
+
+    return condition
+
+
+def some(columns: Mapping[str, str]) -> Filter:
+    """The parameter names counters of which at least one is above zero."""
+
+    def condition(name: str, value: str) -> Condition:
+        if value not in columns:
+            raise BadQuery(name, value, "one of " + ", ".join(columns))
+        return Condition(f"{columns[value]} > 0")
+
+    return condition
+
+
+def whole_number(name: str, value: str, least: int = 0, most: int = 2**63 - 1) -> int:
+    """A parameter as an integer. Raises BadQuery."""
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(value) <= most):
+        raise BadQuery(name, value, f"a whole number from {least} to {most}")
+    return int(value)
+
+
+# How long earlier finished runs of the same series took, newest first: for the estimate of a live one's end.
+EARLIER_RUNS = """
+    CASE WHEN r.status = 'live' THEN (
+        SELECT json_group_array(took) FROM (
+            SELECT p.ended_at - p.created_at AS took FROM regression AS p
+            WHERE p.series = r.series AND p.ended = 'finish' AND p.id <> r.id
+            ORDER BY p.number DESC LIMIT 7))
+    END AS earlier
+"""
+
+REGRESSIONS = Listing(
+    columns=f"r.*, {EARLIER_RUNS}",
+    source="regressions AS r",
+    filters={
+        "status": one_of("r.status", STATUSES),
+        "q": contains("r.name", "r.component", "r.branch", "r.tag"),
+        "series": equal("r.series"),
+        "branch": equal("r.branch"),
+        "component": equal("r.component"),
+    },
+    orders={"live": (Key("(r.ended IS NULL)", True), Key("r.id", True))},
+)
+
+JOB_ORDERS = {
+    "newest": (Key("j.id", True),),
+    "longest": (Key("coalesce(j.counted_runtime_ms, -1)", True), Key("j.id", True)),
+    "name": (Key("coalesce(j.name, j.config, '')", False), Key("j.id", False)),
+}
+
+JOBS = Listing(
+    columns="j.*",
+    source="jobs AS j",
+    filters={
+        "result": one_of("j.result", RESULTS, numbered=True),
+        "signature": integer("j.signature_id"),
+        "category": equal("j.category"),
+        "host": equal("j.host"),
+        "q": contains("j.name", "j.config", "j.host", "j.seed", "j.key", "j.fail_message"),
+    },
+    orders=JOB_ORDERS,
+)
+
+# The example is the job that shows the failure soonest.
+SIGNATURES = Listing(
+    columns="""
+    g.*, (
+        SELECT json_object('id', e.id, 'name', e.name, 'config', e.config, 'seed', e.seed, 'host', e.host,
+                           'runtime_ms', e.counted_runtime_ms, 'fail_message', e.fail_message)
+        FROM jobs AS e
+        WHERE e.regression_id = g.regression_id AND e.signature_id = g.id AND e.result = 2
+        ORDER BY e.counted_runtime_ms IS NULL, e.counted_runtime_ms, e.id LIMIT 1) AS example
+    """,
+    source="regression_signatures AS g",
+    filters={"category": equal("g.category"), "q": contains("g.title")},
+    orders={"largest": (Key("g.n", True), Key("g.id", True))},
+)
+
+RECEIPTS = Listing(
+    columns="*",
+    source="receipt",
+    filters={"name": equal("name"), "outcome": some({word: word for word in OUTCOMES})},
+    orders={"newest": (Key("id", True),)},
+)
+
+
+def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page:
+    """The statement for one page.
+
+    `wanted` are a request's parameters: the filters, `sort`, `limit`, `after`; others are not looked at. `fixed` are
+    conditions that hold whatever is wanted. Raises BadQuery."""
+    order = wanted.get("sort") or next(iter(listing.orders))
+    if order not in listing.orders:
+        raise BadQuery("sort", order, "one of " + ", ".join(listing.orders))
+    keys = listing.orders[order]
+    limit = whole_number("limit", wanted.get("limit") or str(LIMIT_DEFAULT), 1, LIMIT_MOST)
+    conditions = list(fixed)
+    conditions += [test(name, wanted[name]) for name, test in listing.filters.items() if wanted.get(name)]
+    if wanted.get("after"):
+        conditions.append(_behind(keys, _read_cursor(wanted["after"], order, len(keys))))
+    columns = ", ".join([listing.columns, *(key.expression for key in keys)])
+    where = " AND ".join(condition.sql for condition in conditions) or "1"
+    by = ", ".join(f"{key.expression} {'DESC' if key.descending else 'ASC'}" for key in keys)
+    sql = f"SELECT {columns} FROM {listing.source} WHERE {where} ORDER BY {by} LIMIT ?"
+    parameters = tuple(value for condition in conditions for value in condition.parameters)
+    return Page(sql, (*parameters, limit + 1), limit, order, len(keys))
+
+
+def _behind(keys: Sequence[Key], values: Sequence[Any]) -> Condition:
+    """Rows behind a sort key: (a, b) < (?, ?) for a descending order, spelled out because orders may be mixed."""
+    tests, parameters = [], []
+    for place, key in enumerate(keys):
+        equal_before = [f"{before.expression} = ?" for before in keys[:place]]
+        tests.append(" AND ".join([*equal_before, f"{key.expression} {'<' if key.descending else '>'} ?"]))
+        parameters += [*values[:place], values[place]]
+    return Condition("(" + " OR ".join(f"({test})" for test in tests) + ")", tuple(parameters))
+
+
+def cursor_behind(found: Page, row: Sequence[Any]) -> str:
+    """The cursor of the page that begins behind a row."""
+    text = json.dumps([found.order, *list(row)[-found.keys :]], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, order: str, keys: int) -> list[Any]:
+    try:
+        named, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        fits = named == order and len(values) == keys and all(isinstance(value, int | str) for value in values)
+    except (ValueError, TypeError, binascii.Error):
+        fits = False
+    if not fits:
+        raise BadQuery("after", cursor[:80], f"the `next` of an earlier page of the same list, sorted by {order}")
+    return list(values)
+
+
+# Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
+# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one.
+DIFF = """
+WITH
+here AS (
+    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
+           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
+    FROM job WHERE regression_id = :here AND result <> 0 AND config IS NOT NULL GROUP BY config),
+there AS (
+    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
+           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
+    FROM job WHERE regression_id = :there AND result <> 0 AND config IS NOT NULL GROUP BY config)
+SELECT kind, config, here, there, n FROM (
+    SELECT CASE WHEN here.failed AND there.failed THEN 'still_failing'
+                WHEN here.failed THEN 'newly_failing'
+                WHEN there.failed AND here.ran THEN 'fixed' END AS kind,
+           here.config AS config, here.id AS here, there.id AS there, here.n AS n
+    FROM here JOIN there ON there.config = here.config
+    UNION ALL
+    SELECT 'missing', there.config, NULL, there.id, there.n
+    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
+    UNION ALL
+    SELECT 'added', here.config, here.id, NULL, here.n
+    FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
+WHERE kind IS NOT NULL
+ORDER BY kind, config
+"""
+DIFF_KINDS = ("newly_failing", "fixed", "still_failing", "missing", "added")

@@ -1,0 +1,122 @@
+/**
+ * Address bar <-> view, and the addresses of the API. Pure.
+ *
+ * `ROOT` is the path below which the daemon is served, ending in `/`. A view is
+ * `{kind: "overview"|"regression"|"job"|"unknown", ref, filter}`: `ref` is a regression's name (or id, or
+ * `SERIES/$`) or a job's id, `filter` what the reader has chosen to see of it.
+ */
+
+/** What may stand in the query string of each view, with its default. */
+const FILTERS = {
+  overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
+  regression: { result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed" },
+  job: {},
+  unknown: {},
+};
+
+/**
+ * The view that an address asks for.
+ * @param {string} root
+ * @param {string} pathname
+ * @param {string} search
+ */
+export function parseAddress(root, pathname, search) {
+  const path = pathname.startsWith(root) ? pathname.slice(root.length) : "?";
+  const { kind, ref } = parsePath(path);
+  return { kind, ref, filter: parseFilter(kind, search) };
+}
+
+function parsePath(path) {
+  if (path === "" || path === "index.html") return { kind: "overview", ref: "" };
+  const [, where, rest] = /^([rj])\/(.+)$/.exec(path) ?? [];
+  const ref = rest === undefined ? null : decode(rest);
+  if (where === "r" && ref) return { kind: "regression", ref };
+  if (where === "j" && /^\d+$/.test(ref ?? "")) return { kind: "job", ref };
+  return { kind: "unknown", ref: path };
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+function parseFilter(kind, search) {
+  const given = new URLSearchParams(search);
+  const filter = {};
+  for (const [key, standard] of Object.entries(FILTERS[kind])) filter[key] = given.get(key) ?? standard;
+  return filter;
+}
+
+/**
+ * The address of a view; only what differs from the default is written.
+ * @param {string} root
+ * @param {{kind: string, ref: string, filter?: object}} view
+ */
+export function addressOf(root, view) {
+  const path = { overview: "", regression: `r/${encodeRef(view.ref)}`, job: `j/${view.ref}` }[view.kind] ?? view.ref;
+  const query = new URLSearchParams();
+  for (const [key, standard] of Object.entries(FILTERS[view.kind])) {
+    const value = view.filter?.[key] ?? standard;
+    if (value !== standard) query.set(key, value);
+  }
+  const text = query.toString();
+  return root + path + (text ? `?${text}` : "");
+}
+
+/** A reference as one path segment. @param {string|number} ref */
+export function encodeRef(ref) {
+  return encodeURIComponent(String(ref));
+}
+
+/**
+ * How a link names a regression: by name, except where a name would be read as an id or as a path step.
+ * @param {{id: number, name: string}} regression
+ */
+export function refOf(regression) {
+  return /^(\d+|\.{1,2})$/.test(regression.name) ? String(regression.id) : regression.name;
+}
+
+/** Address of a regression's page. @param {string} root @param {{id: number, name: string}} regression @param {object} [filter] */
+export function regressionAddress(root, regression, filter) {
+  return addressOf(root, { kind: "regression", ref: refOf(regression), filter });
+}
+
+/** Address of a job's page. @param {string} root @param {number|string} id */
+export function jobAddress(root, id) {
+  return addressOf(root, { kind: "job", ref: String(id) });
+}
+
+/**
+ * A path of the API with its query; empty values are left out.
+ * @param {string} path
+ * @param {object} [query]
+ */
+export function apiPath(path, query = {}) {
+  const used = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== "" && value !== null && value !== undefined) used.set(key, String(value));
+  }
+  const text = used.toString();
+  return `api/v1/${path}${text ? `?${text}` : ""}`;
+}
+
+/** Does `ref` mean "the latest of a series" (`SERIES/$`)? @param {string} ref */
+export function isLatest(ref) {
+  return /.[^\p{L}\p{N}]\$$/u.test(ref);
+}
+
+/**
+ * The text as a link if it is an http or https address, else null: `javascript:` and `file:` stay text.
+ * @param {string|null|undefined} text
+ */
+export function safeLink(text) {
+  if (!/^https?:\/\//i.test(text ?? "")) return null;
+  try {
+    return new URL(text).href;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * Requests to the daemon: JSON in and out, errors as `Problem`, the token kept for this tab only.
+ */
+
+import { apiPath } from "./address.js";
+
+/**
+ * Why a request failed. `status` 0: nothing answered (offline, refused, cut); otherwise the members of the
+ * server's problem+json: `title`, `detail`, `reason` and `path`, each "" if not told.
+ */
+export class Problem extends Error {
+  /** @param {number} status @param {object} [told] */
+  constructor(status, told = {}) {
+    super(told.detail || told.title || `status ${status}`);
+    this.status = status;
+    this.title = told.title ?? "";
+    this.detail = told.detail ?? "";
+    this.reason = told.reason ?? "";
+    this.path = told.path ?? "";
+  }
+}
+
+const TOKEN_KEY = "simscoped.token";
+
+/**
+ * The daemon as seen from the page.
+ * @param {string} root path below which it is served, ending in `/`
+ * @param {{fetch: Function, storage: Storage, askToken: (again: boolean) => Promise<string|null>}} env
+ */
+export function createApi(root, env) {
+  const read = (path, query, signal) => request(env.fetch, root + apiPath(path, query), { cache: "no-cache", signal });
+  const write = (path, body) => writeWithToken(env, root + apiPath(path), body ?? {});
+  const list = (path, query, signal) => readList(read, path, query, signal);
+  return { read, list, write };
+}
+
+/** A list of up to `query.limit` rows, in steps of 500, the most that the server gives at once. */
+async function readList(read, path, query, signal) {
+  const items = [];
+  let next = query.after ?? null;
+  do {
+    const limit = Math.min(500, query.limit - items.length);
+    const page = await read(path, { ...query, limit, after: next }, signal);
+    items.push(...page.items);
+    next = page.next ?? null;
+  } while (next && items.length < query.limit);
+  return { items, next };
+}
+
+async function writeWithToken(env, url, body) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await request(env.fetch, url, writing(body, env.storage.getItem(TOKEN_KEY)));
+    } catch (problem) {
+      if (problem.status !== 401) throw problem;
+      const token = await env.askToken(tries > 0);
+      if (token === null) throw new Problem(401, { title: "Nothing was changed: this needs the server's token." });
+      env.storage.setItem(TOKEN_KEY, token);
+    }
+  }
+}
+
+function writing(body, token) {
+  const headers = { "Content-Type": "application/json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  return { method: "POST", headers, body: JSON.stringify(body) };
+}
+
+async function request(fetch, url, options) {
+  let response;
+  try {
+    response = await fetch(url, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0);
+  }
+  if (!response.ok) throw new Problem(response.status, await problemOf(response));
+  return bodyOf(response);
+}
+
+async function problemOf(response) {
+  try {
+    const told = await response.json();
+    return told && typeof told === "object" ? told : {};
+  } catch {
+    return { title: `The server answered ${response.status} ${response.statusText}`.trim() };
+  }
+}
+
+async function bodyOf(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0);
+  }
+}

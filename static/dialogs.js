@@ -1,0 +1,75 @@
+/** Questions to the reader: each resolves once, when its dialog closes. */
+
+import { setText, show } from "./dom.js";
+
+/** Opens a dialog; resolves to whether it was confirmed. */
+function ask(dialog) {
+  const form = dialog.querySelector("form");
+  return new Promise((resolve) => {
+    let confirmed = false;
+    const submit = (event) => {
+      event.preventDefault();
+      confirmed = true;
+      dialog.close();
+    };
+    const closed = () => {
+      form.removeEventListener("submit", submit);
+      resolve(confirmed);
+    };
+    form.addEventListener("submit", submit);
+    dialog.addEventListener("close", closed, { once: true });
+    dialog.showModal();
+  });
+}
+
+const part = (dialog, name) => dialog.querySelector(`[data-part="${name}"]`);
+
+/**
+ * "Are you sure?", with a reason where one is wanted.
+ * @param {{title: string, text: string, action: string, reason?: boolean}} question
+ * @returns {Promise<{reason: string}|null>} null if the reader thought better of it
+ */
+export async function askConfirm({ title, text, action, reason = false }) {
+  const dialog = document.getElementById("confirm");
+  setText(part(dialog, "title"), title);
+  setText(part(dialog, "text"), text);
+  setText(part(dialog, "action"), action);
+  show(part(dialog, "why"), reason);
+  const field = part(dialog, "reason");
+  field.value = "";
+  return (await ask(dialog)) ? { reason: field.value.trim() } : null;
+}
+
+/**
+ * The server's token, for this tab.
+ * @param {boolean} again the last one was not accepted
+ * @returns {Promise<string|null>}
+ */
+export async function askToken(again) {
+  const dialog = document.getElementById("token");
+  show(part(dialog, "again"), again);
+  const field = part(dialog, "token");
+  field.value = "";
+  const given = (await ask(dialog)) && field.value.trim();
+  field.value = "";
+  return given || null;
+}
+
+/** The keys that the page knows. */
+export function showHelp() {
+  return ask(document.getElementById("help"));
+}
+
+/** Closes by any button marked `data-close`, and by a click beside the dialog. */
+export function bindDialogs() {
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
+    });
+  }
+}
+
+/** Is a dialog open? */
+export function dialogOpen() {
+  return document.querySelector("dialog[open]") !== null;
+}

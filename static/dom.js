@@ -1,0 +1,160 @@
+/**
+ * The few things done to the document, each safe to repeat: setting what is already so touches nothing, and rows
+ * are kept by key. Text always goes in as text, never as markup: fail messages contain `<`.
+ */
+
+import { stayInPlace } from "./model.js";
+
+/** What was last set on a node, by name: asking a thousand rows for their text each second would cost more than this. */
+const SET = Symbol("set");
+
+/** Is `value` news for this node? Notes it if so. */
+function isNews(node, name, value) {
+  const set = (node[SET] ??= {});
+  if (set[name] === value) return false;
+  set[name] = value;
+  return true;
+}
+
+/** Sets text, only if it differs. @param {Element} node @param {string} text */
+export function setText(node, text) {
+  if (isNews(node, "", text)) node.textContent = text;
+}
+
+/** Sets an attribute, or removes it for null. @param {Element} node @param {string} name @param {string|null} value */
+export function setAttribute(node, name, value) {
+  if (!isNews(node, name, value)) return;
+  if (value === null) node.removeAttribute(name);
+  else node.setAttribute(name, value);
+}
+
+/** Sets a part's share of its line. @param {HTMLElement} node @param {number} weight */
+export function setWeight(node, weight) {
+  if (isNews(node, "weight", weight)) node.style.flexGrow = String(weight);
+}
+
+/** Shows or hides. @param {Element} node @param {boolean} shown */
+export function show(node, shown) {
+  if (node.hidden === shown) node.hidden = !shown;
+}
+
+/** A cell's text, with the whole of it as a tooltip where it may be cut. @param {Element} node @param {string} text @param {string} [title] */
+export function setCell(node, text, title = text) {
+  setText(node, text);
+  setAttribute(node, "title", title || null);
+}
+
+/**
+ * A fresh copy of a `<template>` and its named parts: `{root, parts: {name: element}}`.
+ * @param {string} id
+ */
+export function instantiate(id) {
+  const root = document.getElementById(id).content.firstElementChild.cloneNode(true);
+  const parts = {};
+  if (root.dataset.part) parts[root.dataset.part] = root;
+  for (const node of root.querySelectorAll("[data-part]")) parts[node.dataset.part] = node;
+  return { root, parts };
+}
+
+/**
+ * Keeps the children of `parent` equal to a list: `update(items, context)` creates, paints, moves and removes rows
+ * by key; a row that stays keeps its element, and with it focus and selection.
+ * @param {Element} parent
+ * @param {{template: string, key: (item: object) => string|number, paint: Function, bind?: Function}} options
+ */
+export function keyedList(parent, { template, key, paint, bind }) {
+  let rows = new Map();
+  return (items, context) => {
+    const next = new Map();
+    for (const item of items) {
+      const row = rows.get(key(item)) ?? newRow(template, bind);
+      row.item = item;
+      next.set(key(item), row);
+      paint(row.parts, item, context);
+    }
+    const gone = [...rows].filter(([id]) => !next.has(id)).map(([, row]) => row.root);
+    rows = next;
+    arrange(parent, [...next.values()].map((row) => row.root), gone);
+  };
+}
+
+function newRow(template, bind) {
+  const row = instantiate(template);
+  bind?.(row.parts, () => row.item);
+  return row;
+}
+
+/** Removes, adds and moves as few children as possible; the focus stays, or goes to the neighbour of a lost row. */
+function arrange(parent, wanted, gone) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const heir = focused && gone.some((node) => node.contains(focused)) ? neighbour(focused, parent, gone) : focused;
+  for (const node of gone) node.remove();
+  const place = new Map([...parent.children].map((node, index) => [node, index]));
+  const staying = stayInPlace(wanted.map((node) => place.get(node) ?? -1));
+  let after = null;
+  for (let index = wanted.length - 1; index >= 0; index -= 1) {
+    if (!staying.has(index)) parent.insertBefore(wanted[index], after);
+    after = wanted[index];
+  }
+  if (heir && document.activeElement !== heir) heir.focus({ preventScroll: true });
+}
+
+function neighbour(focused, parent, gone) {
+  const children = [...parent.children];
+  const index = children.findIndex((node) => node.contains(focused));
+  const left = children.slice(index).concat(children.slice(0, index).reverse()).find((node) => !gone.includes(node));
+  return left?.querySelector("a, button") ?? null;
+}
+
+/** Calls `work(value)` when typing has paused. @param {(value: string) => void} work @param {number} ms */
+export function whenTypingPauses(work, ms) {
+  let timer = null;
+  return (event) => {
+    const { value } = event.target;
+    clearTimeout(timer);
+    timer = setTimeout(() => work(value), ms);
+  };
+}
+
+/** Puts the value into a field, unless the reader is writing in it. @param {HTMLInputElement} field @param {string} value */
+export function setField(field, value) {
+  if (field.value !== value && document.activeElement !== field) field.value = value;
+}
+
+/**
+ * Copies text, also where the page is served over plain HTTP and has no clipboard of its own.
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text);
+  }
+}
+
+function copyBySelection(text) {
+  const focused = document.activeElement;
+  const box = document.createElement("textarea");
+  box.className = "offscreen";
+  box.value = text;
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand("copy");
+  box.remove();
+  focused?.focus({ preventScroll: true });
+  return copied;
+}
+
+/** A button that copies what `text()` gives, and says so for a moment. @param {HTMLButtonElement} button @param {() => string} text */
+export function bindCopy(button, text) {
+  const label = button.textContent;
+  let timer = null;
+  button.addEventListener("click", async () => {
+    setText(button, (await copyText(text())) ? "Copied" : "Not copied");
+    clearTimeout(timer);
+    timer = setTimeout(() => setText(button, label), 1500);
+  });
+}

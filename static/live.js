@@ -1,0 +1,185 @@
+/**
+ * News from the daemon: one EventSource that resumes by id, and the pace at which news makes the page read again.
+ */
+
+/** A connection that comes back this soon is not worth a word. */
+const GRACE_MS = 1500;
+const FIRST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 30_000;
+const SLOWEST_PACE_MS = 10_000;
+
+/**
+ * One stream of events, opened and closed at will; it resumes after the last event it has seen.
+ *
+ * A browser reconnects by itself after a cut, with `Last-Event-ID`. It gives up for good (readyState CLOSED) when
+ * the answer is not a stream, as from a proxy while the daemon restarts: then we try again, slower each time.
+ *
+ * `env`: `EventSource`, `setTimeout`, `clearTimeout`, `random`. `on`: `event(object)`; `fresh()` when everything
+ * must be read again (first opening, or a cursor the server no longer knows); `open(resumed)`;
+ * `state("connecting"|"open"|"lost"|"paused")`.
+ * @param {(after: string|null) => string} urlFor
+ * @param {object} on
+ * @param {object} env
+ */
+export function createLive(urlFor, on, env) {
+  let source = null;
+  let lastId = null;
+  let retry = null;
+  let grace = null;
+  let failures = 0;
+  let state = "paused";
+
+  const tell = (next) => {
+    if (next === state) return;
+    state = next;
+    on.state(next);
+  };
+  const stopTimers = () => {
+    env.clearTimeout(retry);
+    env.clearTimeout(grace);
+    retry = grace = null;
+  };
+  const drop = () => {
+    source?.close();
+    source = null;
+  };
+
+  const opened = () => {
+    stopTimers();
+    failures = 0;
+    const resumed = lastId !== null;
+    tell("open");
+    on.open(resumed);
+    if (!resumed) on.fresh();
+  };
+  const message = (event) => {
+    if (event.lastEventId) lastId = event.lastEventId;
+    const told = parse(event.data);
+    if (told) on.event(told);
+  };
+  const reset = (event) => {
+    const moved = event.lastEventId && event.lastEventId !== lastId;
+    lastId = moved ? event.lastEventId : null;
+    on.fresh();
+    if (!moved) again(); // else the browser would come back with the cursor that was refused
+  };
+  const failed = () => {
+    if (state === "open" && grace === null) grace = env.setTimeout(() => tell("lost"), GRACE_MS);
+    else if (state === "connecting") tell("lost");
+    if (source?.readyState === 2) again();
+  };
+  const again = () => {
+    drop();
+    const wait = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures);
+    failures += 1;
+    env.clearTimeout(retry);
+    retry = env.setTimeout(connect, wait * (0.8 + 0.4 * env.random()));
+  };
+  const connect = () => {
+    drop();
+    source = new env.EventSource(urlFor(lastId));
+    source.onopen = opened;
+    source.onmessage = message;
+    source.onerror = failed;
+    source.addEventListener("reset", reset);
+  };
+
+  return {
+    /** Starts, or starts again at once after a pause. */
+    open() {
+      stopTimers();
+      failures = 0;
+      if (state !== "lost") tell("connecting");
+      connect();
+    },
+    /** Lets go of the connection, and remembers the place. */
+    close() {
+      stopTimers();
+      drop();
+      tell("paused");
+    },
+    /** Forgets the place: the database behind is another one. */
+    forget() {
+      lastId = null;
+    },
+    get state() {
+      return state;
+    },
+    get lastId() {
+      return lastId;
+    },
+  };
+}
+
+function parse(text) {
+  try {
+    const told = JSON.parse(text);
+    return told && typeof told === "object" && typeof told.type === "string" ? told : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Runs `work` when asked, at once if it has been quiet, else when `gapMs` has passed since the last start; never two
+ * at a time, and hardly more than a tenth of the time, so that slow answers slow the page down and not the daemon. Any number of requests in between
+ * become one. `env`: `now`, `setTimeout`, `clearTimeout`.
+ * @param {() => Promise<void>} work
+ * @param {number} gapMs
+ * @param {object} env
+ */
+export function createRefresher(work, gapMs, env) {
+  let notBefore = -Infinity;
+  let timer = null;
+  let running = false;
+  let wanted = false;
+  let hurried = false;
+  let paused = false;
+
+  const run = async () => {
+    timer = null;
+    wanted = hurried = false;
+    running = true;
+    const start = env.now();
+    notBefore = start + gapMs;
+    try {
+      await work();
+    } finally {
+      running = false;
+      const took = env.now() - start;
+      notBefore = hurried ? -Infinity : Math.max(notBefore, env.now() + Math.min(9 * took, SLOWEST_PACE_MS));
+      plan();
+    }
+  };
+  const plan = () => {
+    if (!wanted || running || paused || timer !== null) return;
+    timer = env.setTimeout(run, Math.max(0, notBefore - env.now()));
+  };
+  const pause = () => {
+    paused = true;
+    env.clearTimeout(timer);
+    timer = null;
+  };
+
+  return {
+    /** Asks for a run. */
+    request() {
+      wanted = true;
+      plan();
+    },
+    /** Asks for a run now: the reader has asked for something else. */
+    hurry() {
+      env.clearTimeout(timer);
+      timer = null;
+      notBefore = -Infinity;
+      wanted = hurried = true;
+      plan();
+    },
+    pause,
+    /** Goes on, with what was asked for meanwhile. */
+    resume() {
+      paused = false;
+      plan();
+    },
+  };
+}

@@ -1,0 +1,556 @@
+/**
+ * What the page knows and how it changes: pure functions, state in, new state out. No DOM, no clock
+ * (`now` is an argument), no network. Objects are the API's own; times stay RFC 3339 text.
+ */
+
+import { NOTHING, clockTime, count, duration, moment, parseTime, percent, plural, ticking } from "./format.js";
+
+// ------------------------------------------------------------------------------------------------ regressions
+
+/** Jobs that have said anything at all. @param {object} counts */
+export function known(counts) {
+  return counts.pass + counts.fail + counts.skip + counts.live;
+}
+
+/** Jobs with a verdict. @param {object} counts */
+export function done(counts) {
+  return counts.pass + counts.fail + counts.skip;
+}
+
+/**
+ * The progress bar in drawing order: `[{kind, n, word}]`, empty parts included, so that the bar has always the
+ * same parts. `migrated` are the fails nobody reported: they were still live when the regression ended.
+ * @param {object} regression
+ */
+export function barSegments(regression) {
+  const { pass, fail, skip, live, migrated } = regression.counts;
+  const missing = Math.max(0, (total(regression) ?? 0) - known(regression.counts));
+  const seen = Math.min(migrated ?? 0, fail);
+  return [
+    { kind: "pass", n: pass, word: "pass" },
+    { kind: "fail", n: fail - seen, word: "fail" },
+    { kind: "migrated", n: seen, word: "cut off" },
+    { kind: "skip", n: skip, word: "skip" },
+    { kind: "live", n: live, word: "live" },
+    { kind: "pending", n: missing, word: regression.status === "live" ? "to come" : "never seen" },
+  ];
+}
+
+/** How many jobs there will be, null if nobody said. @param {object} regression */
+export function total(regression) {
+  return regression.progress?.total ?? (regression.submitted || null);
+}
+
+/** The bar as a sentence, for those who do not see it. @param {{n: number, word: string}[]} segments */
+export function barLabel(segments) {
+  const parts = segments.filter((segment) => segment.n > 0).map((segment) => `${count(segment.n)} ${segment.word}`);
+  return parts.join(", ") || "no jobs yet";
+}
+
+/**
+ * Done out of all: `{percent: "62 %", words: "1,240 of 2,000 jobs"}`; no percentage without a known total.
+ * @param {object} regression
+ */
+export function progressOf(regression) {
+  const finished = done(regression.counts);
+  const whole = total(regression);
+  if (!whole) return { percent: NOTHING, words: `${plural(finished, "job")} done` };
+  const all = Math.max(whole, known(regression.counts));
+  return { percent: percent(finished, all), words: `${count(finished)} of ${plural(all, "job")}` };
+}
+
+/**
+ * Passed out of passed and failed, as the server says it (a fraction), null before the first verdict.
+ * @param {object} regression
+ */
+export function passRate(regression) {
+  return regression.stats?.pass_rate ?? null;
+}
+
+/**
+ * How long a regression took, or has been running. @param {object} regression @param {number} now
+ */
+export function regressionElapsed(regression, now) {
+  const start = parseTime(regression.started_at);
+  if (start === null) return null;
+  const end = regression.status === "live" ? now : parseTime(regression.finished_at);
+  return end === null ? null : Math.max(0, end - start);
+}
+
+/**
+ * An estimate, said no more precisely than it is known:
+ * `{short: "≈ 14 min", long: "about 13:42"}`.
+ * @param {object} regression
+ * @param {number} now
+ */
+export function etaWords(regression, now) {
+  if (regression.status !== "live") return { short: "", long: "" };
+  const at = parseTime(regression.eta_at);
+  if (at === null) return { short: NOTHING, long: "not yet known" };
+  const left = at - now;
+  if (left < 30_000) return { short: "any moment", long: `was expected about ${clockTime(at).slice(0, 5)}` };
+  return { short: `≈ ${roughly(left)}`, long: `about ${clockTime(at).slice(0, 5)}` };
+}
+
+function roughly(ms) {
+  const minutes = ms / 60_000;
+  const round = (step) => Math.max(step, Math.round(minutes / step) * step);
+  if (minutes < 1.5) return "1 min";
+  if (minutes < 20) return `${round(1)} min`;
+  if (minutes < 58) return `${round(5)} min`;
+  const rounded = minutes < 300 ? round(10) : round(60);
+  if (rounded >= 48 * 60) return `${Math.round(rounded / 1440)} days`;
+  return rounded % 60 ? `${Math.floor(rounded / 60)} h ${rounded % 60} min` : `${rounded / 60} h`;
+}
+
+const REGRESSION_ENDS = {
+  finish: "its publisher said it is over",
+  timeout: "no message came for too long",
+  "time-limit": "its time limit was reached",
+  tanked: "tanked by hand",
+};
+
+/**
+ * Why a regression stands where it stands, as one sentence.
+ * @param {object} regression
+ */
+export function statusSentence(regression) {
+  const { status, reason, counts } = regression;
+  const end = REGRESSION_ENDS[reason] ?? reason ?? "";
+  if (status === "live") return counts.live ? `${plural(counts.live, "job")} running` : "waiting for jobs";
+  if (status === "complete") return end && reason !== "finish" ? `all jobs reported; ${end}` : "all jobs reported";
+  if (status === "aborted") return [end, lossWords(regression)].filter(Boolean).join("; ");
+  return end;
+}
+
+function lossWords(regression) {
+  const parts = barSegments(regression);
+  const of = (kind) => parts.find((part) => part.kind === kind).n;
+  return [
+    of("migrated") && `${plural(of("migrated"), "job")} cut off`,
+    of("live") && `${count(of("live"))} still live`,
+    of("pending") && `${count(of("pending"))} never seen`,
+  ].filter(Boolean).join(", ");
+}
+
+/**
+ * LIVE first, then the newest: the server's own order, kept while single rows change.
+ * @param {object[]} items
+ */
+export function sortRegressions(items) {
+  const live = (item) => (item.status === "live" ? 0 : 1);
+  return [...items].sort((a, b) => live(a) - live(b) || b.id - a.id);
+}
+
+/**
+ * Does a regression that has changed still belong in a list filtered like this? Text search is left to the server.
+ * @param {object} regression
+ * @param {object} filter
+ */
+export function belongs(regression, filter) {
+  if (filter.status && regression.status !== filter.status) return false;
+  return regression.status !== "tanked" || filter.tanked === "1" || filter.status === "tanked";
+}
+
+// ------------------------------------------------------------------------------------------------ jobs
+
+/** What a job is called on the page. @param {object} job */
+export function jobTitle(job) {
+  return job.name || job.config || job.uniqueid || `job ${job.id}`;
+}
+
+/** When a live job began to run: null while it waits in a queue. @param {object} job */
+export function runningSince(job) {
+  return parseTime(job.started_at);
+}
+
+/**
+ * How long a job has been running by the server's clock, or took.
+ * @param {object} job
+ * @param {number} now
+ */
+export function jobElapsed(job, now) {
+  if (job.result !== "live") return job.runtime_ms ?? job.elapsed_ms ?? job.compute_ms ?? null;
+  const start = runningSince(job);
+  return start === null ? null : Math.max(0, now - start);
+}
+
+/** The same as text; a job that waits says so. @param {object} job @param {number} now */
+export function elapsedWords(job, now) {
+  if (job.result !== "live") return duration(jobElapsed(job, now));
+  const since = parseTime(job.submitted_at);
+  if (runningSince(job) === null) return since === null ? "waiting" : `waiting ${ticking(now - since)}`;
+  return ticking(jobElapsed(job, now));
+}
+
+/**
+ * A job's own progress: `{fraction: 0.45|null, words: "450 of 1,000 tests, 12/s"}`, null if it tells none.
+ * @param {object|null|undefined} progress
+ */
+export function jobProgress(progress) {
+  if (!progress) return null;
+  const { done: made, total: whole, unit, rate, note } = progress;
+  const fraction = whole > 0 && made !== undefined && made !== null ? Math.min(1, Math.max(0, made / whole)) : null;
+  const figure = made === undefined || made === null ? "" : whole ? `${number(made)} of ${number(whole)}` : number(made);
+  const speed = rate === undefined || rate === null ? "" : `${number(rate)}/s`;
+  return { fraction, words: [[figure, unit].filter(Boolean).join(" "), speed, note].filter(Boolean).join(", ") };
+}
+
+function number(value) {
+  return typeof value === "number" ? count(value) : String(value);
+}
+
+const JOB_REASONS = {
+  missing: "It was still running when the regression ended, and never reported. A late result still replaces this.",
+  timeout: "The regression timed out while it ran. A late result still replaces this.",
+  "time-limit": "It ran into its own time limit.",
+  tanked: "Tanked by hand.",
+  killed: "Killed on request.",
+  stopped: "Stopped on purpose.",
+};
+
+/** Why a job ended as it did; unknown words are shown as they came. @param {string|null} reason */
+export function reasonSentence(reason) {
+  return reason ? JOB_REASONS[reason] ?? reason : "";
+}
+
+/** Keys by which the live table can be sorted; each takes `(job, now)`. */
+const LIVE_KEYS = {
+  name: (job) => jobTitle(job).toLowerCase(),
+  host: (job) => (job.host ?? "").toLowerCase(),
+  phase: (job) => (job.phase ?? "").toLowerCase(),
+  progress: (job) => jobProgress(job.progress)?.fraction ?? -1,
+  elapsed: (job, now) => jobElapsed(job, now) ?? -1,
+  seen: (job) => parseTime(job.last_seen_at) ?? 0,
+};
+
+/**
+ * The live table as chosen: rows that contain every word of `text`, sorted by `sort` (`-` before it: largest first).
+ * @param {object[]} jobs
+ * @param {string} text
+ * @param {string} sort
+ * @param {number} now
+ */
+export function liveRows(jobs, text, sort, now) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = words.length ? jobs.filter((job) => words.every((word) => haystack(job).includes(word))) : jobs;
+  const down = sort.startsWith("-");
+  const key = LIVE_KEYS[down ? sort.slice(1) : sort] ?? LIVE_KEYS.elapsed;
+  const keyed = chosen.map((job) => ({ job, value: key(job, now) }));
+  keyed.sort((a, b) => compare(a.value, b.value) * (down ? -1 : 1) || b.job.id - a.job.id);
+  return keyed.map((entry) => entry.job);
+}
+
+function haystack(job) {
+  return [job.name, job.config, job.host, job.phase, job.seed, job.uniqueid, job.testgroup, job.build]
+    .filter(Boolean).join(" ").toLowerCase();
+}
+
+function compare(a, b) {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * The next sort when a column head is pressed: figures begin with the largest, words with A.
+ * @param {string} sort
+ * @param {string} column
+ */
+export function nextSort(sort, column) {
+  const first = ["progress", "elapsed", "seen"].includes(column) ? `-${column}` : column;
+  if (sort !== first) return first;
+  return first.startsWith("-") ? column : `-${column}`;
+}
+
+// ------------------------------------------------------------------------------------------------ lists
+
+/**
+ * A re-read head of a list joined with the rows below it that had been loaded before, so that "load more" is not
+ * undone by news. `{items, next}` in, the same out. If so much is new that the two no longer meet, the rows below go:
+ * better a shorter list than one with a hole.
+ * @param {{items: object[], next: string|null}} old
+ * @param {{items: object[], next: string|null}} head
+ */
+export function mergeHead(old, head) {
+  if (!head.next) return head;
+  const fresh = new Set(head.items.map((item) => item.id));
+  const seam = old.items.findIndex((item) => item.id === head.items.at(-1)?.id);
+  const tail = seam < 0 ? [] : old.items.slice(seam + 1).filter((item) => !fresh.has(item.id));
+  return tail.length ? { items: [...head.items, ...tail], next: old.next } : head;
+}
+
+/** A further page added below. @param {{items: object[]}} old @param {{items: object[], next: string|null}} page */
+export function appendPage(old, page) {
+  const present = new Set(old.items.map((item) => item.id));
+  return { items: [...old.items, ...page.items.filter((item) => !present.has(item.id))], next: page.next };
+}
+
+/** A list with one item replaced where it stands. @param {object[]} items @param {object} item */
+export function replaceItem(items, item) {
+  return items.map((old) => (old.id === item.id ? item : old));
+}
+
+/**
+ * Which rows of a table can stay where they are when their order becomes `positions` (the old place of each row in
+ * the new order, -1 for a new one): the longest run that is already in order, so that the fewest rows move, since
+ * a moved row loses focus and selection.
+ * @param {number[]} positions
+ * @returns {Set<number>} indices into `positions`
+ */
+export function stayInPlace(positions) {
+  const ends = []; // ends[n]: index of the smallest last element of an ordered run of length n + 1
+  const before = new Array(positions.length).fill(-1);
+  positions.forEach((position, index) => {
+    if (position < 0) return;
+    let low = 0;
+    let high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (positions[ends[middle]] < position) low = middle + 1;
+      else high = middle;
+    }
+    before[index] = low ? ends[low - 1] : -1;
+    ends[low] = index;
+  });
+  const staying = new Set();
+  for (let index = ends.at(-1) ?? -1; index >= 0; index = before[index]) staying.add(index);
+  return staying;
+}
+
+// ------------------------------------------------------------------------------------------------ events
+
+/** Types that change what a regression's figures say. */
+const VERDICTS = new Set(["job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked",
+  "job.corrected", "job.revived"]);
+
+/** What an event tells of a job, as fields of the job object. */
+const TOLD = ["result", "reason", "phase", "progress", "host", "name", "due_at"];
+
+/**
+ * A job after an event: told fields replaced, a sign of life noted. An event older than the job is ignored.
+ * @param {object} job
+ * @param {object} event
+ */
+export function patchJob(job, event) {
+  if (job.id !== event.job || (job.version ?? 0) >= event.seq) return job;
+  const patch = { version: event.seq, last_seen_at: event.at };
+  for (const field of TOLD) if (event.data?.[field] !== undefined) patch[field] = event.data[field];
+  return { ...job, ...patch };
+}
+
+/**
+ * The list of regressions after an event: the state with what can be known at once, and what must be read again:
+ * the id of a known regression, `"list"` if the row is not there, or nothing.
+ * @param {object[]} items
+ * @param {object} event
+ * @returns {{items: object[], wanted: number|"list"|null}}
+ */
+export function applyToOverview(items, event) {
+  if (!event.regression_id) return { items, wanted: null };
+  if (!items.some((item) => item.id === event.regression_id)) {
+    return { items, wanted: event.type === "job.updated" ? null : "list" };
+  }
+  return { items: touch(items, event), wanted: event.type === "job.updated" ? null : event.regression_id };
+}
+
+function touch(items, event) {
+  return items.map((item) => (item.id === event.regression_id ? { ...item, last_activity_at: event.at } : item));
+}
+
+/**
+ * A regression's page after an event.
+ * @param {{regression: object, live: object, jobs: object}} view
+ * @param {object} event
+ * @returns {{view: object, wanted: string[]}} what must be read again: regression, live, signatures, jobs
+ */
+export function applyToRegression(view, event) {
+  if (!event.job) return { view, wanted: regressionNews(event) };
+  const patched = {
+    ...view,
+    regression: view.regression && { ...view.regression, last_activity_at: event.at },
+    live: { ...view.live, items: patchLive(view.live.items, event) },
+    jobs: { ...view.jobs, items: patchJobs(view.jobs.items, event) },
+  };
+  return { view: patched, wanted: jobNews(view, event) };
+}
+
+function regressionNews(event) {
+  return event.type === "regression.updated" ? ["regression"] : ["regression", "live", "signatures", "jobs"];
+}
+
+function patchLive(items, event) {
+  if (event.type === "job.pruned" || (event.data?.result ?? "live") !== "live") {
+    return items.filter((job) => job.id !== event.job);
+  }
+  return items.map((job) => patchJob(job, event));
+}
+
+function patchJobs(items, event) {
+  return event.type === "job.pruned" ? items.filter((job) => job.id !== event.job) : items.map((job) => patchJob(job, event));
+}
+
+function jobNews(view, event) {
+  if (VERDICTS.has(event.type)) return ["regression", "live", "signatures", "jobs"];
+  if (event.type === "job.live" || event.type === "job.pruned") return ["regression", "live", "jobs"];
+  const isKnown = [...view.live.items, ...view.jobs.items].some((job) => job.id === event.job);
+  return isKnown ? [] : ["live"];
+}
+
+/**
+ * A job's page after an event.
+ * @param {object} job
+ * @param {object} event
+ * @returns {{job: object, wanted: string[]}} what must be read again: job, history
+ */
+export function applyToJob(job, event) {
+  if (event.job !== job.id) return { job, wanted: [] };
+  return { job: patchJob(job, event), wanted: ["job", "history"] };
+}
+
+// ------------------------------------------------------------------------------------------------ words
+
+/**
+ * The title of the browser's tab: what one wants to know without opening it.
+ * @param {object} view
+ * @param {object} state
+ */
+export function titleOf(view, state) {
+  if (view.kind === "regression" && state.regression) return regressionTitle(state.regression);
+  if (view.kind === "job" && state.job) {
+    return [jobWord(state.job), isolated(jobTitle(state.job)), isolated(state.job.regression)].join(" · ");
+  }
+  if (view.kind === "overview" && state.list) return overviewTitle(state.list.items);
+  return "simscoped";
+}
+
+function regressionTitle(regression) {
+  const share = regression.status === "live" ? progressOf(regression).percent : regression.status;
+  const first = share === NOTHING ? "live" : share;
+  return [first, regression.counts.fail && plural(regression.counts.fail, "fail"), isolated(regression.name)].filter(Boolean).join(" · ");
+}
+
+/** A name that may run right to left, kept from turning round the words beside it. */
+function isolated(name) {
+  return /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name;
+}
+
+function jobWord(job) {
+  const fraction = job.result === "live" ? jobProgress(job.progress)?.fraction : null;
+  return fraction === null || fraction === undefined ? job.result : percent(fraction, 1);
+}
+
+function overviewTitle(items) {
+  const live = items.filter((item) => item.status === "live").length;
+  return live ? `${live} live · simscoped` : "simscoped";
+}
+
+/**
+ * What is known of a job beyond the figures on top, as `[label, text]` pairs, unknown fields last.
+ * @param {object} job
+ */
+export function jobFacts(job) {
+  const pairs = [
+    ["Category", job.category], ["Unique id", job.uniqueid], ["Build", job.build], ["Test group", job.testgroup],
+    ["Exit code", job.exit_code], ["Cycles", job.cycles === null || job.cycles === undefined ? null : count(job.cycles)],
+    ["Compute time", job.compute_ms === null || job.compute_ms === undefined ? null : duration(job.compute_ms)],
+  ];
+  return pairs.filter(([, value]) => isTold(value)).map(([label, value]) => [label, String(value)]);
+}
+
+function isTold(value) {
+  return value !== null && value !== undefined && value !== "";
+}
+
+const FIELD_WORDS = {
+  model_version: "Version", model_timestamp: "Version time", host: "Host", username: "User", queue: "Queue", group: "Group",
+  dir: "Directory", integrate: "Integrate", changelist_path: "Changelist", starttime: "Start (publisher)",
+  time_limit_hours: "Time limit", pending: "Pending",
+};
+
+/** Fields that the page shows elsewhere. */
+const SHOWN_ELSEWHERE = new Set(["name", "component", "project", "model_branch", "tag", "submitted", "running",
+  "custom_metadata", "model_version", "host", "username"]);
+
+/** Fields that are times. */
+const TIMES = new Set(["model_timestamp", "starttime"]);
+
+/**
+ * What is known of a regression beyond the figures on top, as `[label, text]` pairs, unknown fields last.
+ * @param {object} regression
+ * @param {number} now
+ */
+export function regressionFacts(regression, now) {
+  const fields = regression.fields ?? {};
+  const first = [["Component", regression.component], ["Project", regression.project], ["Branch", regression.branch],
+    ["Version", fields.model_version], ["Host", fields.host], ["Tag", regression.tag], ["User", fields.username],
+    ["Compute", computeWords(regression.stats)]];
+  const rest = Object.entries(fields)
+    .filter(([key, value]) => !SHOWN_ELSEWHERE.has(key) && !(TIMES.has(key) && parseTime(value) === null))
+    .sort(([a], [b]) => Number(!(a in FIELD_WORDS)) - Number(!(b in FIELD_WORDS)))
+    .map(([key, value]) => [FIELD_WORDS[key] ?? key, fieldWords(key, value, now)]);
+  return [...first, ...rest].filter(([, value]) => isTold(value))
+    .map(([label, value]) => [label, typeof value === "object" ? JSON.stringify(value) : String(value)]);
+}
+
+function fieldWords(key, value, now) {
+  if (TIMES.has(key)) return moment(value, now);
+  return key === "time_limit_hours" ? `${value} h` : value;
+}
+
+/** Compute time and speed of all jobs together, null before any is known. */
+function computeWords(stats) {
+  const { compute_ms: compute, cycles } = stats ?? {};
+  if (!compute) return null;
+  return duration(compute) + (cycles ? `, ${count(Math.round(cycles / (compute / 1000)))} cycles/s` : "");
+}
+
+const HISTORY_WORDS = {
+  "job.live": "started", "job.updated": "update", "job.passed": "passed", "job.failed": "failed",
+  "job.skipped": "skipped", "job.timed_out": "time limit reached", "job.missing": "given up as missing",
+  "job.tanked": "tanked", "job.corrected": "corrected by a late result", "job.revived": "back to live",
+  "job.extended": "time limit moved", "job.pruned": "pruned",
+};
+
+/** An entry of a job's history in words. @param {object} entry */
+export function historyWord(entry) {
+  return HISTORY_WORDS[entry.type] ?? entry.type;
+}
+
+/** The changed values of a history entry, one text each. @param {object|undefined} changed */
+export function changedWords(changed) {
+  return Object.entries(changed ?? {}).map(([field, value]) => {
+    if (Array.isArray(value) && value.length === 2) return `${field}: ${shown(value[0])} → ${shown(value[1])}`;
+    return `${field}: ${shown(value)}`;
+  });
+}
+
+function shown(value) {
+  if (value === null || value === undefined || value === "") return NOTHING;
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/**
+ * Two commands that publish a first job: `{curl, spool}`. A server that ignores live jobs is shown a finished one.
+ * @param {string} base address of this server, ending in `/`
+ * @param {{live_enabled?: boolean, token_required?: boolean}} meta
+ */
+export function teachCommands(base, meta) {
+  const result = meta.live_enabled === false ? "pass" : "live";
+  const job = JSON.stringify({ category: "sim", uniqueid: "1", result, name: "hello" });
+  const type = result === "live" ? "job-live" : "job-finish";
+  const token = meta.token_required ? " \\\n  -H \"Authorization: Bearer $SIMSCOPE_TOKEN\"" : "";
+  return {
+    curl: `curl -X POST '${base}api/v1/publish/${type}?regression=demo/1'${token} \\\n`
+      + `  -H 'Content-Type: application/json' \\\n  -d '${job}'`,
+    spool: `mkdir -p var/spool/demo/1\necho '${job}' > var/spool/demo/1/job-1.json`,
+  };
+}
+
+/**
+ * What went wrong with a request, as a sentence for the reader.
+ * @param {{status?: number, title?: string, detail?: string, reason?: string}} problem
+ */
+export function problemSentence(problem) {
+  if (!problem.status) return "The server did not answer.";
+  const said = problem.detail || problem.title || `The server answered ${problem.status}.`;
+  return /[.!?]$/.test(said) ? said : `${said}.`;
+}

@@ -1,0 +1,423 @@
+/**
+ * The entry: address <-> view, one watch and one stream at a time, keys, and what the reader asks for.
+ *
+ * Everything that changes ends in `changed()`, which paints a few times a second at most; a clock paints each second,
+ * since elapsed times tick by the server's clock.
+ */
+
+import { addressOf, apiPath, parseAddress, regressionAddress } from "./address.js";
+import { Problem, createApi } from "./api.js";
+import { askConfirm, askToken, bindDialogs, dialogOpen, showHelp } from "./dialogs.js";
+import { setAttribute, setText, show } from "./dom.js";
+import { clockTime, parseTime, plural } from "./format.js";
+import { createLive } from "./live.js";
+import { jobTitle, problemSentence, titleOf } from "./model.js";
+import { mountJob, mountOverview, mountRegression, mountUnknown } from "./views.js";
+import { createWatch } from "./watch.js";
+
+const COALESCE_MS = 250;
+/** A page waits this long for its stream before it reads: what it reads afterwards cannot miss an event. */
+const STREAM_FIRST_MS = 150;
+/** How often a quiet page asks whether the server is still there. */
+const CHECK_MS = 30_000;
+/** A clock that stood still this long slept: the stream may be dead without knowing it. */
+const SLEPT_MS = 15_000;
+const JUST_CHECKED_MS = 2000;
+const BACK_AGAIN_MS = 4000;
+const PLACES_KEPT = 20;
+const PAINT_GAP_MS = 240;
+
+const root = document.documentElement.dataset.root;
+const host = document.getElementById("view");
+const timers = {
+  now: () => Date.now(),
+  setTimeout: (work, ms) => setTimeout(work, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+const api = createApi(root, { fetch: (url, options) => fetch(url, options), storage: sessionStorage, askToken });
+
+/** What the whole page knows besides the view's data. */
+const page = {
+  view: null,
+  watch: null,
+  update: null,
+  meta: {},
+  clockOffset: 0,
+  lastGoodAt: null,
+  actionProblem: null,
+  placeKey: null,
+  wantedPlace: null,
+  wasLost: false,
+};
+const places = new Map(); // history entry -> {data, y, focus}, so that "back" shows at once what was left
+
+// ------------------------------------------------------------------------------------------------ painting
+
+const serverNow = () => Date.now() + page.clockOffset;
+
+let nextPaint = null;
+let lastPaint = -Infinity;
+
+/** News paints after the last painting has been looked at for a moment; any amount of it in between is one. */
+function changed() {
+  nextPaint ??= setTimeout(paint, Math.max(0, lastPaint + PAINT_GAP_MS - performance.now()));
+}
+
+/** Paints at once: the reader has done something. */
+function changedByReader() {
+  clearTimeout(nextPaint);
+  paint();
+}
+
+function paint() {
+  nextPaint = null;
+  lastPaint = performance.now();
+  const { view, watch, meta } = page;
+  const problem = page.actionProblem ?? watch.problem();
+  page.update({ root, base: location.origin + root, now: serverNow(), meta, view, data: watch.data, problem });
+  document.title = titleOf(view, watch.data);
+  paintCrumbs(crumbs(view, watch.data));
+  show(document.getElementById("live-off"), meta.live_enabled === false);
+  paintStale();
+  goToPlace();
+}
+
+function crumbs(view, data) {
+  const all = { text: "Regressions", href: root };
+  if (view.kind === "regression") {
+    const { series } = data.regression ?? {};
+    const others = series && series !== data.regression.name
+      && { text: series, href: addressOf(root, { kind: "overview", filter: { series } }), title: `All of the series ${series}` };
+    return [all, others].filter(Boolean);
+  }
+  if (view.kind !== "job" || !data.job) return view.kind === "overview" ? [] : [all];
+  const regression = { id: data.job.regression_id, name: data.job.regression };
+  return [all, { text: regression.name, href: regressionAddress(root, regression) }];
+}
+
+function paintCrumbs(wanted) {
+  const nav = document.getElementById("crumbs");
+  while (nav.children.length > wanted.length) nav.lastElementChild.remove();
+  while (nav.children.length < wanted.length) nav.append(document.createElement("a"));
+  wanted.forEach(({ text, href, title }, index) => {
+    const link = nav.children[index];
+    link.className = "user";
+    link.dir = "auto";
+    setText(link, text);
+    setAttribute(link, "href", href);
+    setAttribute(link, "title", title ?? text);
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ the stream
+
+const CONNECTION_WORDS = { connecting: "Connecting", open: "Live", lost: "Connection lost", paused: "Paused" };
+
+const live = createLive(
+  (after) => root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after }),
+  { event: received, fresh: () => page.watch.refresh(), open: opened, state: connectionChanged },
+  { EventSource, random: Math.random, ...timers },
+);
+
+function received(event) {
+  answered();
+  page.watch.apply(event);
+  changed();
+}
+
+function opened() {
+  answered();
+  page.watch.retry();
+  if (Date.now() - lastCheck > JUST_CHECKED_MS) checkServer();
+}
+
+function answered() {
+  page.lastGoodAt = Date.now();
+}
+
+function connectionChanged(state) {
+  if (state === "lost") page.wasLost = true;
+  setText(document.getElementById("connection"), CONNECTION_WORDS[state]);
+  document.getElementById("connection").dataset.state = state;
+  if (page.watch) changed();
+}
+
+function paintStale() {
+  const banner = document.getElementById("stale");
+  if (live.state === "lost") {
+    const since = page.lastGoodAt === null ? "" : `, showing data of ${clockTime(page.lastGoodAt)}`;
+    sayStale(banner, "lost", `Connection lost${since}, retrying…`);
+  } else if (live.state === "open" && page.wasLost) {
+    page.wasLost = false;
+    sayStale(banner, "back", "Connected again, this is up to date.");
+    setTimeout(() => banner.dataset.kind === "back" && show(banner, false), BACK_AGAIN_MS);
+  }
+}
+
+function sayStale(banner, kind, text) {
+  banner.dataset.kind = kind;
+  setText(banner, text);
+  show(banner, true);
+}
+
+let lastCheck = 0;
+
+/** Asks who the server is and what time it has; another database behind it means reading everything again. */
+async function checkServer() {
+  const asked = Date.now();
+  lastCheck = asked;
+  try {
+    const meta = await api.read("", {});
+    answered();
+    page.clockOffset = (parseTime(meta.now) ?? Date.now()) - (asked + Date.now()) / 2;
+    if (page.meta.epoch !== undefined && page.meta.epoch !== meta.epoch) startOver();
+    page.meta = meta;
+    changed();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (problem.status === 0 && live.state === "open") live.open();
+  }
+}
+
+function check() {
+  page.watch.retry();
+  checkServer();
+}
+
+function startOver() {
+  live.forget();
+  page.watch.refresh();
+}
+
+// ------------------------------------------------------------------------------------------------ address and view
+
+/** Shows a view. `kept`: what this entry of the history had, if it is a return. */
+function enter(view, kept) {
+  page.watch?.stop();
+  page.view = view;
+  page.actionProblem = null;
+  page.watch = createWatch(view, { api, changed, answered, ...timers }, kept?.data ?? null);
+  const mount = { overview: mountOverview, regression: mountRegression, job: mountJob }[view.kind] ?? mountUnknown;
+  page.update = mount(host, actions[view.kind] ?? {});
+  page.wantedPlace = kept ?? { y: 0, focus: null };
+  paint();
+  connect();
+}
+
+/** Opens the stream, then reads. A background tab reads once, for its title, and connects when it is shown. */
+function connect() {
+  live.close();
+  live.forget();
+  if (page.view.kind === "unknown") return;
+  const { watch } = page;
+  if (document.hidden) return void watch.refresh();
+  live.open();
+  setTimeout(() => page.watch === watch && live.state !== "open" && watch.refresh(), STREAM_FIRST_MS);
+}
+
+function isEmpty(data) {
+  return Object.values(data)[0] === null;
+}
+
+function go(address) {
+  if (address === location.pathname + location.search) return;
+  leavePlace();
+  page.placeKey = newKey();
+  history.pushState({ key: page.placeKey }, "", address);
+  enter(parseAddress(root, location.pathname, location.search), null);
+}
+
+function cameBack(event) {
+  leavePlace();
+  page.placeKey = event.state?.key ?? newKey();
+  enter(parseAddress(root, location.pathname, location.search), places.get(page.placeKey));
+}
+
+const newKey = () => `${Date.now()}.${Math.random()}`;
+
+function leavePlace() {
+  const focus = host.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  places.set(page.placeKey, { data: page.watch.data, y: window.scrollY, focus });
+  if (places.size > PLACES_KEPT) places.delete(places.keys().next().value);
+}
+
+/** Scroll and focus as they were, once there is something to scroll. */
+function goToPlace() {
+  const place = page.wantedPlace;
+  if (!place || isEmpty(page.watch.data)) return;
+  page.wantedPlace = null;
+  window.scrollTo(0, place.y);
+  const link = place.focus && [...host.querySelectorAll("a[href]")].find((node) => node.getAttribute("href") === place.focus);
+  (link || host).focus({ preventScroll: true });
+}
+
+/** A changed filter: the same view, another address, the same entry of the history. */
+function filter(patch) {
+  page.view = { ...page.view, filter: { ...page.view.filter, ...patch } };
+  history.replaceState(history.state, "", addressOf(root, page.view));
+  page.watch.filter(page.view);
+  changedByReader();
+}
+
+// ------------------------------------------------------------------------------------------------ what the reader asks for
+
+async function attempt(work) {
+  page.actionProblem = null;
+  try {
+    await work();
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    page.actionProblem = problem;
+  }
+  changedByReader();
+}
+
+const more = (name) => attempt(() => page.watch.more(name));
+
+/** Asks, then does; the answer is the object as it is now. */
+const act = (question, path, key) => attempt(async () => {
+  const { watch } = page;
+  const said = question ? await askConfirm(question) : {};
+  if (said === null) return;
+  watch.data[key] = await api.write(path, said.reason ? { reason: said.reason } : {});
+  if (page.watch === watch) watch.refresh();
+});
+
+function tankRegression() {
+  const { id, name, counts } = page.watch.data.regression;
+  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail, with the signature “Tanked”, and it` : "It";
+  return act({ title: "Tank this regression?", action: "Tank", reason: true,
+    text: `${name}: ${fate} disappears from the list. Untank takes this back.` }, `regressions/${id}/tank`, "regression");
+}
+
+function finishRegression() {
+  const { id, name, counts } = page.watch.data.regression;
+  const fate = counts.live ? `${plural(counts.live, "job")} still live may be given up as missing; a late result replaces that.` : "No job is live.";
+  return act({ title: "Finish this regression?", action: "Finish", text: `${name}: ${fate}` }, `regressions/${id}/finish`, "regression");
+}
+
+function tankJob() {
+  const { job } = page.watch.data;
+  return act({ title: "Tank this job?", action: "Tank", reason: true,
+    text: `${jobTitle(job)} will count as fail, with the signature “Tanked”. A late result replaces this.` }, `jobs/${job.id}/tank`, "job");
+}
+
+function chooseSignature(id) {
+  const signature = page.view.filter.signature === String(id) ? "" : String(id);
+  filter({ signature, result: "" });
+}
+
+const actions = {
+  overview: { filter, more },
+  regression: {
+    filter,
+    more,
+    chooseSignature,
+    tank: tankRegression,
+    untank: () => act(null, `regressions/${page.watch.data.regression.id}/untank`, "regression"),
+    finish: finishRegression,
+  },
+  job: { more, tank: tankJob },
+};
+
+// ------------------------------------------------------------------------------------------------ keys and links
+
+function followLink(event) {
+  const link = event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.button !== 0) return;
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || link.target) return;
+  const url = new URL(link.href, location.href);
+  if (url.origin !== location.origin || url.hash) return;
+  if (parseAddress(root, url.pathname, url.search).kind === "unknown") return;
+  event.preventDefault();
+  go(url.pathname + url.search);
+}
+
+const KEYS = {
+  "/": toFilter,
+  j: () => moveRow(1),
+  k: () => moveRow(-1),
+  g: () => go(root),
+  "?": () => void showHelp(),
+};
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || dialogOpen()) return;
+  if (event.target.matches("input, select, textarea")) return void leaveFilter(event);
+  const work = KEYS[event.key];
+  if (!work) return;
+  event.preventDefault();
+  work();
+}
+
+function leaveFilter(event) {
+  if (event.key !== "Escape" || !event.target.matches("[data-filter]")) return;
+  event.target.value = "";
+  event.target.dispatchEvent(new Event("input"));
+  event.target.blur();
+}
+
+/** To the first filter on the page; from row to row it is the one of the table that one is in. */
+function toFilter() {
+  const section = document.activeElement.closest?.("section section");
+  const fields = [...host.querySelectorAll("[data-filter]")].filter(isVisible);
+  const field = fields.find((node) => section?.contains(node)) ?? fields[0];
+  field?.focus();
+  field?.select();
+}
+
+function moveRow(step) {
+  const rows = [...host.querySelectorAll(".row-link")].filter(isVisible);
+  const row = document.activeElement.closest?.("tr");
+  const at = rows.findIndex((link) => row?.contains(link));
+  const next = at < 0 ? rows.find((link) => link.getBoundingClientRect().top >= 0) : rows[at + step];
+  next?.focus();
+  next?.closest("tr").scrollIntoView({ block: "nearest" });
+}
+
+const isVisible = (node) => node.getClientRects().length > 0;
+
+// ------------------------------------------------------------------------------------------------ running
+
+let lastTick = Date.now();
+
+function tick() {
+  if (document.hidden) return;
+  const slept = Date.now() - lastTick > SLEPT_MS;
+  lastTick = Date.now();
+  if (slept && page.view.kind !== "unknown") live.open();
+  if (Date.now() - lastCheck > CHECK_MS) check();
+  changed();
+}
+
+function visibilityChanged() {
+  if (page.view.kind === "unknown") return;
+  if (document.hidden) {
+    live.close();
+    page.watch.pause();
+  } else {
+    lastTick = Date.now();
+    page.watch.resume();
+    live.open();
+  }
+}
+
+function start() {
+  history.scrollRestoration = "manual";
+  page.placeKey = history.state?.key ?? newKey();
+  const y = history.state?.y ?? 0;
+  history.replaceState({ key: page.placeKey }, "");
+  bindDialogs();
+  document.getElementById("help-button").addEventListener("click", () => showHelp());
+  document.addEventListener("click", followLink);
+  document.addEventListener("keydown", pressed);
+  document.addEventListener("visibilitychange", visibilityChanged);
+  window.addEventListener("popstate", cameBack);
+  window.addEventListener("pagehide", () => history.replaceState({ key: page.placeKey, y: window.scrollY }, ""));
+  enter(parseAddress(root, location.pathname, location.search), null);
+  page.wantedPlace = { y, focus: null };
+  checkServer();
+  setInterval(tick, 1000);
+}
+
+start();
