@@ -39,7 +39,7 @@ WHAT run DOES TO THE COMMAND
   and SIGUSR2 are passed on; Ctrl-C at a terminal reaches the command by itself. After one of the first four the
   finish says reason "killed".
   When the command is over but a background process of it still holds the output open, run waits until that has
-  been silent for 2 s (30 s at most).
+  been silent for 1 s (30 s at most).
   The job fails on a non-zero exit code or on a line that looks like a failure (section 9 lists the patterns,
   --help the options to change them): simulators often exit 0 after an error.
   The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
@@ -115,7 +115,7 @@ TAIL_LINES = 20  # last lines of the output shown with a failure that no line ex
 TAIL_CHARACTERS = 500  # of each
 FAIL_CHARACTERS = 4000  # of the first failing line
 RESULTS_BYTES = 256 * 1024  # largest results file; with it the finish stays below the daemon's limit
-SILENCE_SECONDS = 2.0  # wait this long for output after the command is over
+SILENCE_SECONDS = 1.0  # wait this long for output after the command is over
 LINGER_SECONDS = 30.0  # and this long in all
 BACKLOG_PER_CALL = 50  # messages sent again by one call
 BACKLOG_SECONDS = 5.0  # time spent on it
@@ -1512,9 +1512,9 @@ class Reporter:
     def finish(self, body: Mapping[str, Any], keep_first: bool) -> None:
         """Send the finish, or keep it if that outlasts our patience; `keep_first` if we may be killed meanwhile."""
         self._finish = self._message("job-finish", body)
+        self._ended.set()
         if keep_first:
             self._keep_finish()
-        self._ended.set()
         if not self._settled.wait(self._patience):
             self._warn_once("trouble", f"{self._destination.key} does not answer; the finish is kept for the next call")
             self._keep_finish()
@@ -1524,17 +1524,16 @@ class Reporter:
     def _work(self) -> None:
         """Everything that may block, in the order of a job's life."""
         if self._send_live():
-            self._resend()
+            self._resend(self._ended.is_set)  # for as long as this job has nothing to say
         while not self._ended.wait(self._heartbeat or None):
             self._send_live()
         if self._send_finish():
-            self._resend()
+            self._resend(lambda: False)
 
-    def _resend(self) -> None:
-        """Send what waits from earlier, for as long as this job has nothing to say."""
-        live = not self._ended.is_set()
+    def _resend(self, stop: Callable[[], bool]) -> None:
+        """Send what waits from earlier."""
         try:
-            self._backlog.resend(self._destination, stop=lambda: live and self._ended.is_set())
+            self._backlog.resend(self._destination, stop)
         except Exception as error:
             warn(f"the backlog was not sent: {error!r}")
 
@@ -1857,25 +1856,34 @@ def new_parser(**more: Any) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(allow_abbrev=False, **more)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def publish_parser() -> argparse.ArgumentParser:
+    parser = new_parser(prog="simscope publish", description="Send messages.", epilog=_PUBLISH_EXAMPLES)
+    parser.add_argument("type", metavar="TYPE", choices=TYPES, help=", ".join(TYPES))
+    add_publish_options(parser)
+    return parser
+
+
+def tunnel_parser() -> argparse.ArgumentParser:
+    about = "The original publisher's command line."
+    parser = new_parser(prog="simscope-tunnel", description=about, epilog=_TUNNEL_EXAMPLES)
+    parser.add_argument("--version", action="version", version="simscope-tunnel " + __version__)
+    parser.add_argument("--publish", dest="type", metavar="TYPE", choices=TYPES, required=True, help=", ".join(TYPES))
+    add_publish_options(parser)
+    return parser
+
+
+def run_parser() -> argparse.ArgumentParser:
+    usage = "simscope run --regression NAME [options] -- COMMAND..."
+    parser = new_parser(prog="simscope run", usage=usage, description="Run a command as a job.", epilog=_RUN_EXAMPLES)
+    add_run_options(parser)
+    return parser
+
+
+def main_parser() -> argparse.ArgumentParser:
     parser = new_parser(prog="simscope", description="Tell simscoped about simulation jobs.", epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version="simscope " + __version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    raw = argparse.RawDescriptionHelpFormatter
-    publish = commands.add_parser(
-        "publish", help="send messages", epilog=_PUBLISH_EXAMPLES, formatter_class=raw, allow_abbrev=False
-    )
-    publish.add_argument("type", metavar="TYPE", choices=TYPES, help=", ".join(TYPES))
-    add_publish_options(publish)
-    run = commands.add_parser(
-        "run",
-        help="run a command as a job",
-        usage="simscope run --regression NAME [options] -- COMMAND...",
-        epilog=_RUN_EXAMPLES,
-        formatter_class=raw,
-        allow_abbrev=False,
-    )
-    add_run_options(run)
+    about = "; ".join(f"{name}: {text}" for name, (text, _) in COMMANDS.items())
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=about)
     return parser
 
 
@@ -1892,26 +1900,28 @@ def guarded(program: str, action: Callable[[], int]) -> int:
         return 130
 
 
-def run_command(arguments: Sequence[str]) -> int:
-    """Split off the command behind "--", read the options, call the command named."""
-    own, command = list(arguments), []
-    if own[:1] == ["run"] and "--" in own:
-        cut = own.index("--")
-        own, command = own[:cut], own[cut + 1 :]
-    options = build_parser().parse_args(own)
-    if options.command == "run":
-        return command_run(options, command)
-    return command_publish(options)
+def publish_main(arguments: Sequence[str]) -> int:
+    return command_publish(publish_parser().parse_intermixed_args(arguments))
 
 
-def run_tunnel(arguments: Sequence[str]) -> int:
-    parser = new_parser(
-        prog="simscope-tunnel", description="The original publisher's command line.", epilog=_TUNNEL_EXAMPLES
-    )
-    parser.add_argument("--version", action="version", version="simscope-tunnel " + __version__)
-    parser.add_argument("--publish", dest="type", metavar="TYPE", choices=TYPES, required=True, help=", ".join(TYPES))
-    add_publish_options(parser)
-    return command_publish(parser.parse_args(arguments))
+def run_main(arguments: Sequence[str]) -> int:
+    """Split off the command behind the first "--"."""
+    cut = list(arguments).index("--") if "--" in arguments else len(arguments)
+    return command_run(run_parser().parse_args(arguments[:cut]), arguments[cut + 1 :])
+
+
+COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
+    "publish": ("send messages", publish_main),
+    "run": ("run a command as a job", run_main),
+}
+
+
+def choose_command(arguments: Sequence[str]) -> int:
+    """Call the command that is named first, with what follows."""
+    if arguments and arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]][1](arguments[1:])
+    main_parser().parse_args(arguments[:1])  # help, version, or what is wrong
+    return EXIT_USAGE
 
 
 def is_tunnel_form(arguments: Sequence[str]) -> bool:
@@ -1923,7 +1933,7 @@ def is_tunnel_form(arguments: Sequence[str]) -> bool:
 def tunnel_main(argv: Sequence[str] | None = None) -> int:
     """Entry point of simscope-tunnel; `argv` is without the program's name."""
     arguments = sys.argv[1:] if argv is None else argv
-    return guarded("simscope-tunnel", lambda: run_tunnel(arguments))
+    return guarded("simscope-tunnel", lambda: command_publish(tunnel_parser().parse_intermixed_args(arguments)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -1932,7 +1942,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     called = os.path.basename(sys.argv[0]) if argv is None and sys.argv else ""
     if called.startswith("simscope-tunnel") or is_tunnel_form(arguments):
         return tunnel_main(arguments)
-    return guarded("simscope", lambda: run_command(arguments))
+    return guarded("simscope", lambda: choose_command(arguments))
 
 
 if __name__ == "__main__":

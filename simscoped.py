@@ -61,7 +61,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import hmac
@@ -82,7 +81,6 @@ import sys
 import sysconfig
 import threading
 import time
-import tomllib
 import urllib.parse
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -99,7 +97,10 @@ from aiohttp import web
 from msgspec import Meta
 from watchfiles import awatch
 
-from simscoped_parts import openapi, queries, signatures
+from simscoped_parts import answers, openapi, queries, signatures
+from simscoped_parts.answers import json_object, utc
+from simscoped_parts.openapi import TYPES, WAIT_MOST_S
+from simscoped_parts.settings import Config, ConfigError, read_config
 
 __version__ = "0.1.0"
 
@@ -159,10 +160,6 @@ class SimscopedError(Exception):
     """A mistake of somebody else's that ends a command with one sentence on stderr and exit code 2."""
 
 
-class ConfigError(SimscopedError):
-    """The configuration cannot be used; the text names the file, the line, the key, the value and what is accepted."""
-
-
 class StorageError(Exception):
     """The database cannot be written just now (disk full, I/O error). Nothing was applied; trying again may help."""
 
@@ -184,190 +181,17 @@ def passing(point: str) -> None:
 
 
 # ======================================================================================================================
-# 2  Configuration (file -> Config · touches neither network nor database)
+# 2  Configuration (file -> Config)
 # ======================================================================================================================
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """The whole configuration, checked. Paths are absolute; `retention` keys are in the unit that their name says."""
-
-    listen: str = "127.0.0.1:8040"
-    db: Path = Path("var/simscope.db")
-    token: str = ""
-    public_url: str = ""
-    allowed_hosts: tuple[str, ...] = ()
-    spool_dir: Path = Path("var/spool")
-    done: str = "delete"
-    keep_done_days: float = 7
-    settle_ms: int = 2000
-    poll_ms: int = 2000
-    enablelivejobs: bool = False
-    livetimeoutsignature: str = ""
-    enableskip: bool = True
-    prunelivedays: float = 7
-    autotimeouthours: float = 24
-    seriesseparator: str = "/"
-    message_kib: int = 1024
-    body_mib: int = 64
-    keep_events_days: float = 30
-    keep_receipts_days: float = 14
-
-    @property
-    def host(self) -> str:
-        """The address listened on, without brackets."""
-        return split_listen(self.listen)[0]
-
-    @property
-    def port(self) -> int:
-        return split_listen(self.listen)[1]
-
-
-class Option(NamedTuple):
-    """One key of the configuration file: where it stands, what it takes. The default is that of Config."""
-
-    section: str
-    key: str
-    kind: str
-    accepted: str
-    field: str = ""  # the name in Config, where it is not the key
-
-
-OPTIONS = (
-    Option("server", "listen", "listen", 'text "ADDRESS:PORT", for example "127.0.0.1:8040" or "[::1]:8040"'),
-    Option("server", "db", "path", "text: a path on a local disk"),
-    Option("server", "token", "text", "text; empty for none"),
-    Option("server", "public_url", "url", 'text: "http://…" or "https://…"; empty for none'),
-    Option("server", "allowed_hosts", "texts", "a list of host names"),
-    Option("spool", "dir", "path", "text: a path", "spool_dir"),
-    Option("spool", "done", "done", '"delete" or "keep"'),
-    Option("spool", "keep_done_days", "number", "a number of days, 0 or more"),
-    Option("spool", "settle_ms", "integer", "a whole number of milliseconds, 0 or more"),
-    Option("spool", "poll_ms", "positive", "a whole number of milliseconds, 1 or more"),
-    Option("sigs", "enablelivejobs", "flag", "true or false"),
-    Option("sigs", "livetimeoutsignature", "text", "text; empty for none"),
-    Option("sigs", "enableskip", "flag", "true or false"),
-    Option("sigs", "prunelivedays", "number", "a number of days, 0 for never"),
-    Option("regr", "autotimeouthours", "number", "a number of hours, 0 for never"),
-    Option("regr", "seriesseparator", "separator", 'one of "/", ".", "-", ":"'),
-    Option("limits", "message_kib", "positive", "a whole number of KiB, 1 or more"),
-    Option("limits", "body_mib", "positive", "a whole number of MiB, 1 or more"),
-    Option("limits", "keep_events_days", "number", "a number of days, 0 or more"),
-    Option("limits", "keep_receipts_days", "number", "a number of days, 0 or more"),
-)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_url(value: object) -> bool:
-    return isinstance(value, str) and (value == "" or re.match(r"https?://[^/?#\s]+[^?#\s]*$", value) is not None)
-
-
-CHECKS: dict[str, Callable[[Any], bool]] = {
-    "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
-    "path": lambda value: isinstance(value, str) and value != "" and "\0" not in value,
-    "text": lambda value: isinstance(value, str),
-    "url": _is_url,
-    "texts": lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
-    "done": lambda value: value in ("delete", "keep"),
-    "number": _is_number,
-    "integer": lambda value: _is_whole(value, 0),
-    "positive": lambda value: _is_whole(value, 1),
-    "flag": lambda value: isinstance(value, bool),
-    "separator": lambda value: value in ("/", ".", "-", ":"),
-}
-
-
-def split_listen(listen: str) -> tuple[str, int]:
-    """ "ADDRESS:PORT" -> address without brackets and port; ("", -1) if it is not of that form."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*):(\d{1,5})", listen)
-    if found is None or int(found[2]) > 65535:
-        return "", -1
-    return found[1].strip("[]"), int(found[2])
-
-
-def is_loopback(host: str) -> bool:
-    """True for names and addresses that only this machine can reach."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read a configuration file (TOML) and the three overriding environment variables.
-
-    Raises ConfigError for a missing file, bad TOML, an unknown section or key, a wrong type, an impossible value."""
+    """Read and check a configuration file; simscoped_parts/settings.py has the keys. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
-        tree = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    values = dict(_options_in(path, text, tree))
-    base = path.resolve().parent
-    for field, name, option in _overrides():
-        if environ.get(name):
-            values[field] = _checked(option, environ[name], f"environment variable {name}")
-            base_of = Path.cwd() if option.kind == "path" else base
-            values[field] = base_of / values[field] if option.kind == "path" else values[field]
-    config = Config(**{field: _settled(value, base) for field, value in values.items()})
-    config = dataclasses.replace(config, db=base / config.db, spool_dir=base / config.spool_dir)
-    if not config.token and not is_loopback(config.host):
-        raise ConfigError(
-            f"{path}: [server] listen = {config.listen!r} can be reached from other machines; that needs a [server] "
-            "token (or SIMSCOPE_TOKEN). Without a token only a loopback address is accepted, such as 127.0.0.1:8040"
-        )
-    return config
-
-
-def _overrides() -> Iterator[tuple[str, str, Option]]:
-    by_key = {option.key: option for option in OPTIONS if option.section == "server"}
-    for key, name in (("listen", "SIMSCOPE_LISTEN"), ("db", "SIMSCOPE_DB"), ("token", "SIMSCOPE_TOKEN")):
-        yield key, name, by_key[key]
-
-
-def _options_in(path: Path, text: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    known = {(option.section, option.key): option for option in OPTIONS}
-    sections = list(dict.fromkeys(option.section for option in OPTIONS))
-    for section, keys in tree.items():
-        if section not in sections or not isinstance(keys, dict):
-            accepted = ", ".join(f"[{name}]" for name in sections)
-            raise ConfigError(f"{_place(path, text, section)}: unknown section [{section}]; accepted are {accepted}")
-        for key, value in keys.items():
-            option = known.get((section, key))
-            if option is None:
-                accepted = ", ".join(option.key for option in OPTIONS if option.section == section)
-                where = _place(path, text, key)
-                raise ConfigError(f"{where}: unknown key {key!r} in [{section}]; accepted are {accepted}")
-            yield option.field or key, _checked(option, value, _place(path, text, key))
-
-
-def _place(path: Path, text: str, word: str) -> str:
-    """File and line of the first line that begins with a key or section name, for error messages."""
-    begins = re.compile(rf"\s*\[?\s*\"?{re.escape(word)}\"?\s*[\].=]")
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if begins.match(line)]
-    return f"{path}:{lines[0]}" if lines else str(path)
-
-
-def _checked(option: Option, value: object, where: str) -> Any:
-    if CHECKS[option.kind](value):
-        return value
-    shown = json.dumps(value, default=str)
-    raise ConfigError(f"{where}: [{option.section}] {option.key} = {shown} is not accepted; it takes {option.accepted}")
-
-
-def _settled(value: Any, base: Path) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return read_config(text, path, environ)
 
 
 # ======================================================================================================================
@@ -383,10 +207,9 @@ REGR_START, REGR_UPDATE, REGR_FINISH = "regr-start", "regr-update", "regr-finish
 JOB_LIVE, JOB_FINISH = "job-live", "job-finish"
 BATCH_JOB_LIVE, BATCH_JOB_FINISH = "batch-job-live", "batch-job-finish"
 SINGLE = {BATCH_JOB_LIVE: JOB_LIVE, BATCH_JOB_FINISH: JOB_FINISH}
-TYPES = (REGR_START, REGR_UPDATE, REGR_FINISH, JOB_LIVE, JOB_FINISH, BATCH_JOB_LIVE, BATCH_JOB_FINISH)
 
 LIVE, PASS, FAIL, SKIP = range(4)
-RESULTS = ("live", "pass", "fail", "skip")
+RESULTS = answers.RESULTS
 
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -875,10 +698,10 @@ def _hours(hours: float, path: str) -> int | None:
 #   tanked     a person gave it up, or its regression: a fail, reason `tanked`, that nobody reported
 #
 # Two messages can arrive, and messages overtake each other, are repeated, and come late. What must not depend on that
-# is the verdict, so a finish always leads to `done`, from every state, and no live message ever leads out of `done`. What
-# a live message does depends on the regression too: it is open, over (its end keeps hold of its live jobs: Batch.flush
-# migrates whatever is live in a regression that is over) or tanked. A regression that ended for want of messages is
-# opened again by any message about one of its jobs, before these tables are asked.
+# is the verdict, so a finish always leads to `done`, from every state, and no live message ever leads out of `done`.
+# What a live message does depends on the regression too: it is open, over (its end keeps hold of its live jobs:
+# Batch.flush migrates whatever is live in a regression that is over) or tanked. A regression that ended for want of
+# messages is opened again by any message about one of its jobs, before these tables are asked.
 #
 #   create      make the row, live                  record      make the row, done
 #   merge       take over the fields that are said  finish      turn the row into the verdict, in place
@@ -969,23 +792,6 @@ def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
     if found and series and number.isascii() and number.isdigit() and len(number) <= 18:
         return series, int(number)
     return None, None
-
-
-def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> int | None:
-    """When a live regression will be over, in ms since 1970; None where nothing can be said.
-
-    The present rate speaks with the weight of what is done, the median duration of earlier runs of the series with the
-    rest. Never in the past: a run that is late by its own history is judged by its rate alone."""
-    if not total or done >= total:
-        return None
-    by_rate = now + (now - started) * (total - done) / done if done else None
-    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else None
-    by_history = started + usual if usual is not None and started + usual > now else None
-    if by_rate is None or by_history is None:
-        known = by_rate if by_rate is not None else by_history
-        return None if known is None else round(known)
-    share = done / total
-    return round(share * by_rate + (1 - share) * by_history)
 
 
 def counted_runtime(job: Job) -> int | None:
@@ -1189,14 +995,6 @@ decode_json = msgspec.json.decode
 def to_json(value: Any) -> str:
     """A value as compact JSON text, as it stands in JSON columns."""
     return encode_json(value).decode()
-
-
-def utc(ms: int | None) -> str | None:
-    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    if ms is None:
-        return None
-    whole = time.gmtime(ms // 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', whole)}.{ms % 1000:03d}Z"
 
 
 class Batch:
@@ -1475,12 +1273,8 @@ def says_the_same(job: Job, message: Message) -> bool:
     """Is everything that a finish says already in the row?"""
     if job.result != message.result or any(getattr(job, name) != value for name, value in message.values.items()):
         return False
-    metadata, extra = _object(job.metadata), _object(job.extra)
+    metadata, extra = json_object(job.metadata), json_object(job.extra)
     return metadata == metadata | message.metadata and extra == extra | message.extra
-
-
-def _object(text: str | None) -> dict[str, Any]:
-    return decode_json(text) if text else {}
 
 
 def heard_of(batch: Batch, name: str) -> Regression:
@@ -1559,7 +1353,7 @@ def merge_fields(job: Job, message: Message, *, fill: bool = False) -> dict[str,
     for column, said in (("metadata", message.metadata), ("extra", message.extra)):
         if not said:
             continue
-        stored = _object(getattr(job, column))
+        stored = json_object(getattr(job, column))
         merged = said | stored if fill else stored | said
         if merged != stored:
             setattr(job, column, to_json(merged))
@@ -1684,7 +1478,7 @@ def _merge_regression(
     batch: Batch, regression: Regression, message: Message, *, fill: bool = False
 ) -> dict[str, list[Any]]:
     """Take over what a regression message says. -> {field: [old, new]}."""
-    stored = _object(regression.fields)
+    stored = json_object(regression.fields)
     pairs = dict(stored.get("custom_metadata", ()))
     said = dict(message.extra)
     if message.metadata:
@@ -2340,8 +2134,8 @@ def _weight(submission: Submission) -> int:
 #   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
 #
 # Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
-# and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when the
-# removal of its files is on disk too; a sync of .work once a second sees to that.
+# and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
+# the removal of its files is on disk too; a sync of .work once a second sees to that.
 
 CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
@@ -2834,22 +2628,6 @@ TYPE_ALIASES = {
 }
 
 
-def event_object(row: sqlite3.Row) -> dict[str, Any]:
-    """An event as the API shows it."""
-    data = _object(row["data"])
-    if row["result"] is not None:
-        data = {"result": RESULTS[row["result"]], **data}
-    return {
-        "seq": row["seq"],
-        "at": utc(row["at"]),
-        "type": row["type"],
-        "regression": row["regression"],
-        "regression_id": row["regression_id"],
-        "job": row["job_id"],
-        "data": {**data, "created_by": row["origin"]},
-    }
-
-
 class Frame(NamedTuple):
     """An event, encoded once for all streams."""
 
@@ -2965,7 +2743,7 @@ class Feed:
 
 
 def _frame(row: sqlite3.Row) -> Frame:
-    text = b"id: %d\ndata: %b\n\n" % (row["seq"], encode_json(event_object(row)))
+    text = b"id: %d\ndata: %b\n\n" % (row["seq"], encode_json(answers.event_object(row)))
     return Frame(row["seq"], row["type"], row["regression_id"], row["job_id"], text)
 
 
@@ -3019,8 +2797,7 @@ def remove_old_days(folder: str, days: float) -> None:
 # 10  HTTP (requests -> receipts, JSON, streams, the page · no SQL but what queries.py and the SELECTs here say)
 # ======================================================================================================================
 
-API = "/api/v1"
-WAIT_MOST_S = 60
+API = answers.API
 STREAMS_MOST = 2000
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -3211,7 +2988,7 @@ class Api:
     async def regression_signatures(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
-        return await self._list(request, queries.SIGNATURES, signature_object, here)
+        return await self._list(request, queries.SIGNATURES, answers.signature_object, here)
 
     async def regression_diff(self, request: web.Request) -> web.Response:
         """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
@@ -3252,7 +3029,7 @@ class Api:
         raise Problem(404, "no-such-job", f"there is no job {number}")
 
     async def job(self, request: web.Request) -> web.Response:
-        """One job. With wait=SECONDS it blocks until the job is done (until=done) or has another version (version=N)."""
+        """One job. With wait=SECONDS it blocks until it is done (until=done) or has another version (version=N)."""
         row = await self._awaited(request, self._job_row, request.match_info["id"])
         return self._versioned(request, row["version"], self.job_object(row))
 
@@ -3298,10 +3075,10 @@ class Api:
     async def job_history(self, request: web.Request) -> web.Response:
         row = await self._job_row(request)
         rows = await self.store.read(f"{EVENTS} WHERE e.job_id = ? ORDER BY e.seq", (row["id"],))
-        return json_response({"items": [history_object(event) for event in rows], "next": None})
+        return json_response({"items": [answers.history_object(event) for event in rows], "next": None})
 
     async def receipts(self, request: web.Request) -> web.Response:
-        return await self._list(request, queries.RECEIPTS, stored_receipt)
+        return await self._list(request, queries.RECEIPTS, answers.stored_receipt)
 
     async def receipt(self, request: web.Request) -> web.Response:
         number = queries.whole_number("id", request.match_info["id"])
@@ -3309,7 +3086,7 @@ class Api:
         if not rows:
             days = f"{self.config.keep_receipts_days:g}"
             raise Problem(404, "no-such-receipt", f"there is no receipt {number}; receipts are kept for {days} days")
-        return json_response(stored_receipt(rows[0]))
+        return json_response(answers.stored_receipt(rows[0]))
 
     def _versioned(self, request: web.Request, version: int, value: Any) -> web.Response:
         """An object with its ETag, or 304 if the reader has this version."""
@@ -3413,7 +3190,7 @@ class Api:
         )
         following = rows[-1]["seq"] if len(rows) == limit else newest
         return {
-            "items": [event_object(event) for event in rows],
+            "items": [answers.event_object(event) for event in rows],
             "next": following,
             "oldest": oldest,
             "newest": newest,
@@ -3478,7 +3255,7 @@ class Api:
         )
 
     async def document(self, request: web.Request) -> web.Response:
-        return json_response(openapi.document(ROUTES, __version__, self.base + API, message_schemas()))
+        return json_response(openapi.document(__version__, self.base + API, message_schemas()))
 
     async def health(self, request: web.Request) -> web.Response:
         """200, or 503 with the reasons. A backlog in the spool is healthy."""
@@ -3540,166 +3317,21 @@ class Api:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers | {"Content-Type": kind})
 
-    # Objects as the API shows them.
+    # Rows as the API shows them, seen from now.
+
+    def viewpoint(self) -> answers.Viewpoint:
+        timeout, prune = round(self.config.autotimeouthours * HOUR_MS), round(self.config.prunelivedays * DAY_MS)
+        return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base)
 
     def regression_object(self, row: sqlite3.Row) -> dict[str, Any]:
-        now, _ = self.store.clock.moment()
-        fields = decode_json(row["fields"])
-        known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
-        done = row["n_done"]
-        judged = row["n_pass"] + row["n_fail"]
-        live = row["status"] == "live"
-        earlier = decode_json(row["earlier"] or "[]")
-        web_path = urllib.parse.quote(row["name"], safe="")
-        own = f"{self.base}{API}/regressions/{row['id']}"
-        return {
-            "id": row["id"],
-            "name": row["name"],
-            "series": row["series"],
-            "number": row["number"],
-            "status": row["status"],
-            "reason": row["status_reason"],
-            "component": row["component"],
-            "project": row["project"],
-            "branch": row["branch"],
-            "tag": row["tag"],
-            "submitted": row["submitted"],
-            "running": row["running"],
-            "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
-            "progress": {
-                "done": done,
-                "total": known,
-                "percent": min(100.0, round(100 * done / known, 1)) if known else None,
-            },
-            "eta_at": utc(estimate_end(now, row["created_at"], known, done, earlier)) if live else None,
-            "started_at": utc(row["starttime_at"] or row["created_at"]),
-            "finished_at": utc(row["ended_at"]),
-            "last_activity_at": utc(row["last_activity_at"]),
-            "due_at": self._due(self._regression_ticks(row)) if live else None,
-            "elapsed_ms": (row["ended_at"] or now) - row["created_at"],
-            "stats": {
-                "compute_ms": row["sum_compute_ms"],
-                "runtime_ms": row["sum_runtime_ms"],
-                "cycles": row["sum_cycles"],
-                "cycles_per_s": _per_second(row["sum_cycles"], row["sum_cycle_compute_ms"]),
-                "pass_rate": round(row["n_pass"] / judged, 4) if judged else None,
-            },
-            "custom_metadata": fields.pop("custom_metadata", []),
-            "fields": fields,
-            "version": row["version"],
-            "_links": {
-                "self": {"href": own},
-                "jobs": {"href": f"{own}/jobs"},
-                "signatures": {"href": f"{own}/signatures"},
-                "diff": {"href": f"{own}/diff"},
-                "events": {"href": f"{self.base}{API}/events?regression={row['id']}"},
-                "web": {"href": f"{self.base}/r/{web_path}"},
-            },
-        }
-
-    def _regression_ticks(self, row: sqlite3.Row) -> list[int]:
-        silent = round(self.config.autotimeouthours * HOUR_MS)
-        ticks = [row["active_tick"] + silent] if silent else []
-        return ticks + ([row["limit_tick"]] if row["limit_tick"] is not None else [])
-
-    def _due(self, ticks: list[int]) -> str | None:
-        """When the first of some ticks will come, if the daemon stays up."""
-        now, tick = self.store.clock.moment()
-        return utc(now + min(ticks) - tick) if ticks else None
+        return answers.regression_object(row, self.viewpoint())
 
     def job_object(self, row: sqlite3.Row) -> dict[str, Any]:
-        now, _ = self.store.clock.moment()
-        extra = _object(row["extra"])
-        own = f"{self.base}{API}/jobs/{row['id']}"
-        regression = f"{self.base}{API}/regressions/{row['regression_id']}"
-        live = row["result"] == LIVE
-        since = row["running_at"] or row["submitted_at"]
-        plain = ("name", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
-        return {
-            "id": row["id"],
-            "regression": row["regression"],
-            "regression_id": row["regression_id"],
-            "uniqueid": row["key"] if isinstance(row["key"], str) else None,
-            **{name: row[name] for name in plain},
-            "result": row["result_name"],
-            "done": not live,
-            "migrated": bool(row["migrated"]),
-            "progress": extra.pop("progress", None),
-            "start_time": utc(row["start_at"]),
-            "finish_time": utc(row["finish_at"]),
-            "submitted_at": utc(row["submitted_at"]),
-            "started_at": utc(row["running_at"] if row["running_at"] is not None else row["start_at"]),
-            "finished_at": utc(row["done_at"]),
-            "last_seen_at": utc(row["seen_at"]),
-            "due_at": self._due(self._job_ticks(row)) if live else None,
-            "elapsed_ms": now - since if live else row["counted_runtime_ms"],
-            "time_limit_ms": row["time_limit_ms"],
-            "compute_ms": row["compute_ms"],
-            "runtime_ms": row["counted_runtime_ms"],
-            "cycles": row["cycles"],
-            "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
-            "exit_code": row["exit_code"],
-            "fail_message": row["fail_message"],
-            "signature": {"id": row["signature_id"], "title": row["signature"]} if row["signature_id"] else None,
-            "metadata": [list(pair) for pair in _object(row["metadata"]).items()],
-            "env": extra.pop("env", {}),
-            "results": extra.pop("results", ""),
-            "files": extra.pop("files", []),
-            "extra": extra,
-            "version": row["version"],
-            "_links": {
-                "self": {"href": own},
-                "status": {"href": f"{own}/status"},
-                "history": {"href": f"{own}/history"},
-                "regression": {"href": regression},
-                "events": {"href": f"{self.base}{API}/events?job={row['id']}"},
-                "web": {"href": f"{self.base}/j/{row['id']}"},
-            },
-        }
-
-    def _job_ticks(self, row: sqlite3.Row) -> list[int]:
-        asleep = round(self.config.prunelivedays * DAY_MS)
-        ticks = [row["seen_tick"] + asleep] if asleep else []
-        return ticks + ([row["limit_tick"]] if row["limit_tick"] is not None else [])
+        return answers.job_object(row, self.viewpoint())
 
 
 API_KEY = web.AppKey("api", Api)
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
-
-
-def _per_second(count: int | None, ms: int | None) -> float | None:
-    return round(1000 * count / ms, 1) if count is not None and ms else None
-
-
-def signature_object(row: sqlite3.Row) -> dict[str, Any]:
-    """A fail bucket of a regression; `new` if it was seen there first."""
-    return {
-        "id": row["id"],
-        "category": row["category"],
-        "title": row["title"],
-        "count": row["n"],
-        "new": row["first_regression_id"] == row["regression_id"],
-        "first_seen_at": utc(row["first_seen_at"]),
-        "last_seen_at": utc(row["last_seen_at"]),
-        "example": decode_json(row["example"]),
-    }
-
-
-def history_object(row: sqlite3.Row) -> dict[str, Any]:
-    """An event as an entry of a job's history (contract 5)."""
-    event = event_object(row)
-    data = event["data"]
-    entry = {
-        "seq": event["seq"],
-        "created": event["at"],
-        "type": event["type"],
-        "result": data.get("result"),
-        "reason": data.get("reason"),
-        "phase": data.get("phase"),
-        "description": data.get("description"),
-        "created_by": data["created_by"],
-    }
-    return entry | {name: data[name] for name in ("progress", "changed") if name in data}
 
 
 def receipt_object(receipt: Receipt) -> dict[str, Any]:
@@ -3712,19 +3344,6 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
         "messages": receipt.messages,
         **{name: getattr(receipt, name) for name in ("applied", "duplicate", "ignored", "rejected")},
         "details": details,
-    }
-
-
-def stored_receipt(row: sqlite3.Row) -> dict[str, Any]:
-    """A receipt as the database keeps it."""
-    counts = {name: row[name] for name in ("applied", "duplicate", "ignored", "rejected")}
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "received_at": utc(row["received_at"]),
-        "messages": sum(counts.values()),
-        **counts,
-        "details": decode_json(row["details"] or "[]"),
     }
 
 
@@ -3801,167 +3420,11 @@ def message_schemas() -> dict[str, Any]:
     return schemas
 
 
-Route = openapi.Route
-_REF = openapi.path_parameter("ref", "A regression: its id, its percent-encoded name, or SERIES%2F%24 for the latest")
-_ID = openapi.path_parameter("id", "A job's id", integer=True)
-_PAGE = (
-    openapi.query_parameter("limit", f"How many, 1 to {queries.LIMIT_MOST}", queries.LIMIT_DEFAULT),
-    openapi.query_parameter("after", "The `next` of the page before"),
-)
-_WAIT = openapi.query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
-_JOB_FILTERS = tuple(
-    openapi.query_parameter(name, text)
-    for name, text in (
-        ("result", "One or more of live, pass, fail, skip"),
-        ("signature", "A signature's id"),
-        ("category", "The job's category"),
-        ("host", "The job's host"),
-        ("q", "Text in name, config, host, seed, uniqueid or fail message"),
-        ("sort", "newest, longest or name"),
-    )
-)
-_EVENT_FILTERS = (
-    openapi.query_parameter("types", "Event types, such as job.failed,regression.*"),
-    openapi.query_parameter("regression", "Only of this regression (REF)"),
-    openapi.query_parameter("job", "Only of this job"),
-    openapi.query_parameter("epoch", "The database's epoch that the cursor belongs to"),
-)
-
-# Every address below API; the description at /openapi.json is made from this table, and the tests hold it against it.
-ROUTES = (
-    Route("GET", "/", "about", "The daemon: version, epoch, what is switched on", answer="About"),
-    Route(
-        "POST",
-        "/publish/{type}",
-        "publish",
-        "One message, or an array of bodies, of a type",
-        (
-            openapi.path_parameter("type", "The message type", words=TYPES),
-            openapi.query_parameter("regression", "The regression's name"),
-        ),
-        body="Body",
-        answer="Receipt",
-    ),
-    Route("POST", "/messages", "messages", "Envelopes: one, an array, or NDJSON", body="Envelopes", answer="Receipt"),
-    Route(
-        "GET",
-        "/regressions",
-        "regressions",
-        "Regressions, live ones first, then the newest",
-        (
-            openapi.query_parameter("status", "One or more of live, complete, aborted, tanked"),
-            openapi.query_parameter("q", "Text in name, component, branch or tag"),
-            openapi.query_parameter("series", "The series"),
-            openapi.query_parameter("branch", "The model's branch"),
-            openapi.query_parameter("component", "The component"),
-            openapi.query_parameter("tanked", "1 shows tanked ones too"),
-            *_PAGE,
-        ),
-        answer="RegressionList",
-    ),
-    Route("GET", "/regressions/{ref}", "regression", "One regression", (_REF,), answer="Regression"),
-    Route(
-        "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
-    ),
-    Route(
-        "GET",
-        "/regressions/{ref}/signatures",
-        "regression_signatures",
-        "Its fail buckets, largest first",
-        (
-            _REF,
-            openapi.query_parameter("q", "Text in the title"),
-            openapi.query_parameter("category", "The category"),
-            *_PAGE,
-        ),
-        answer="SignatureList",
-    ),
-    Route(
-        "GET",
-        "/regressions/{ref}/diff",
-        "regression_diff",
-        "Its jobs against another regression's, matched by config",
-        (_REF, openapi.query_parameter("base", "The other regression (REF); else the one before in the series")),
-        answer="Diff",
-    ),
-    Route("POST", "/regressions/{ref}/tank", "tank", "Give it up", (_REF,), body="Reason", answer="Regression"),
-    Route("POST", "/regressions/{ref}/untank", "untank", "Take that back", (_REF,), answer="Regression"),
-    Route("POST", "/regressions/{ref}/finish", "finish", "Declare it finished", (_REF,), answer="Regression"),
-    Route(
-        "GET",
-        "/jobs",
-        "jobs",
-        "Jobs of all regressions, newest first",
-        (openapi.query_parameter("regression", "Only of this regression (REF)"), *_JOB_FILTERS, *_PAGE),
-        answer="JobList",
-    ),
-    Route(
-        "GET",
-        "/jobs/{id}",
-        "job",
-        "One job; blocks while you wait for it",
-        (
-            _ID,
-            _WAIT,
-            openapi.query_parameter("until", "done: wait until it is done"),
-            openapi.query_parameter("version", "wait until it has another version than this"),
-        ),
-        answer="Job",
-    ),
-    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
-    Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
-    Route("POST", "/jobs/{id}/tank", "tank_job", "Give a live job up", (_ID,), body="Reason", answer="Job"),
-    Route(
-        "GET",
-        "/events",
-        "events",
-        "Events after a cursor, oldest first",
-        (openapi.query_parameter("after", "The cursor; 0 is the oldest kept", 0), _WAIT, *_EVENT_FILTERS, _PAGE[0]),
-        answer="EventList",
-    ),
-    Route(
-        "GET",
-        "/events/stream",
-        "stream",
-        "Events as they come (server-sent events), resumed by Last-Event-ID",
-        (
-            openapi.query_parameter("after", "The cursor, where no Last-Event-ID is sent"),
-            openapi.query_parameter(
-                "coalesce", "Milliseconds: only the newest event per job and regression of each tick"
-            ),
-            *_EVENT_FILTERS,
-        ),
-        answer="EventStream",
-    ),
-    Route(
-        "GET",
-        "/receipts",
-        "receipts",
-        "What became of deliveries, newest first",
-        (
-            openapi.query_parameter("name", "The file's path below the spool, or the peer"),
-            openapi.query_parameter("outcome", "Those with a message applied, duplicate, ignored or rejected"),
-            *_PAGE,
-        ),
-        answer="ReceiptList",
-    ),
-    Route(
-        "GET",
-        "/receipts/{id}",
-        "receipt",
-        "One receipt",
-        (openapi.path_parameter("id", "Its id", integer=True),),
-        answer="Receipt",
-    ),
-    Route("GET", "/openapi.json", "document", "This description", answer="Document"),
-)
-
-
 def make_app(api: Api) -> web.Application:
     """The web application. Streams end when it shuts down."""
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
     app[API_KEY] = api
-    for route in ROUTES:
+    for route in openapi.ROUTES:
         app.router.add_route(route.method, API + route.path, getattr(api, route.handler))
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
@@ -4121,7 +3584,7 @@ def print_receipts(config: Config, name: str) -> int:
     if row is None:
         print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
         return 1
-    print(json.dumps(stored_receipt(row), ensure_ascii=False, indent=2))
+    print(json.dumps(answers.stored_receipt(row), ensure_ascii=False, indent=2))
     return 1 if row["rejected"] else 0
 
 
@@ -4179,7 +3642,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     try:
         return run_command(options, load_config(config_path(options), os.environ))
-    except SimscopedError as error:
+    except (SimscopedError, ConfigError) as error:
         print(f"simscoped: {error}", file=sys.stderr)
         return 2
 

@@ -1,7 +1,7 @@
-"""The description of the HTTP interface (OpenAPI 3.1), made from the route table that the daemon serves.
+"""The HTTP interface: the table of its addresses, and its description (OpenAPI 3.1) made from that table.
 
-Pure: routes and schemas in, document out. The message schemas come from the types that check the messages; those of
-the answers stand here.
+The table says everything about an address but what its handler does. Pure: schemas in, document out. The message
+schemas come from the types that check the messages; those of the answers stand here.
 """
 
 from __future__ import annotations
@@ -36,6 +36,174 @@ def query_parameter(name: str, text: str, default: int | None = None) -> Schema:
     """A parameter behind the question mark; with a default it is an integer."""
     schema: Schema = {"type": "string"} if default is None else {"type": "integer", "default": default}
     return {"name": name, "in": "query", "description": text, "schema": schema}
+
+
+# The daemon imports these limits from here, so that it keeps what the description says.
+LIMIT_DEFAULT = 20
+LIMIT_MOST = 500
+WAIT_MOST_S = 60
+
+TYPES = (
+    "regr-start",
+    "regr-update",
+    "regr-finish",
+    "job-live",
+    "job-finish",
+    "batch-job-live",
+    "batch-job-finish",
+)
+
+_REF = path_parameter("ref", "A regression: its id, its percent-encoded name, or SERIES%2F%24 for the latest")
+_ID = path_parameter("id", "A job's id", integer=True)
+_PAGE = (
+    query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_DEFAULT),
+    query_parameter("after", "The `next` of the page before"),
+)
+_WAIT = query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
+_JOB_FILTERS = tuple(
+    query_parameter(name, text)
+    for name, text in (
+        ("result", "One or more of live, pass, fail, skip"),
+        ("signature", "A signature's id"),
+        ("category", "The job's category"),
+        ("host", "The job's host"),
+        ("q", "Text in name, config, host, seed, uniqueid or fail message"),
+        ("sort", "newest, longest or name"),
+    )
+)
+_EVENT_FILTERS = (
+    query_parameter("types", "Event types, such as job.failed,regression.*"),
+    query_parameter("regression", "Only of this regression (REF)"),
+    query_parameter("job", "Only of this job"),
+    query_parameter("epoch", "The database's epoch that the cursor belongs to"),
+)
+
+# Every address below API; the description at /json is made from this table, and the tests hold it against it.
+ROUTES = (
+    Route("GET", "/", "about", "The daemon: version, epoch, what is switched on", answer="About"),
+    Route(
+        "POST",
+        "/publish/{type}",
+        "publish",
+        "One message, or an array of bodies, of a type",
+        (
+            path_parameter("type", "The message type", words=TYPES),
+            query_parameter("regression", "The regression's name"),
+        ),
+        body="Body",
+        answer="Receipt",
+    ),
+    Route("POST", "/messages", "messages", "Envelopes: one, an array, or NDJSON", body="Envelopes", answer="Receipt"),
+    Route(
+        "GET",
+        "/regressions",
+        "regressions",
+        "Regressions, live ones first, then the newest",
+        (
+            query_parameter("status", "One or more of live, complete, aborted, tanked"),
+            query_parameter("q", "Text in name, component, branch or tag"),
+            query_parameter("series", "The series"),
+            query_parameter("branch", "The model's branch"),
+            query_parameter("component", "The component"),
+            query_parameter("tanked", "1 shows tanked ones too"),
+            *_PAGE,
+        ),
+        answer="RegressionList",
+    ),
+    Route("GET", "/regressions/{ref}", "regression", "One regression", (_REF,), answer="Regression"),
+    Route(
+        "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/signatures",
+        "regression_signatures",
+        "Its fail buckets, largest first",
+        (
+            _REF,
+            query_parameter("q", "Text in the title"),
+            query_parameter("category", "The category"),
+            *_PAGE,
+        ),
+        answer="SignatureList",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/diff",
+        "regression_diff",
+        "Its jobs against another regression's, matched by config",
+        (_REF, query_parameter("base", "The other regression (REF); else the one before in the series")),
+        answer="Diff",
+    ),
+    Route("POST", "/regressions/{ref}/tank", "tank", "Give it up", (_REF,), body="Reason", answer="Regression"),
+    Route("POST", "/regressions/{ref}/untank", "untank", "Take that back", (_REF,), answer="Regression"),
+    Route("POST", "/regressions/{ref}/finish", "finish", "Declare it finished", (_REF,), answer="Regression"),
+    Route(
+        "GET",
+        "/jobs",
+        "jobs",
+        "Jobs of all regressions, newest first",
+        (query_parameter("regression", "Only of this regression (REF)"), *_JOB_FILTERS, *_PAGE),
+        answer="JobList",
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}",
+        "job",
+        "One job; blocks while you wait for it",
+        (
+            _ID,
+            _WAIT,
+            query_parameter("until", "done: wait until it is done"),
+            query_parameter("version", "wait until it has another version than this"),
+        ),
+        answer="Job",
+    ),
+    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
+    Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
+    Route("POST", "/jobs/{id}/tank", "tank_job", "Give a live job up", (_ID,), body="Reason", answer="Job"),
+    Route(
+        "GET",
+        "/events",
+        "events",
+        "Events after a cursor, oldest first",
+        (query_parameter("after", "The cursor; 0 is the oldest kept", 0), _WAIT, *_EVENT_FILTERS, _PAGE[0]),
+        answer="EventList",
+    ),
+    Route(
+        "GET",
+        "/events/stream",
+        "stream",
+        "Events as they come (server-sent events), resumed by Last-Event-ID",
+        (
+            query_parameter("after", "The cursor, where no Last-Event-ID is sent"),
+            query_parameter("coalesce", "Milliseconds: only the newest event per job and regression of each tick"),
+            *_EVENT_FILTERS,
+        ),
+        answer="EventStream",
+    ),
+    Route(
+        "GET",
+        "/receipts",
+        "receipts",
+        "What became of deliveries, newest first",
+        (
+            query_parameter("name", "The file's path below the spool, or the peer"),
+            query_parameter("outcome", "Those with a message applied, duplicate, ignored or rejected"),
+            *_PAGE,
+        ),
+        answer="ReceiptList",
+    ),
+    Route(
+        "GET",
+        "/receipts/{id}",
+        "receipt",
+        "One receipt",
+        (path_parameter("id", "Its id", integer=True),),
+        answer="Receipt",
+    ),
+    Route("GET", "/json", "document", "This description", answer="Document"),
+)
 
 
 def _object(**properties: Any) -> Schema:
@@ -190,10 +358,10 @@ BODIES: dict[str, Schema] = {
 ENVELOPE = _object(type=TEXT, regression=TEXT, body={})
 
 
-def document(routes: Iterable[Route], version: str, server: str, messages: Mapping[str, Any]) -> Schema:
+def document(version: str, server: str, messages: Mapping[str, Any]) -> Schema:
     """The whole description. `messages` are the schemas of the message bodies by name."""
     paths: dict[str, Schema] = {}
-    for route in routes:
+    for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",

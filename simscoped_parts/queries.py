@@ -2,8 +2,8 @@
 
 Each list is described once, as a Listing: columns and views of schema.sql, its filters and its orders. From that and
 the parameters of a request, page() makes one SQL statement with keyset paging: a page begins behind the sort key of the
-last row of the page before, so rows that arrive in between neither repeat nor hide any, and page 1,000 costs what page 1
-costs. Pure: text in, SQL out.
+last row of the page before, so rows that arrive in between neither repeat nor hide any, and page 1,000 costs what the
+first costs. Pure: text in, SQL out.
 """
 
 from __future__ import annotations

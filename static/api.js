@@ -28,7 +28,8 @@ const TOKEN_KEY = "simscoped.token";
  * @param {{fetch: Function, storage: Storage, askToken: (again: boolean) => Promise<string|null>}} env
  */
 export function createApi(root, env) {
-  const read = (path, query, signal) => request(env.fetch, root + apiPath(path, query), { cache: "no-cache", signal });
+  // Never from the browser's cache: an ETag stands for what events tell, and a sign of life is no event.
+  const read = (path, query, signal) => request(env.fetch, root + apiPath(path, query), { cache: "no-store", signal });
   const write = (path, body) => writeWithToken(env, root + apiPath(path), body ?? {});
   const list = (path, query, signal) => readList(read, path, query, signal);
   return { read, list, write };

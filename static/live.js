@@ -64,8 +64,7 @@ export function createLive(urlFor, on, env) {
     if (!moved) again(); // else the browser would come back with the cursor that was refused
   };
   const failed = () => {
-    if (state === "open" && grace === null) grace = env.setTimeout(() => tell("lost"), GRACE_MS);
-    else if (state === "connecting") tell("lost");
+    if (state !== "lost") grace ??= env.setTimeout(() => tell("lost"), GRACE_MS);
     if (source?.readyState === 2) again();
   };
   const again = () => {

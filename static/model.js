@@ -60,21 +60,31 @@ export function progressOf(regression) {
 }
 
 /**
- * Passed out of passed and failed, as the server says it (a fraction), null before the first verdict.
+ * Passed out of passed and failed, as a fraction; null before the first verdict. Counted here, since the server's
+ * figure is rounded, and one fail in 30,000 is not 100 %.
  * @param {object} regression
  */
-export function passRate(regression) {
-  return regression.stats?.pass_rate ?? null;
+export function passRate({ counts }) {
+  return counts.pass + counts.fail ? counts.pass / (counts.pass + counts.fail) : null;
 }
 
 /**
- * How long a regression took, or has been running. @param {object} regression @param {number} now
+ * An object as read at a moment. The server says how long a thing has been running; from then on it is counted here,
+ * so that no publisher's clock takes part.
+ * @param {object} object
+ * @param {number} now
  */
+export function readAt(object, now) {
+  return { ...object, read_at: now };
+}
+
+function elapsedSince(object, now) {
+  return object.elapsed_ms === null || object.elapsed_ms === undefined ? null : object.elapsed_ms + Math.max(0, now - object.read_at);
+}
+
+/** How long a regression took, or has been running. @param {object} regression @param {number} now */
 export function regressionElapsed(regression, now) {
-  const start = parseTime(regression.started_at);
-  if (start === null) return null;
-  const end = regression.status === "live" ? now : parseTime(regression.finished_at);
-  return end === null ? null : Math.max(0, end - start);
+  return regression.status === "live" ? elapsedSince(regression, now) : regression.elapsed_ms ?? null;
 }
 
 /**
@@ -107,7 +117,6 @@ const REGRESSION_ENDS = {
   finish: "its publisher said it is over",
   timeout: "no message came for too long",
   "time-limit": "its time limit was reached",
-  tanked: "tanked by hand",
 };
 
 /**
@@ -116,11 +125,11 @@ const REGRESSION_ENDS = {
  */
 export function statusSentence(regression) {
   const { status, reason, counts } = regression;
+  if (status === "tanked") return reason ? `tanked by hand: ${reason}` : "tanked by hand";
   const end = REGRESSION_ENDS[reason] ?? reason ?? "";
   if (status === "live") return counts.live ? `${plural(counts.live, "job")} running` : "waiting for jobs";
   if (status === "complete") return end && reason !== "finish" ? `all jobs reported; ${end}` : "all jobs reported";
-  if (status === "aborted") return [end, lossWords(regression)].filter(Boolean).join("; ");
-  return end;
+  return [end, lossWords(regression)].filter(Boolean).join("; ");
 }
 
 function lossWords(regression) {
@@ -159,28 +168,19 @@ export function jobTitle(job) {
   return job.name || job.config || job.uniqueid || `job ${job.id}`;
 }
 
-/** When a live job began to run: null while it waits in a queue. @param {object} job */
-export function runningSince(job) {
-  return parseTime(job.started_at);
-}
-
 /**
  * How long a job has been running by the server's clock, or took.
  * @param {object} job
  * @param {number} now
  */
 export function jobElapsed(job, now) {
-  if (job.result !== "live") return job.runtime_ms ?? job.elapsed_ms ?? job.compute_ms ?? null;
-  const start = runningSince(job);
-  return start === null ? null : Math.max(0, now - start);
+  return job.result === "live" ? elapsedSince(job, now) : job.runtime_ms ?? job.elapsed_ms ?? null;
 }
 
 /** The same as text; a job that waits says so. @param {object} job @param {number} now */
 export function elapsedWords(job, now) {
   if (job.result !== "live") return duration(jobElapsed(job, now));
-  const since = parseTime(job.submitted_at);
-  if (runningSince(job) === null) return since === null ? "waiting" : `waiting ${ticking(now - since)}`;
-  return ticking(jobElapsed(job, now));
+  return job.started_at ? ticking(jobElapsed(job, now)) : `waiting ${ticking(jobElapsed(job, now))}`;
 }
 
 /**
@@ -374,7 +374,7 @@ export function applyToRegression(view, event) {
 }
 
 function regressionNews(event) {
-  return event.type === "regression.updated" ? ["regression"] : ["regression", "live", "signatures", "jobs"];
+  return ["regression.updated", "regression.first_failure"].includes(event.type) ? ["regression"] : ["regression", "live", "signatures", "jobs"];
 }
 
 function patchLive(items, event) {
@@ -391,8 +391,8 @@ function patchJobs(items, event) {
 function jobNews(view, event) {
   if (VERDICTS.has(event.type)) return ["regression", "live", "signatures", "jobs"];
   if (event.type === "job.live" || event.type === "job.pruned") return ["regression", "live", "jobs"];
-  const isKnown = [...view.live.items, ...view.jobs.items].some((job) => job.id === event.job);
-  return isKnown ? [] : ["live"];
+  if (event.data?.changed) return event.data.result === "live" ? ["live"] : ["jobs"];
+  return [...view.live.items, ...view.jobs.items].some((job) => job.id === event.job) ? [] : ["live"];
 }
 
 /**
@@ -452,6 +452,8 @@ export function jobFacts(job) {
     ["Category", job.category], ["Unique id", job.uniqueid], ["Build", job.build], ["Test group", job.testgroup],
     ["Exit code", job.exit_code], ["Cycles", job.cycles === null || job.cycles === undefined ? null : count(job.cycles)],
     ["Compute time", job.compute_ms === null || job.compute_ms === undefined ? null : duration(job.compute_ms)],
+    ["Cycles per second", job.cycles_per_s ? count(Math.round(job.cycles_per_s)) : null],
+    ["Time limit", job.time_limit_ms ? duration(job.time_limit_ms) : null],
   ];
   return pairs.filter(([, value]) => isTold(value)).map(([label, value]) => [label, String(value)]);
 }
@@ -515,9 +517,9 @@ export function historyWord(entry) {
   return HISTORY_WORDS[entry.type] ?? entry.type;
 }
 
-/** The changed values of a history entry, one text each. @param {object|undefined} changed */
+/** The changed values of a history entry, one text each; progress has its own words. @param {object|undefined} changed */
 export function changedWords(changed) {
-  return Object.entries(changed ?? {}).map(([field, value]) => {
+  return Object.entries(changed ?? {}).filter(([field]) => field !== "progress").map(([field, value]) => {
     if (Array.isArray(value) && value.length === 2) return `${field}: ${shown(value[0])} → ${shown(value[1])}`;
     return `${field}: ${shown(value)}`;
   });

@@ -11,7 +11,7 @@ import { askConfirm, askToken, bindDialogs, dialogOpen, showHelp } from "./dialo
 import { setAttribute, setText, show } from "./dom.js";
 import { clockTime, parseTime, plural } from "./format.js";
 import { createLive } from "./live.js";
-import { jobTitle, problemSentence, titleOf } from "./model.js";
+import { jobTitle, readAt, titleOf } from "./model.js";
 import { mountJob, mountOverview, mountRegression, mountUnknown } from "./views.js";
 import { createWatch } from "./watch.js";
 
@@ -20,6 +20,8 @@ const COALESCE_MS = 250;
 const STREAM_FIRST_MS = 150;
 /** How often a quiet page asks whether the server is still there. */
 const CHECK_MS = 30_000;
+/** How often signs of life are read again; they are no events. */
+const PULSE_MS = 10_000;
 /** A clock that stood still this long slept: the stream may be dead without knowing it. */
 const SLEPT_MS = 15_000;
 const JUST_CHECKED_MS = 2000;
@@ -48,6 +50,7 @@ const page = {
   placeKey: null,
   wantedPlace: null,
   wasLost: false,
+  streamed: null,
 };
 const places = new Map(); // history entry -> {data, y, focus}, so that "back" shows at once what was left
 
@@ -80,6 +83,7 @@ function paint() {
   show(document.getElementById("live-off"), meta.live_enabled === false);
   paintStale();
   goToPlace();
+  if (page.streamed !== streamWanted() && !document.hidden) connect();
 }
 
 function crumbs(view, data) {
@@ -114,7 +118,7 @@ function paintCrumbs(wanted) {
 const CONNECTION_WORDS = { connecting: "Connecting", open: "Live", lost: "Connection lost", paused: "Paused" };
 
 const live = createLive(
-  (after) => root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after }),
+  (after) => root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after, epoch: after && page.meta.epoch }),
   { event: received, fresh: () => page.watch.refresh(), open: opened, state: connectionChanged },
   { EventSource, random: Math.random, ...timers },
 );
@@ -196,18 +200,22 @@ function enter(view, kept) {
   page.watch?.stop();
   page.view = view;
   page.actionProblem = null;
-  page.watch = createWatch(view, { api, changed, answered, ...timers }, kept?.data ?? null);
+  page.watch = createWatch(view, { api, changed, answered, serverNow, ...timers }, kept?.data ?? null);
   const mount = { overview: mountOverview, regression: mountRegression, job: mountJob }[view.kind] ?? mountUnknown;
   page.update = mount(host, actions[view.kind] ?? {});
   page.wantedPlace = kept ?? { y: 0, focus: null };
-  paint();
   connect();
+  paint();
 }
+
+/** What the stream is narrowed to; it changes when a regression that was waited for appears. */
+const streamWanted = () => JSON.stringify(page.watch.stream());
 
 /** Opens the stream, then reads. A background tab reads once, for its title, and connects when it is shown. */
 function connect() {
   live.close();
   live.forget();
+  page.streamed = streamWanted();
   if (page.view.kind === "unknown") return;
   const { watch } = page;
   if (document.hidden) return void watch.refresh();
@@ -279,7 +287,7 @@ const act = (question, path, key) => attempt(async () => {
   const { watch } = page;
   const said = question ? await askConfirm(question) : {};
   if (said === null) return;
-  watch.data[key] = await api.write(path, said.reason ? { reason: said.reason } : {});
+  watch.data[key] = readAt(await api.write(path, said.reason ? { reason: said.reason } : {}), serverNow());
   if (page.watch === watch) watch.refresh();
 });
 
@@ -380,6 +388,7 @@ const isVisible = (node) => node.getClientRects().length > 0;
 // ------------------------------------------------------------------------------------------------ running
 
 let lastTick = Date.now();
+let lastPulse = Date.now();
 
 function tick() {
   if (document.hidden) return;
@@ -387,7 +396,14 @@ function tick() {
   lastTick = Date.now();
   if (slept && page.view.kind !== "unknown") live.open();
   if (Date.now() - lastCheck > CHECK_MS) check();
+  if (Date.now() - lastPulse > PULSE_MS) pulse();
   changed();
+}
+
+/** Signs of life and estimates grow old without an event. */
+function pulse() {
+  lastPulse = Date.now();
+  if (live.state === "open") page.watch.pulse();
 }
 
 function visibilityChanged() {

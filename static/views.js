@@ -322,9 +322,15 @@ function paintLiveRow(parts, job, state) {
   if (progress?.fraction !== null && progress) paintShare(parts.bar, "live", progress.fraction);
   setText(parts.percent, progress?.fraction === null || !progress ? "" : percent(progress.fraction, 1));
   setCell(parts.progress, progress?.words ?? "");
-  const due = parseTime(job.due_at);
-  setCell(parts.elapsed, elapsedWords(job, state.now), due === null ? "" : `time limit at ${moment(due, state.now)}`);
+  setCell(parts.elapsed, elapsedWords(job, state.now), dueWords(job, state.now));
   setCell(parts.seen, ago(job.last_seen_at, state.now), fullTime(job.last_seen_at));
+}
+
+/** What becomes of a live job if nothing comes: its own time limit, or being forgotten. */
+function dueWords(job, now) {
+  const due = parseTime(job.due_at);
+  if (due === null || job.result !== "live") return "";
+  return job.time_limit_ms ? `time limit ${moment(due, now)}` : `kept without news until ${moment(due, now)}`;
 }
 
 function mountSignatures(parts, actions) {
@@ -356,7 +362,7 @@ function paintSignatureRow(parts, item, state) {
   show(parts.new, Boolean(item.new));
   setCell(parts.category, item.category ?? "");
   show(parts.example, Boolean(item.example));
-  if (item.example) paintLink(parts.example, jobAddress(state.root, item.example.id), exampleTitle(item.example));
+  if (item.example) paintLink(parts.example, jobAddress(state.root, item.example.id), exampleTitle(item.example), firstLine(item.example.fail_message ?? "") || exampleTitle(item.example));
   setText(parts.runtime, item.example?.runtime_ms ? duration(item.example.runtime_ms) : "");
 }
 
@@ -463,7 +469,7 @@ function paintJobHead(parts, job, state) {
   const last = state.data.history?.items.findLast((entry) => entry.description && entry.result !== "live");
   setCell(parts.name, jobTitle(job));
   paintChip(parts.result, job.result);
-  setText(parts.sentence, [reasonSentence(job.reason), job.reason && last?.description].filter(Boolean).join(" "));
+  setText(parts.sentence, [reasonSentence(job.reason), job.reason && !job.fail_message && last?.description].filter(Boolean).join(" "));
   show(parts.tank, job.result === "live");
 }
 
@@ -480,8 +486,7 @@ function paintJobFigures(parts, job, now) {
   setText(parts.phase, job.phase ?? "");
   setText(parts["elapsed-word"], live ? "Elapsed" : "Runtime");
   setText(parts.elapsed, elapsedWords(job, now));
-  const due = parseTime(job.due_at);
-  setText(parts.limit, live && due !== null ? `time limit ${moment(due, now)}` : "");
+  setText(parts.limit, job.time_limit_ms ? dueWords(job, now) : "");
   setCell(parts.host, job.host || NOTHING);
   setCell(parts.seed, job.seed || NOTHING);
   paintJobTimes(parts, job, live, now);

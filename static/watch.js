@@ -2,15 +2,16 @@
  * What each view reads, and when it reads it again. A watch owns `data`, the view's share of the state; it changes
  * it by answers and by events, and calls `env.changed()` so that somebody paints.
  *
- * `env`: `api`, `changed()`, `answered()` (data is as of now), `now()`, `setTimeout`, `clearTimeout`.
+ * `env`: `api`, `changed()`, `answered()` (data is as of now), `now()`, `serverNow()`, `setTimeout`, `clearTimeout`.
  * A watch: `data`, `filter(view)`, `more(name)`, `stream()` (what its events are narrowed to), `apply(event)`,
- * `refresh()` (everything), `retry()` (what failed), `pause()`, `resume()`, `stop()`, `problem()`.
+ * `refresh()` (everything), `pulse()` (what grows old without events: signs of life, estimates), `retry()` (what
+ * failed), `pause()`, `resume()`, `stop()`, `problem()`.
  */
 
 import { encodeRef, isLatest } from "./address.js";
 import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
-import { appendPage, applyToJob, applyToOverview, applyToRegression, belongs, mergeHead, replaceItem, sortRegressions } from "./model.js";
+import { appendPage, applyToJob, applyToOverview, applyToRegression, belongs, mergeHead, readAt, replaceItem, sortRegressions } from "./model.js";
 
 const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
@@ -21,6 +22,8 @@ const LIVE_FIRST = 20;
 const LIVE_STEP = 100;
 /** News re-reads at most this much of a long list; rows below are kept up by their events. */
 const HEAD = 200;
+/** What changes a row of the overview: all but updates of jobs, which are most of all events. */
+const LIST_TYPES = "regression.*,job.live,job.finished,job.corrected,job.revived,job.pruned";
 const MORE_TRIES = 3;
 /** With more changed rows than this at once, one reading of the list is cheaper than one of each. */
 const FEW = 4;
@@ -39,7 +42,7 @@ export function createWatch(view, env, kept) {
 function watchNothing() {
   const nothing = () => {};
   return { data: {}, filter: nothing, more: nothing, stream: () => null, apply: nothing, refresh: nothing,
-    retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: () => null };
+    pulse: nothing, retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: () => null };
 }
 
 // ------------------------------------------------------------------------------------------------ pieces
@@ -91,7 +94,12 @@ function createPieces(env, readings) {
 }
 
 /** A list that grows by "load more" and is re-read from its head. `describe()` gives `[path, query]`. */
-function createList(api, page, describe) {
+function createList({ api, serverNow }, page, describe) {
+  const readPage = async (path, query, signal) => {
+    const { items, next } = await api.list(path, query, signal);
+    const now = serverNow();
+    return { items: items.map((item) => readAt(item, now)), next };
+  };
   let fresh = true; // the next reading replaces everything: another filter
   let busy = false;
   return {
@@ -99,7 +107,7 @@ function createList(api, page, describe) {
       const [path, query] = describe();
       const limit = fresh || !old ? page : Math.min(Math.max(page, old.items.length), Math.max(HEAD, page));
       const wasFresh = fresh;
-      const head = await api.list(path, { ...query, limit }, signal);
+      const head = await readPage(path, { ...query, limit }, signal);
       if (wasFresh) fresh = false;
       return wasFresh || !old ? head : mergeHead(old, head);
     },
@@ -110,7 +118,7 @@ function createList(api, page, describe) {
         for (let tries = 0; tries < MORE_TRIES; tries += 1) {
           const [path, query] = describe();
           const after = current().next;
-          const next = await api.list(path, { ...query, limit: page, after });
+          const next = await readPage(path, { ...query, limit: page, after });
           if (fresh) return;
           if (current().next === after) return void put(appendPage(current(), next));
         } // the list was re-read meanwhile and ends elsewhere: a page from there, or there would be a hole
@@ -146,7 +154,7 @@ function watchOverview(view, env, kept) {
   const data = kept ?? { list: null };
   const dirty = new Set();
   let { filter } = view;
-  const list = createList(env.api, PAGE, () => ["regressions", filter]);
+  const list = createList(env, PAGE, () => ["regressions", filter]);
   if (kept) list.keep();
 
   const readList = async (signal) => {
@@ -160,7 +168,7 @@ function watchOverview(view, env, kept) {
     else await Promise.all(ids.map((id) => readRow(id, signal)));
   };
   const readRow = async (id, signal) => {
-    const row = await env.api.read(`regressions/${id}`, {}, signal);
+    const row = readAt(await env.api.read(`regressions/${id}`, {}, signal), env.serverNow());
     const items = replaceItem(data.list.items, row).filter((item) => item.id !== id || belongs(item, filter));
     data.list = { ...data.list, items: sortRegressions(items) };
   };
@@ -170,9 +178,10 @@ function watchOverview(view, env, kept) {
   });
 
   return watchOf(env, data, pieces, {
-    stream: () => ({}),
+    stream: () => ({ types: LIST_TYPES }),
     problem: () => pieces.problem(data.list === null),
     refresh: () => pieces.want(["list"]),
+    pulse: () => data.list?.items.some((item) => item.status === "live") && pieces.want(["list"]),
     more: () => list.more(() => data.list, (next) => (data.list = next)),
     filter(next) {
       ({ filter } = next);
@@ -197,9 +206,9 @@ function watchRegression(view, env, kept) {
   let { filter } = view;
   const path = (rest) => `regressions/${data.regression?.id ?? encodeRef(view.ref)}${rest}`;
   const lists = {
-    live: createList(env.api, LIVE_PAGE, () => [path("/jobs"), { result: "live" }]),
-    signatures: createList(env.api, PAGE, () => [path("/signatures"), {}]),
-    jobs: createList(env.api, PAGE, () => [path("/jobs"),
+    live: createList(env, LIVE_PAGE, () => [path("/jobs"), { result: "live" }]),
+    signatures: createList(env, PAGE, () => [path("/signatures"), {}]),
+    jobs: createList(env, PAGE, () => [path("/jobs"),
       { result: filter.result, signature: filter.signature, q: filter.q, sort: filter.sort }]),
   };
   if (kept) Object.values(lists).forEach((list) => list.keep());
@@ -208,7 +217,7 @@ function watchRegression(view, env, kept) {
     const regression = await env.api.read(`regressions/${encodeRef(latest ? view.ref : data.regression?.id ?? view.ref)}`, {}, signal);
     if (data.regression && data.regression.id !== regression.id) turnTo();
     const first = data.regression === null;
-    data.regression = regression;
+    data.regression = readAt(regression, env.serverNow());
     if (first) pieces.want(["live", "signatures", "jobs"]);
   };
   const turnTo = () => { // the series has a newer regression
@@ -226,10 +235,15 @@ function watchRegression(view, env, kept) {
     jobs: { gap: LIST_GAP_MS, read: readList("jobs") },
   });
   const empty = { items: [], next: null };
+  const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
 
   return watchOf(env, data, pieces, {
     refresh: () => (data.regression ? pieces.all() : pieces.want(["regression"])),
-    stream: () => (latest ? {} : { regression: view.ref }),
+    stream() {
+      if (isMissing()) return { types: "regression.started" };
+      return latest ? {} : { regression: view.ref };
+    },
+    pulse: () => data.regression?.status === "live" && pieces.want(["regression", "live"]),
     problem: () => pieces.problem(data.regression === null),
     async more(name) {
       if (name === "live" && data.liveShown < (data.live?.items.length ?? 0)) data.liveShown += LIVE_STEP;
@@ -252,7 +266,7 @@ function watchRegression(view, env, kept) {
         if (data.live) data.live = patched.live;
         if (data.jobs) data.jobs = patched.jobs;
         pieces.want(wanted);
-      } else if (latest && event.regression?.startsWith(data.regression.series)) {
+      } else if (latest && event.type === "regression.started" && event.regression.startsWith(data.regression.series)) {
         pieces.want(["regression"]);
       }
     },
@@ -264,12 +278,12 @@ function watchRegression(view, env, kept) {
 function watchJob(view, env, kept) {
   const data = kept ?? { job: null, history: null };
   const path = `jobs/${view.ref}`;
-  const history = createList(env.api, LIVE_PAGE, () => [`${path}/history`, {}]);
+  const history = createList(env, LIVE_PAGE, () => [`${path}/history`, {}]);
   if (kept) history.keep();
   const pieces = createPieces(env, {
     job: {
       gap: OBJECT_GAP_MS,
-      read: async (signal) => (data.job = await env.api.read(path, {}, signal)),
+      read: async (signal) => (data.job = readAt(await env.api.read(path, {}, signal), env.serverNow())),
     },
     history: {
       gap: LIST_GAP_MS,
@@ -278,6 +292,7 @@ function watchJob(view, env, kept) {
   });
   return watchOf(env, data, pieces, {
     stream: () => ({ job: view.ref }),
+    pulse: () => data.job?.result === "live" && pieces.want(["job"]),
     problem: () => pieces.problem(data.job === null),
     more: () => history.more(() => data.history, (next) => (data.history = next)),
     filter() {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -232,3 +233,18 @@ def make_daemon(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 @pytest.fixture
 def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
     return make_daemon().start()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--everything", action="store_true", help="fail where a program that tests drive is missing")
+
+
+NEEDED = {"browser": ("chromium", "chromium"), "icarus": ("iverilog", "iverilog"), "node": ("node", "nodejs")}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and say so, what needs a program that is not installed; with --everything it fails instead."""
+    for item in items:
+        for marker, (program, package) in NEEDED.items():
+            if item.get_closest_marker(marker) and shutil.which(program) is None and not config.option.everything:
+                item.add_marker(pytest.mark.skip(reason=f"{program} is missing: apt install {package}"))

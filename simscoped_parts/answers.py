@@ -1,0 +1,251 @@
+"""Rows of the database as the HTTP interface shows them.
+
+Pure: a row (of a view in schema.sql) and a Viewpoint in, plain data for JSON out. Times leave as RFC 3339 in UTC,
+durations in milliseconds.
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from msgspec.json import decode as decode_json
+
+API = "/api/v1"
+LIVE = 0
+RESULTS = ("live", "pass", "fail", "skip")
+OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
+
+
+class Row(Protocol):
+    """A row whose columns are known by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+def utc(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
+    if ms is None:
+        return None
+    whole = time.gmtime(ms // 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', whole)}.{ms % 1000:03d}Z"
+
+
+def json_object(text: str | None) -> dict[str, Any]:
+    """The object in a JSON column, where NULL stands for an empty one."""
+    return decode_json(text) if text else {}
+
+
+class Viewpoint(NamedTuple):
+    """From when and where rows are looked at: both clocks, the time limits, and what links begin with."""
+
+    now: int  # ms since 1970
+    tick: int  # uptime clock
+    timeout_ms: int  # autotimeouthours; 0 never
+    prune_ms: int  # prunelivedays; 0 never
+    base: str = ""
+
+    def at_tick(self, *ticks: int | None) -> str | None:
+        """When the first of some ticks will come, if the daemon stays up; None if there is none."""
+        known = [tick for tick in ticks if tick is not None]
+        return utc(self.now + min(known) - self.tick) if known else None
+
+
+def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> int | None:
+    """When a live regression will be over, in ms since 1970; None where nothing can be said.
+
+    The present rate speaks with the weight of what is done, the median duration of earlier runs of the series with the
+    rest. Never in the past: a run that is late by its own history is judged by its rate alone."""
+    if not total or done >= total:
+        return None
+    by_rate = now + (now - started) * (total - done) / done if done else None
+    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else None
+    by_history = started + usual if usual is not None and started + usual > now else None
+    if by_rate is None or by_history is None:
+        known = by_rate if by_rate is not None else by_history
+        return None if known is None else round(known)
+    share = done / total
+    return round(share * by_rate + (1 - share) * by_history)
+
+
+def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
+    """A regression (contract: HTTP, regression object)."""
+    fields = decode_json(row["fields"])
+    known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
+    done = row["n_done"]
+    judged = row["n_pass"] + row["n_fail"]
+    live = row["status"] == "live"
+    earlier = decode_json(row["earlier"] or "[]")
+    web_path = urllib.parse.quote(row["name"], safe="")
+    own = f"{seen.base}{API}/regressions/{row['id']}"
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "series": row["series"],
+        "number": row["number"],
+        "status": row["status"],
+        "reason": row["status_reason"],
+        "component": row["component"],
+        "project": row["project"],
+        "branch": row["branch"],
+        "tag": row["tag"],
+        "submitted": row["submitted"],
+        "running": row["running"],
+        "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
+        "progress": {
+            "done": done,
+            "total": known,
+            "percent": min(100.0, round(100 * done / known, 1)) if known else None,
+        },
+        "eta_at": utc(estimate_end(seen.now, row["created_at"], known, done, earlier)) if live else None,
+        "started_at": utc(row["starttime_at"] or row["created_at"]),
+        "finished_at": utc(row["ended_at"]),
+        "last_activity_at": utc(row["last_activity_at"]),
+        "due_at": _regression_due(row, seen) if live else None,
+        "elapsed_ms": (row["ended_at"] or seen.now) - row["created_at"],
+        "stats": {
+            "compute_ms": row["sum_compute_ms"],
+            "runtime_ms": row["sum_runtime_ms"],
+            "cycles": row["sum_cycles"],
+            "cycles_per_s": _per_second(row["sum_cycles"], row["sum_cycle_compute_ms"]),
+            "pass_rate": round(row["n_pass"] / judged, 4) if judged else None,
+        },
+        "custom_metadata": fields.pop("custom_metadata", []),
+        "fields": fields,
+        "version": row["version"],
+        "_links": {
+            "self": {"href": own},
+            "jobs": {"href": f"{own}/jobs"},
+            "signatures": {"href": f"{own}/signatures"},
+            "diff": {"href": f"{own}/diff"},
+            "events": {"href": f"{seen.base}{API}/events?regression={row['id']}"},
+            "web": {"href": f"{seen.base}/r/{web_path}"},
+        },
+    }
+
+
+def _regression_due(row: Row, seen: Viewpoint) -> str | None:
+    silent = row["active_tick"] + seen.timeout_ms if seen.timeout_ms else None
+    return seen.at_tick(silent, row["limit_tick"])
+
+
+def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
+    """A job (contract: HTTP, job object)."""
+    extra = json_object(row["extra"])
+    own = f"{seen.base}{API}/jobs/{row['id']}"
+    regression = f"{seen.base}{API}/regressions/{row['regression_id']}"
+    live = row["result"] == LIVE
+    since = row["running_at"] or row["submitted_at"]
+    plain = ("name", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
+    return {
+        "id": row["id"],
+        "regression": row["regression"],
+        "regression_id": row["regression_id"],
+        "uniqueid": row["key"] if isinstance(row["key"], str) else None,
+        **{name: row[name] for name in plain},
+        "result": row["result_name"],
+        "done": not live,
+        "migrated": bool(row["migrated"]),
+        "progress": extra.pop("progress", None),
+        "start_time": utc(row["start_at"]),
+        "finish_time": utc(row["finish_at"]),
+        "submitted_at": utc(row["submitted_at"]),
+        "started_at": utc(row["running_at"] if row["running_at"] is not None else row["start_at"]),
+        "finished_at": utc(row["done_at"]),
+        "last_seen_at": utc(row["seen_at"]),
+        "due_at": _job_due(row, seen) if live else None,
+        "elapsed_ms": seen.now - since if live else row["counted_runtime_ms"],
+        "time_limit_ms": row["time_limit_ms"],
+        "compute_ms": row["compute_ms"],
+        "runtime_ms": row["counted_runtime_ms"],
+        "cycles": row["cycles"],
+        "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
+        "exit_code": row["exit_code"],
+        "fail_message": row["fail_message"],
+        "signature": {"id": row["signature_id"], "title": row["signature"]} if row["signature_id"] else None,
+        "metadata": [list(pair) for pair in json_object(row["metadata"]).items()],
+        "env": extra.pop("env", {}),
+        "results": extra.pop("results", ""),
+        "files": extra.pop("files", []),
+        "extra": extra,
+        "version": row["version"],
+        "_links": {
+            "self": {"href": own},
+            "status": {"href": f"{own}/status"},
+            "history": {"href": f"{own}/history"},
+            "regression": {"href": regression},
+            "events": {"href": f"{seen.base}{API}/events?job={row['id']}"},
+            "web": {"href": f"{seen.base}/j/{row['id']}"},
+        },
+    }
+
+
+def _job_due(row: Row, seen: Viewpoint) -> str | None:
+    asleep = row["seen_tick"] + seen.prune_ms if seen.prune_ms else None
+    return seen.at_tick(asleep, row["limit_tick"])
+
+
+def _per_second(count: int | None, ms: int | None) -> float | None:
+    return round(1000 * count / ms, 1) if count is not None and ms else None
+
+
+def signature_object(row: Row) -> dict[str, Any]:
+    """A fail bucket of a regression; `new` if it was seen there first."""
+    return {
+        "id": row["id"],
+        "category": row["category"],
+        "title": row["title"],
+        "count": row["n"],
+        "new": row["first_regression_id"] == row["regression_id"],
+        "first_seen_at": utc(row["first_seen_at"]),
+        "last_seen_at": utc(row["last_seen_at"]),
+        "example": decode_json(row["example"]),
+    }
+
+
+def history_object(row: Row) -> dict[str, Any]:
+    """An event as an entry of a job's history (contract 5)."""
+    event = event_object(row)
+    data = event["data"]
+    entry = {
+        "seq": event["seq"],
+        "created": event["at"],
+        "type": event["type"],
+        "result": data.get("result"),
+        "reason": data.get("reason"),
+        "phase": data.get("phase"),
+        "description": data.get("description"),
+        "created_by": data["created_by"],
+    }
+    return entry | {name: data[name] for name in ("progress", "changed") if name in data}
+
+
+def stored_receipt(row: Row) -> dict[str, Any]:
+    """A receipt as the database keeps it."""
+    counts = {name: row[name] for name in OUTCOMES}
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "received_at": utc(row["received_at"]),
+        "messages": sum(counts.values()),
+        **counts,
+        "details": decode_json(row["details"] or "[]"),
+    }
+
+
+def event_object(row: Row) -> dict[str, Any]:
+    """An event as the API shows it."""
+    data = json_object(row["data"])
+    if row["result"] is not None:
+        data = {"result": RESULTS[row["result"]], **data}
+    return {
+        "seq": row["seq"],
+        "at": utc(row["at"]),
+        "type": row["type"],
+        "regression": row["regression"],
+        "regression_id": row["regression_id"],
+        "job": row["job_id"],
+        "data": {**data, "created_by": row["origin"]},
+    }
