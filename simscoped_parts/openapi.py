@@ -78,7 +78,7 @@ _EVENT_FILTERS = (
     query_parameter("epoch", "The database's epoch that the cursor belongs to"),
 )
 
-# Every address below API; the description at /json is made from this table, and the tests hold it against it.
+# Every address below API; the description at /openapi.json is made from this table, and the tests hold it against it.
 ROUTES = (
     Route("GET", "/", "about", "The daemon: version, epoch, what is switched on", answer="About"),
     Route(
@@ -202,7 +202,7 @@ ROUTES = (
         (path_parameter("id", "Its id", integer=True),),
         answer="Receipt",
     ),
-    Route("GET", "/json", "document", "This description", answer="Document"),
+    Route("GET", "/openapi.json", "document", "This description", answer="Document"),
 )
 
 
