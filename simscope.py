@@ -24,7 +24,8 @@ WHERE MESSAGES GO
 
   To a spool folder (--spool DIR, SIMSCOPE_SPOOL, key spool): one file per message, written under a name that
   begins with a dot, synced, and renamed, so the daemon never sees half a message. Needs no network, and works
-  while the daemon is down. A file of many bodies becomes one spool file of up to 100 envelopes.
+  while the daemon is down. The daemon must be able to read what your umask makes. A file of many bodies becomes
+  spool files of up to 100 envelopes.
   To a server (--server URL, SIMSCOPE_SERVER, key server): POST, answered with a receipt once it is durable.
   Proxies named in the environment are not used.
   An option beats the environment, the environment beats the file named by --config; where one place names both a
@@ -734,6 +735,43 @@ def backlog_folder(environ: Mapping[str, str]) -> str | None:
     return os.path.join(state, "simscope", "backlog") if os.path.isabs(state) else None
 
 
+def destination_mark(key: str) -> str:
+    import binascii
+
+    return f"{binascii.crc32(key.encode('utf-8', 'surrogateescape')):08x}"
+
+
+def read_kept(path: str) -> tuple[Message, str]:
+    """Return a kept message and the key of its destination; raise OSError, ValueError or KeyError if it is broken."""
+    with open(path, "rb") as stream:
+        kept = json.loads(stream.read().decode("utf-8"))
+    if not isinstance(kept, dict) or kept["type"] not in TYPES or not isinstance(kept["regression"], str):
+        raise ValueError("not a kept message")
+    body = None if kept["body"] is None else compact(kept["body"])
+    return Message(kept["type"], kept["regression"], body, path), kept["to"]
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str) -> Iterator[bool]:
+    """Yield whether this process may send the backlog now. Where locks do not work it may: repeats do no harm."""
+    import fcntl
+
+    try:
+        descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            yield error.errno not in (errno.EAGAIN, errno.EACCES)
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 class Backlog:
     """A folder of messages, each with its destination. Names sort by age and end in a mark of the destination."""
 
@@ -801,7 +839,7 @@ class Backlog:
             message, key = read_kept(path)
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, RecursionError):
             warn(f"the backlog file {path} cannot be read; moved to bad")
             self._move_to_bad(path)
             return 0
@@ -811,8 +849,8 @@ class Backlog:
             destination.deliver([message])
         except Refused as error:
             warn(f"{message.kind} for {message.regression}, kept earlier, was refused: {error}; moved to bad")
-            self.keep(key, message, bad=str(error))
-            self.forget(path)
+            if self.keep(key, message, bad=str(error)) is not None:
+                self.forget(path)
             return 0
         self.forget(path)
         return 1
@@ -820,41 +858,6 @@ class Backlog:
     def _move_to_bad(self, path: str) -> None:
         with contextlib.suppress(OSError):
             os.rename(path, os.path.join(self._ready("bad"), os.path.basename(path)))
-
-
-def destination_mark(key: str) -> str:
-    import binascii
-
-    return f"{binascii.crc32(key.encode('utf-8', 'surrogateescape')):08x}"
-
-
-def read_kept(path: str) -> tuple[Message, str]:
-    """Return a kept message and the key of its destination."""
-    with open(path, "rb") as stream:
-        kept = json.loads(stream.read().decode("utf-8"))
-    body = None if kept["body"] is None else compact(kept["body"])
-    return Message(kept["type"], kept["regression"], body, path), kept["to"]
-
-
-@contextlib.contextmanager
-def folder_lock(folder: str) -> Iterator[bool]:
-    """Yield whether this process may send the backlog now. Where locks do not work it may: repeats do no harm."""
-    import fcntl
-
-    try:
-        descriptor = os.open(os.path.join(folder, ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            yield error.errno not in (errno.EAGAIN, errno.EACCES)
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -922,13 +925,6 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 _HARMLESS = re.compile(r"[#*\s]*(?:UVM_INFO|UVM_WARNING|%Warning|Warning|WARNING|Note|NOTE|Info|INFO)\b")
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[@-~]")
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-
-
-def default_failure(line: str) -> bool:
-    """Say whether one line (without its end) is a failure by the default patterns."""
-    scanner = Scanner()
-    scanner.take(0, line.encode("utf-8") + b"\n")
-    return bool(scanner.failure)
 
 
 class Scanner:
@@ -1181,7 +1177,7 @@ class Output:
     def _write_log(self, data: bytes) -> None:
         assert self.log is not None
         try:
-            self.log.write(data)
+            write_all(self.log.fileno(), data)
         except OSError as error:
             warn(f"the log file {self.log.name} is cut short: {reason_of(error)}")
             self.log = None
@@ -1208,8 +1204,11 @@ def not_started(name: str, error: Exception) -> Ended:
     return ended
 
 
-def pump(process: subprocess.Popen[bytes], output: Output, signals: Signals) -> tuple[int, float]:
-    """Pass the output on until its end and the command's; return its wait status and its CPU time in seconds."""
+def pump(process: subprocess.Popen[bytes], output: Output, signals: Signals) -> tuple[int, float, float]:
+    """Pass the output on until its end and the command's.
+
+    Returns the command's wait status, its CPU time in seconds, and when (by the monotonic clock) it was over.
+    """
     import selectors
 
     status, cpu, over_at = -1, 0.0, 0.0
@@ -1235,8 +1234,9 @@ def pump(process: subprocess.Popen[bytes], output: Output, signals: Signals) -> 
                     signals.over()
     if not over_at:
         status, cpu = wait_for(process.pid, 0)
+        over_at = time.monotonic()
         signals.over()
-    return status, cpu
+    return status, cpu, over_at
 
 
 def pass_on(descriptor: int, stream: int, output: Output) -> bool:
@@ -1261,18 +1261,19 @@ def execute(command: Sequence[str], environ: Mapping[str, str], output: Output, 
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=stderr, bufsize=0)
     except (OSError, ValueError) as error:
         signals.over()
+        over_at = clock
         ended = not_started(command[0], error)
     else:
         signals.started(process.pid)
-        status, cpu = pump(process, output, signals)
+        status, cpu, over_at = pump(process, output, signals)
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         ended = Ended(128 + number if number else os.WEXITSTATUS(status), number)
         ended.compute_ms = int(cpu * 1000)
         process.returncode = ended.code  # it has been waited for
     output.scanner.close()
     ended.stopped_by = signals.stopped_by
-    ended.finished = time.time()
-    ended.runtime_ms = int((time.monotonic() - clock) * 1000)
+    ended.finished = time.time() - (time.monotonic() - over_at)
+    ended.runtime_ms = int((over_at - clock) * 1000)
     return ended
 
 
@@ -1879,14 +1880,6 @@ def run_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main_parser() -> argparse.ArgumentParser:
-    parser = new_parser(prog="simscope", description="Tell simscoped about simulation jobs.", epilog=_EXIT_CODES)
-    parser.add_argument("--version", action="version", version="simscope " + __version__)
-    about = "; ".join(f"{name}: {text}" for name, (text, _) in COMMANDS.items())
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=about)
-    return parser
-
-
 def guarded(program: str, action: Callable[[], int]) -> int:
     """Run `action`; this is the one place where errors become exit codes."""
     try:
@@ -1914,6 +1907,14 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "publish": ("send messages", publish_main),
     "run": ("run a command as a job", run_main),
 }
+
+
+def main_parser() -> argparse.ArgumentParser:
+    parser = new_parser(prog="simscope", description="Tell simscoped about simulation jobs.", epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version="simscope " + __version__)
+    about = "; ".join(f"{name}: {text}" for name, (text, _) in COMMANDS.items())
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=about)
+    return parser
 
 
 def choose_command(arguments: Sequence[str]) -> int:

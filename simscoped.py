@@ -61,6 +61,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import copy
 import fcntl
 import hashlib
 import hmac
@@ -122,6 +123,9 @@ DETAILS_KEPT = 100  # messages told one by one in a receipt
 BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
 SLICE_JOBS = 2000  # jobs migrated per transaction: about 15 ms, so a waiting POST hardly notices
 PRUNE_ROWS = 5000  # rows pruned per transaction
+
+encode_json = msgspec.json.encode
+decode_json = msgspec.json.decode
 
 log = logging.getLogger("simscoped")
 
@@ -303,6 +307,8 @@ REGRESSION_FIELDS = frozenset(RegressionBody.__annotations__)
 PLAIN_COLUMNS = frozenset(
     "category name phase host config build testgroup jobdir reason compute_ms runtime_ms cycles exit_code".split()
 )
+EXTRA_FIELDS = frozenset(("extid", "sourcecode", "username", "progress", "env", "results", "files"))
+MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there is none
 DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 
 # What the original calls required of a finished job, and we accept missing with a warning.
@@ -404,32 +410,47 @@ def _told(error: msgspec.ValidationError) -> tuple[str, str]:
 
 def decode_items(items: Iterable[bytes], context: Context, config: Config) -> Iterator[Message | Outcome]:
     """Items -> messages, numbered in order; an item that cannot be taken gives an Outcome 'rejected' instead."""
-    decoded = (message for item in items for message in _decode_item(item, context, config))
-    for index, message in enumerate(decoded):
-        message.index = index
-        yield message
+    index = 0
+    for item in items:
+        for message in _decode_item(item, context, config):
+            message.index = index
+            index += 1
+            yield message
 
 
-def _decode_item(raw: bytes, context: Context, config: Config) -> Iterator[Message | Outcome]:
+def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Message | Outcome]:
+    tree: Any = None
     kind: str | None = context.type
     regression: Any = context.regression
     try:
         if len(raw) > config.message_kib * 1024:
             raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
         tree = _decoded(raw)
-        _check_tree(raw, tree)
+        if b"\\u0000" in raw or isinstance(tree, list):
+            _walk(tree, "$", 1)
         if isinstance(tree, list):
-            for element in tree:
-                yield from _decode_item(msgspec.json.encode(element), context, config)
-            return
+            return _decode_elements(tree, context, config)
         kind, regression, body, path, warnings = _told_apart(tree, context)
         _check_regression_name(regression)
         if kind in SINGLE:
-            yield from _decode_batch(body, kind, regression, path)
-        else:
-            yield _message(kind, regression, body, path, warnings)
+            return _decode_batch(body, kind, regression, path)
+        return (_message(kind, regression, body, path, warnings),)
     except Refused as refusal:
-        yield _rejected(kind, regression, refusal)
+        return (_rejected(kind, regression, _deeper_reason(tree, refusal)),)
+
+
+def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[Message | Outcome]:
+    """An array where one message was expected, such as a line of NDJSON: each element for itself."""
+    return [message for item in tree for message in _decode_item(encode_json(item), context, config)]
+
+
+def _deeper_reason(tree: Any, refusal: Refused) -> Refused:
+    """A message that nests too deeply often has a wrong type too; then the depth is what its publisher must know."""
+    try:
+        _walk(tree, "$", 1)
+    except Refused as deeper:
+        return deeper
+    return refusal
 
 
 def _rejected(kind: str | None, regression: object, refusal: Refused) -> Outcome:
@@ -437,20 +458,16 @@ def _rejected(kind: str | None, regression: object, refusal: Refused) -> Outcome
     return Outcome(0, kind, named, "rejected", refusal.reason, refusal.path, refusal.detail)
 
 
-def _decode_batch(body: Any, kind: str, regression: str, path: str) -> Iterator[Message | Outcome]:
+def _decode_batch(body: Any, kind: str, regression: str, path: str) -> list[Message | Outcome]:
     if not isinstance(body, list):
         raise Refused("wrong-type", f"{kind} takes an array of job objects", path)
+    decoded: list[Message | Outcome] = []
     for offset, job in enumerate(body):
         try:
-            yield _message(SINGLE[kind], regression, job, f"{path}[{offset}]", [])
+            decoded.append(_message(SINGLE[kind], regression, job, f"{path}[{offset}]", []))
         except Refused as refusal:
-            yield _rejected(SINGLE[kind], regression, refusal)
-
-
-def _check_tree(raw: bytes, tree: Any) -> None:
-    """Refuse U+0000 and deep nesting. The walk is only taken where a count of bytes makes it possible."""
-    if b"\\u0000" in raw or raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _walk(tree, "$", 1)
+            decoded.append(_rejected(SINGLE[kind], regression, _deeper_reason(job, refusal)))
+    return decoded
 
 
 def _walk(value: Any, path: str, depth: int) -> None:
@@ -512,12 +529,15 @@ def _type_by_result(body: dict[str, Any]) -> str:
     raise Refused("unknown-type", f"nothing says the message type; it is one of {', '.join(TYPES)}", "$")
 
 
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 def _check_regression_name(name: Any) -> None:
     if name is None:
         raise Refused("no-regression", "nothing says which regression this is about", "$.regression")
     if not isinstance(name, str):
         raise Refused("bad-regression", f"a regression name is text, not {_json_type(name)}", "$.regression")
-    if not 0 < len(name) <= NAME_LENGTH or any(letter < " " or "\x7f" <= letter <= "\x9f" for letter in name):
+    if not 0 < len(name) <= NAME_LENGTH or CONTROL_CHARACTER.search(name):
         raise Refused("bad-regression", REASONS["bad-regression"] + f"; this has {len(name)}", "$.regression")
 
 
@@ -570,28 +590,21 @@ def _milliseconds(when: datetime) -> int | None:
 def _job_message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
     typed = _typed(body, JobBody, path)
     result = _job_result(typed, kind, path)
-    values: dict[str, Any] = {}
+    values = {field: value for field, value in typed.items() if field in PLAIN_COLUMNS}
     extra = _unknown(body, JOB_FIELDS, path)
-    metadata: dict[str, str] = {}
-    start = None
-    for field, value in typed.items():
-        if field in PLAIN_COLUMNS:
-            values[field] = value
-        elif field == "start_time":
-            start = _microseconds(value)
-            values["start_at"] = None if start is None else start // 1000
-        elif field == "finish_time":
-            values["finish_at"] = _milliseconds(value)
-        elif field == "seed":
-            values["seed"] = str(value)
-        elif field == "time_limit_ms":
-            values["time_limit_ms"] = value or None
-        elif field in ("fail_message", "bucket"):
-            values[field] = value or None
-        elif field == "metadata":
-            metadata = dict(value)
-        elif field not in ("result", "uniqueid"):
-            extra[field] = value
+    if not EXTRA_FIELDS.isdisjoint(typed):
+        extra |= {field: typed[field] for field in typed if field in EXTRA_FIELDS}
+    start = _microseconds(typed["start_time"]) if "start_time" in typed else None
+    if start is not None:
+        values["start_at"] = start // 1000
+    if "finish_time" in typed:
+        values["finish_at"] = _milliseconds(typed["finish_time"])
+    if "seed" in typed:
+        values["seed"] = str(typed["seed"])
+    for field in MAYBE_EMPTY:
+        if field in typed:
+            values[field] = typed[field] or None
+    metadata = dict(typed.get("metadata", ()))
     if result == LIVE and "reason" in values:
         extra["reason"] = values.pop("reason")
     _check_durations(typed, values, path)
@@ -950,10 +963,15 @@ class Job(msgspec.Struct):
 JOB_COLUMNS = ", ".join(Job.__struct_fields__)
 REGRESSION_COLUMNS = ", ".join(Regression.__struct_fields__)
 
-# Columns that a re-run clears before it writes its own: all that messages say.
-SAID_BY_MESSAGES = Job.__struct_fields__[
-    Job.__struct_fields__.index("name") : Job.__struct_fields__.index("submitted_at")
-]
+BLANK_JOB = Job(
+    **dict.fromkeys(Job.__struct_fields__) | {"result": LIVE, "state": ALIVE}  # type: ignore[arg-type]
+)
+
+# What messages say of a job; a re-run clears it all before it writes its own.
+SAID = tuple(
+    "reason name phase host config seed build testgroup jobdir start_at finish_at compute_ms runtime_ms cycles "
+    "exit_code fail_message bucket metadata extra time_limit_ms".split()
+)
 
 
 def _insert(table: str, row: type[msgspec.Struct]) -> str:
@@ -987,9 +1005,6 @@ INSERT_RECEIPT = """
     INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-
-encode_json = msgspec.json.encode
-decode_json = msgspec.json.decode
 
 
 def to_json(value: Any) -> str:
@@ -1064,20 +1079,10 @@ class Batch:
     def new_job(self, regression: Regression, message: Message) -> Job:
         """An empty live row under a new id."""
         self.counters.last_job_id += 1
-        now, tick = self.moment
-        values = dict.fromkeys(Job.__struct_fields__)
-        values |= {
-            "id": self.counters.last_job_id,
-            "regression_id": regression.id,
-            "key": message.key,
-            "result": LIVE,
-            "state": ALIVE,
-            "category": message.values["category"],
-            "submitted_at": now,
-            "seen_at": now,
-            "seen_tick": tick,
-        }
-        job = Job(**values)  # type: ignore[arg-type]
+        job = copy.copy(BLANK_JOB)
+        job.id, job.regression_id, job.key = self.counters.last_job_id, regression.id, message.key
+        job.seen_at, job.seen_tick = self.moment
+        job.submitted_at = job.seen_at
         self.jobs[regression.id, message.key] = self.fresh[job.id] = job
         return job
 
@@ -1243,14 +1248,13 @@ def apply_finish(batch: Batch, message: Message) -> Outcome:
     action = ON_FINISH[job.state if job else ABSENT]
     if job is None:
         job = batch.new_job(regression, message)
-        changed = write_verdict(batch, regression, job, message)
-        tell_verdict(batch, regression, job)
-        return _became("applied", None, job.id)
-    if action == "repeat":
+    elif action == "repeat":
         return repeat_finish(batch, regression, job, message)
-    changed = write_verdict(batch, regression, job, message)
+    before = copy.copy(job)
+    write_verdict(batch, regression, job, message)
     if action == "correct":
-        batch.tell("job.corrected", regression, job, changed=changed, description="the real verdict came after all")
+        why = "the real verdict came after all"
+        batch.tell("job.corrected", regression, job, changed=difference(before, job), description=why)
     else:
         tell_verdict(batch, regression, job)
     return _became("applied", None, job.id)
@@ -1258,15 +1262,17 @@ def apply_finish(batch: Batch, message: Message) -> Outcome:
 
 def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Message) -> Outcome:
     """A finish for a job that has one: a re-run, the same again, or one that comes too late to differ."""
-    if is_later_run(message.values.get("start_at"), job.start_at) and not says_the_same(job, message):
-        for column in SAID_BY_MESSAGES:
-            setattr(job, column, None)
-        changed = write_verdict(batch, regression, job, message)
-        tell_verdict(batch, regression, job, description="run again", changed=changed)
-        return _became("applied", None, job.id)
     if says_the_same(job, message):
         return _became("duplicate", "same-content", job.id)
-    return _became("duplicate", "first-finish-wins", job.id, "differs from the finish that came first, which is kept")
+    if not is_later_run(message.values.get("start_at"), job.start_at):
+        warning = "differs from the finish that came first, which is kept"
+        return _became("duplicate", "first-finish-wins", job.id, warning)
+    before = copy.copy(job)
+    for column in SAID:
+        setattr(job, column, None)
+    write_verdict(batch, regression, job, message)
+    tell_verdict(batch, regression, job, description="run again", changed=difference(before, job))
+    return _became("applied", None, job.id)
 
 
 def says_the_same(job: Job, message: Message) -> bool:
@@ -1286,7 +1292,7 @@ def heard_of(batch: Batch, name: str) -> Regression:
 
 def create_live(batch: Batch, regression: Regression, message: Message) -> Job:
     job = batch.new_job(regression, message)
-    merge_fields(job, message)
+    take_over(job, message)
     start_running(batch, job, message)
     batch.tell("job.live", regression, job)
     return job
@@ -1297,26 +1303,23 @@ def update_live(batch: Batch, regression: Regression, job: Job, message: Message
     changed = merge_live(batch, job, message)
     if not changed:
         return
-    if changed.keys() == {"progress"}:
-        if job.progress_seq is not None and batch.events.pop(job.progress_seq, None) is None:
-            batch.replaced.append(job.progress_seq)
-        job.progress_seq = batch.tell("job.updated", regression, job, progress=message.extra["progress"])
+    told = {"progress": message.extra["progress"]} if "progress" in changed else {}
+    if changed.keys() != {"progress"}:
+        batch.tell("job.updated", regression, job, changed=changed, **told)
         return
-    batch.tell("job.updated", regression, job, changed=shortened(changed), **_progress_in(changed, message))
-
-
-def _progress_in(changed: Mapping[str, Any], message: Message) -> dict[str, Any]:
-    return {"progress": message.extra["progress"]} if "progress" in changed else {}
+    if job.progress_seq is not None and batch.events.pop(job.progress_seq, None) is None:
+        batch.replaced.append(job.progress_seq)
+    job.progress_seq = batch.tell("job.updated", regression, job, **told)
 
 
 def merge_live(batch: Batch, job: Job, message: Message) -> dict[str, list[Any]]:
     """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}."""
-    old_limit = job.time_limit_ms
-    changed = merge_fields(job, message)
+    before = copy.copy(job)
+    take_over(job, message)
     job.seen_at, job.seen_tick = batch.moment
-    start_running(batch, job, message, limit_moved=job.time_limit_ms != old_limit)
+    start_running(batch, job, message, limit_moved=job.time_limit_ms != before.time_limit_ms)
     batch.touch(job)
-    return changed
+    return difference(before, job)
 
 
 def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool = False) -> None:
@@ -1330,40 +1333,52 @@ def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool
 
 def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
     """Make a job live again whose verdict was ours, and merge the message that did it."""
+    before = copy.copy(job)
     job.result, job.state, job.signature_id, job.done_at = LIVE, ALIVE, None, None
     job.reason = job.fail_message = None
-    changed = merge_live(batch, job, message) if message is not None else {}
+    if message is not None:
+        merge_live(batch, job, message)
     batch.touch(job)
-    if changed:
-        data["changed"] = shortened(changed)
-    batch.tell("job.revived", regression, job, **data)
+    batch.tell("job.revived", regression, job, changed=difference(before, job), **data)
 
 
-def merge_fields(job: Job, message: Message, *, fill: bool = False) -> dict[str, list[Any]]:
-    """Take over what a message says: present fields overwrite, absent ones stay. -> {field: [old, new]}.
+def take_over(job: Job, message: Message, *, fill: bool = False) -> None:
+    """Write what a message says into a row: present fields overwrite, absent ones stay.
 
     With `fill`, only fields that the row does not have are taken over, and none that belong to a verdict."""
-    changed: dict[str, list[Any]] = {}
     for column, value in message.values.items():
-        old = getattr(job, column)
-        if old == value or (fill and (old is not None or column in OF_VERDICT)):
+        if not fill or (getattr(job, column) is None and column not in OF_VERDICT):
+            setattr(job, column, value)
+    if message.metadata:
+        job.metadata = _merged(job.metadata, message.metadata, fill)
+    if message.extra:
+        job.extra = _merged(job.extra, message.extra, fill)
+
+
+def _merged(stored: str | None, said: dict[str, Any], fill: bool) -> str:
+    if stored is None:
+        return to_json(said)
+    known = json_object(stored)
+    merged = said | known if fill else known | said
+    return stored if merged == known else to_json(merged)
+
+
+def difference(before: Job, after: Job) -> dict[str, list[Any]]:
+    """What changed of a job, as its events tell it: {field: [old, new]}, long values cut."""
+    changed: dict[str, list[Any]] = {}
+    for column in SAID:
+        old, new = getattr(before, column), getattr(after, column)
+        if old == new:
             continue
-        setattr(job, column, value)
-        changed[column] = [old, value]
-    for column, said in (("metadata", message.metadata), ("extra", message.extra)):
-        if not said:
-            continue
-        stored = json_object(getattr(job, column))
-        merged = said | stored if fill else stored | said
-        if merged != stored:
-            setattr(job, column, to_json(merged))
-            changed |= {name: [stored.get(name), merged[name]] for name in said if merged[name] != stored.get(name)}
+        if column in ("metadata", "extra"):
+            known, said = json_object(old), json_object(new)
+            names = [name for name in known | said if known.get(name) != said.get(name)]
+            changed |= {name: [_cut(known.get(name)), _cut(said.get(name))] for name in names}
+        else:
+            changed[column] = [_cut(old), _cut(new)]
+    if before.result != after.result:
+        changed["result"] = [RESULTS[before.result], RESULTS[after.result]]
     return changed
-
-
-def shortened(changed: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """`changed` with long values cut."""
-    return {name: [_cut(value) for value in values] for name, values in changed.items()}
 
 
 def _cut(value: Any) -> Any:
@@ -1374,27 +1389,27 @@ def _cut(value: Any) -> Any:
 
 def fill_in(batch: Batch, regression: Regression, job: Job, message: Message) -> None:
     """A live message that was overtaken by the verdict: it may still know what the finish left out."""
-    changed = merge_fields(job, message, fill=True)
+    before = copy.copy(job)
+    take_over(job, message, fill=True)
+    changed = difference(before, job)
     if changed:
         batch.touch(job)
-        batch.tell("job.updated", regression, job, changed=shortened(changed), description="late live message")
+        batch.tell("job.updated", regression, job, changed=changed, description="late live message")
 
 
-def write_verdict(batch: Batch, regression: Regression, job: Job, message: Message) -> dict[str, list[Any]]:
-    """Turn a row into what a finish says, in place. -> what changed, cut for an event."""
-    before = RESULTS[job.result]
+def write_verdict(batch: Batch, regression: Regression, job: Job, message: Message) -> None:
+    """Turn a row into what a finish says, in place."""
     for column in OF_VERDICT:
         setattr(job, column, None)
-    changed = merge_fields(job, message)
+    take_over(job, message)
     job.result, job.state = message.result, DONE
-    job.done_at = job.seen_at = batch.moment.now
-    job.seen_tick, job.limit_tick = batch.moment.tick, None
+    job.done_at, job.seen_tick = batch.moment
+    job.seen_at, job.limit_tick = job.done_at, None
     job.signature_id = None
     if job.result == FAIL:
         title = signatures.title_of(job.fail_message, job.bucket)
         job.signature_id = batch.signature(regression, job.category, title)
     batch.touch(job)
-    return shortened(changed | {"result": [before, RESULTS[job.result]]})
 
 
 def tell_verdict(batch: Batch, regression: Regression, job: Job, **data: Any) -> None:
@@ -1466,7 +1481,8 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     elif message.type == REGR_START and not changed and not made:
         return _became("duplicate", "same-content")
     if changed and not made:
-        batch.tell("regression.updated", regression, changed=shortened(changed))
+        cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
+        batch.tell("regression.updated", regression, changed=cut)
     return _became("applied")
 
 
@@ -1804,7 +1820,7 @@ def is_storage_trouble(error: BaseException) -> bool:
 
 def _receipt(batch: Batch, delivery: Delivery, outcomes: list[Outcome]) -> Receipt:
     batch.counters.last_receipt_id += 1
-    counts = dict.fromkeys(("applied", "duplicate", "ignored", "rejected"), 0)
+    counts = {"applied": 0, "duplicate": 0, "ignored": 0, "rejected": 0}
     for outcome in outcomes:
         counts[outcome.outcome] += 1
     return Receipt(batch.counters.last_receipt_id, delivery.name, batch.moment.now, **counts, details=outcomes)
@@ -2158,12 +2174,13 @@ class Found(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A file under its path below .work, such as "17/myrun/123/job-7.json"."""
+    """A file that was read below .work, such as "17/myrun/123/job-7.json"."""
 
     work: str
     inode: int
     mtime_ns: int
     size: int
+    content: bytes | Refused
 
     @property
     def name(self) -> str:
@@ -2225,7 +2242,7 @@ class Spool:
         await self._apply(again)
         return len(found) + len(again)
 
-    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[Claimed]]) -> None:
+    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> None:
         """Claim, read, apply and settle, chunk by chunk; a chunk is read while the one before is being applied."""
         under_way: asyncio.Task[None] | None = None
         for start in range(0, len(found), CHUNK_FILES):
@@ -2375,49 +2392,44 @@ class Spool:
 
     # Claiming and reading.
 
-    def claim(self, found: Sequence[Found]) -> list[Claimed]:
-        """Rename files into a folder of their own below .work. A file that is gone by now is no matter."""
+    def claim(self, found: Sequence[Found]) -> list[str]:
+        """Rename files into a folder of their own below .work. -> their paths there.
+
+        A file that is gone by now is no matter."""
         self._folder += 1
         base = f"{self.work}/{self._folder}"
         made: set[str] = set()
         claimed = []
         for item in found:
-            folder = os.path.dirname(f"{base}/{item.path}")
+            folder = f"{base}/{item.path}".rpartition("/")[0]
             if folder not in made:
                 os.makedirs(folder, exist_ok=True)
                 made.add(folder)
             try:
                 os.rename(f"{self.root}/{item.path}", f"{base}/{item.path}")
+                claimed.append(f"{self._folder}/{item.path}")
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self.skipped[item.path] = f"cannot be moved into .work: {error.strerror}"
-                continue
-            claimed += self._claimed(f"{self._folder}/{item.path}")
         if not claimed:
             remove_empty(base)
         return claimed
 
-    def _claimed(self, work: str) -> list[Claimed]:
-        try:
-            status = os.lstat(f"{self.work}/{work}")
-        except FileNotFoundError:
-            return []
-        return [Claimed(work, status.st_ino, status.st_mtime_ns, status.st_size)]
-
-    def read(self, claimed: Sequence[Claimed]) -> tuple[list[Delivery], list[Claimed]]:
+    def read(self, claimed: Sequence[str]) -> tuple[list[Delivery], list[str]]:
         """Read claimed files, as many as fit into memory at once. -> deliveries, and the files that are left.
 
         A file that looks cut short waits in .work, and does not hold up the others."""
         deliveries: list[Delivery] = []
         size = 0
-        for place, claim in enumerate(claimed):
+        for place, work in enumerate(claimed):
             if size > CHUNK_BYTES:
                 return deliveries, list(claimed[place:])
-            size += claim.size
+            claim = self._opened(work)
             delivery = self._delivery(claim)
+            size += claim.size
             if _looks_cut_short(delivery):
-                self._cut_short[claim.work] = (claim, time.monotonic())
+                self._cut_short[work] = (claim, time.monotonic())
             else:
                 deliveries.append(delivery)
         return deliveries, []
@@ -2426,46 +2438,49 @@ class Spool:
         """Look again at the files that seemed cut short: whole by now, or unchanged for settle_ms and so refused."""
         deliveries = []
         now = time.monotonic()
-        for work, (claim, since) in list(self._cut_short.items()):
-            changed = self._claimed(work)
-            if changed and changed[0] != claim:
-                self._cut_short[work] = (changed[0], now)
-                delivery = self._delivery(changed[0])
-                if _looks_cut_short(delivery):
-                    continue
-            elif changed and (now - since) * 1000 < self.config.settle_ms:
+        for work, (before, since) in list(self._cut_short.items()):
+            claim = self._opened(work)
+            delivery = self._delivery(claim)
+            if claim[:-1] != before[:-1]:
+                since = now
+                self._cut_short[work] = (claim, since)
+            if _looks_cut_short(delivery) and (now - since) * 1000 < self.config.settle_ms:
                 continue
-            else:
-                delivery = self._delivery(claim)
             del self._cut_short[work]
             deliveries.append(delivery)
         return deliveries
 
+    def _opened(self, work: str) -> Claimed:
+        """Read a claimed file, and learn which one it is by what was opened."""
+        limit = self.config.body_mib << 20
+        try:
+            handle = os.open(f"{self.work}/{work}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
+        try:
+            status = os.fstat(handle)
+            size = status.st_size
+            content: bytes | Refused = Refused(
+                "too-large", f"{size} bytes; [limits] body_mib = {limit >> 20} are accepted"
+            )
+            if size <= limit:
+                content = _read_all(handle, size)
+            return Claimed(work, status.st_ino, status.st_mtime_ns, size, content)
+        except OSError as error:
+            return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
+        finally:
+            os.close(handle)
+
     def _delivery(self, claim: Claimed) -> Delivery:
         context = context_of_file(claim.name)
-        held = (claim.work, claim.inode, claim.mtime_ns)
+        delivery = Delivery(claim.name, f"spool:{claim.name}", [], context, None, claim[:3])
         try:
-            items = items_of(self._bytes(claim), context, lines=claim.name.endswith(LINES_SUFFIXES))
-            return Delivery(claim.name, f"spool:{claim.name}", items, context, None, held)
+            if isinstance(claim.content, Refused):
+                raise claim.content
+            delivery.items = items_of(claim.content, context, lines=claim.name.endswith(LINES_SUFFIXES))
         except Refused as refusal:
-            outcome = _rejected(context.type, context.regression, refusal)
-            return Delivery(claim.name, f"spool:{claim.name}", [], context, outcome, held)
-
-    def _bytes(self, claim: Claimed) -> bytes:
-        limit = self.config.body_mib << 20
-        if claim.size > limit:
-            raise Refused("too-large", f"{claim.size} bytes; [limits] body_mib = {self.config.body_mib} are accepted")
-        try:
-            file = os.open(f"{self.work}/{claim.work}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                pieces = []
-                while piece := os.read(file, max(claim.size + 1, 65536)):
-                    pieces.append(piece)
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise Refused("unreadable", f"{error.strerror}") from None
-        return b"".join(pieces)
+            delivery.refusal = _rejected(context.type, context.regression, refusal)
+        return delivery
 
     # Settling.
 
@@ -2515,7 +2530,7 @@ class Spool:
             verdicts = [
                 (work, await details(receipt) if receipt else [])
                 for work, inode, mtime_ns, receipt in decode_json(files)
-                if [claim for claim in self._claimed(work) if (claim.inode, claim.mtime_ns) == (inode, mtime_ns)]
+                if _is_file(f"{self.work}/{work}", inode, mtime_ns)
             ]
             await asyncio.to_thread(self.settle, verdicts)
             self._unsettled.append(number)
@@ -2524,7 +2539,7 @@ class Spool:
             log.info(
                 "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
             )
-        await self._take(left, self._claimed_before)
+        await self._take(left, lambda found: [item.path for item in found])
 
     def _left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
@@ -2540,8 +2555,22 @@ class Spool:
             remove_empty(f"{self.work}/{number}")
         return sorted(left)
 
-    def _claimed_before(self, found: Sequence[Found]) -> list[Claimed]:
-        return [claim for item in found for claim in self._claimed(item.path)]
+
+def _read_all(handle: int, size: int) -> bytes:
+    """A file's content; one read is enough unless it grows meanwhile."""
+    content = os.read(handle, size + 1)
+    while len(content) > size and (more := os.read(handle, 1 << 20)):
+        content += more
+    return content
+
+
+def _is_file(path: str, inode: int, mtime_ns: int) -> bool:
+    """Is it still the very file that was read?"""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (status.st_ino, status.st_mtime_ns) == (inode, mtime_ns)
 
 
 def context_of_file(name: str) -> Context:

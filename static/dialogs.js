@@ -19,6 +19,7 @@ function ask(dialog) {
     form.addEventListener("submit", submit);
     dialog.addEventListener("close", closed, { once: true });
     dialog.showModal();
+    [...form.querySelectorAll("input, [type=submit]")].find((node) => node.getClientRects().length)?.focus();
   });
 }
 

@@ -127,9 +127,16 @@ export function statusSentence(regression) {
   const { status, reason, counts } = regression;
   if (status === "tanked") return reason ? `tanked by hand: ${reason}` : "tanked by hand";
   const end = REGRESSION_ENDS[reason] ?? reason ?? "";
-  if (status === "live") return counts.live ? `${plural(counts.live, "job")} running` : "waiting for jobs";
+  if (status === "live") return liveSentence(regression);
   if (status === "complete") return end && reason !== "finish" ? `all jobs reported; ${end}` : "all jobs reported";
   return [end, lossWords(regression)].filter(Boolean).join("; ");
+}
+
+function liveSentence(regression) {
+  const { counts } = regression;
+  if (counts.live) return `${plural(counts.live, "job")} live`;
+  const isAll = total(regression) !== null && done(counts) >= total(regression);
+  return isAll ? "all submitted jobs have reported; waiting for the finish" : "waiting for jobs";
 }
 
 function lossWords(regression) {

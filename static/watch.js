@@ -21,7 +21,7 @@ const LIVE_PAGE = 500;
 const LIVE_FIRST = 20;
 const LIVE_STEP = 100;
 /** News re-reads at most this much of a long list; rows below are kept up by their events. */
-const HEAD = 200;
+const HEAD = 500;
 /** What changes a row of the overview: all but updates of jobs, which are most of all events. */
 const LIST_TYPES = "regression.*,job.live,job.finished,job.corrected,job.revived,job.pruned";
 const MORE_TRIES = 3;
@@ -101,15 +101,16 @@ function createList({ api, serverNow }, page, describe) {
     return { items: items.map((item) => readAt(item, now)), next };
   };
   let fresh = true; // the next reading replaces everything: another filter
+  let wanted = page; // rows that the reader has asked for
   let busy = false;
   return {
     async read(old, signal) {
       const [path, query] = describe();
-      const limit = fresh || !old ? page : Math.min(Math.max(page, old.items.length), Math.max(HEAD, page));
       const wasFresh = fresh;
-      const head = await readPage(path, { ...query, limit }, signal);
+      const whole = wasFresh || !old || wanted <= HEAD || old.items.length > wanted + page;
+      const head = await readPage(path, { ...query, limit: whole ? wanted : HEAD }, signal);
       if (wasFresh) fresh = false;
-      return wasFresh || !old ? head : mergeHead(old, head);
+      return whole ? head : mergeHead(old, head);
     },
     async more(current, put) {
       if (busy || !current()?.next) return;
@@ -120,7 +121,10 @@ function createList({ api, serverNow }, page, describe) {
           const after = current().next;
           const next = await readPage(path, { ...query, limit: page, after });
           if (fresh) return;
-          if (current().next === after) return void put(appendPage(current(), next));
+          if (current().next === after) {
+            wanted += page;
+            return void put(appendPage(current(), next));
+          }
         } // the list was re-read meanwhile and ends elsewhere: a page from there, or there would be a hole
       } finally {
         busy = false;
@@ -128,9 +132,12 @@ function createList({ api, serverNow }, page, describe) {
     },
     restart() {
       fresh = true;
+      wanted = page;
     },
-    keep() {
+    /** Goes on with a list from an earlier visit. */
+    keep(items) {
       fresh = false;
+      wanted = Math.max(page, Math.ceil(items.length / page) * page);
     },
   };
 }
@@ -155,7 +162,7 @@ function watchOverview(view, env, kept) {
   const dirty = new Set();
   let { filter } = view;
   const list = createList(env, PAGE, () => ["regressions", filter]);
-  if (kept) list.keep();
+  if (data.list) list.keep(data.list.items);
 
   const readList = async (signal) => {
     dirty.clear();
@@ -211,7 +218,7 @@ function watchRegression(view, env, kept) {
     jobs: createList(env, PAGE, () => [path("/jobs"),
       { result: filter.result, signature: filter.signature, q: filter.q, sort: filter.sort }]),
   };
-  if (kept) Object.values(lists).forEach((list) => list.keep());
+  for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
   const readRegression = async (signal) => {
     const regression = await env.api.read(`regressions/${encodeRef(latest ? view.ref : data.regression?.id ?? view.ref)}`, {}, signal);
@@ -279,7 +286,7 @@ function watchJob(view, env, kept) {
   const data = kept ?? { job: null, history: null };
   const path = `jobs/${view.ref}`;
   const history = createList(env, LIVE_PAGE, () => [`${path}/history`, {}]);
-  if (kept) history.keep();
+  if (data.history) history.keep(data.history.items);
   const pieces = createPieces(env, {
     job: {
       gap: OBJECT_GAP_MS,
