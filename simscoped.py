@@ -8,10 +8,10 @@ what never finished into a timeout signature, keeps everything in one SQLite fil
 
 The path of a message, top to bottom through this file:
 
-     spool file ─┐                                                    ┌─> stream, long poll ─> page, client
+     spool file ─┐                                                    ┌─> stream, long poll (11) ─> page, client
      HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ────┤
-                 │   (3)       (7)      rules (4) + rows + events (5) └─> settle the file (7), answer the request (10)
-         clock ──┴──────────────────────^ time limits, prune (9), through the same door (6)
+                 │   (3)       (9)      rules (4), rows, events (5-7) └─> settle the file (10), answer the request (14)
+         clock ──┴──────────────────────^ time limits, prune (12), through the same door (8)
 
 Promises
     A delivery takes effect exactly once, or is still where it was: wherever the daemon is killed.
@@ -43,13 +43,17 @@ Contents
      2  Configuration (file -> Config)
      3  Messages (bytes -> Message or a named refusal)
      4  Rules (facts -> decision)
-     5  Transactions (connection + messages + moment -> rows and events)
-     6  Store (functions -> results)
-     7  Spool and batches (files and requests -> batches; verdicts -> files)
-     8  Events out (committed events -> streams)
-     9  Deadlines (clock -> verdicts and pruning)
-    10  HTTP (requests -> receipts, JSON, streams, the page)
-    11  Service and commands (configuration -> running daemon)
+     5  Rows and batches (connection + moment -> rows in memory -> rows and events written)
+     6  Effects of messages (batch + message -> changed rows and an outcome)
+     7  Effects of people and time, and whole deliveries (batch -> changed rows, receipts)
+     8  Store (functions -> results)
+     9  Intake (deliveries from all doors -> batches -> receipts)
+    10  Spool (files -> deliveries; receipts -> files cleared away)
+    11  Events out (committed events -> streams)
+    12  Deadlines (clock -> verdicts and pruning)
+    13  HTTP manners (who may ask, what parameters mean, how errors look)
+    14  HTTP answers (requests -> receipts, JSON, streams, the page)
+    15  Service and commands (configuration -> running daemon)
 """
 
 # ======================================================================================================================
@@ -713,7 +717,7 @@ def _hours(hours: float, path: str) -> int | None:
 # Two messages can arrive, and messages overtake each other, are repeated, and come late. What must not depend on that
 # is the verdict, so a finish always leads to `done`, from every state, and no live message ever leads out of `done`.
 # What a live message does depends on the regression too: it is open, over (its end keeps hold of its live jobs:
-# Batch.flush migrates whatever is live in a regression that is over) or tanked. A regression that ended for want of
+# flush() migrates whatever is live in a regression that is over) or tanked. A regression that ended for want of
 # messages is opened again by any message about one of its jobs, before these tables are asked.
 #
 #   create      make the row, live                  record      make the row, done
@@ -807,57 +811,12 @@ def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
     return None, None
 
 
-def counted_runtime(job: Job) -> int | None:
-    """The runtime that counts (contract 4.11): as published, else finish - start, else compute time."""
-    if job.runtime_ms is not None:
-        return job.runtime_ms
-    if job.finish_at is not None and job.start_at is not None and job.finish_at >= job.start_at:
-        return job.finish_at - job.start_at
-    return job.compute_ms
-
-
-class Tally(NamedTuple):
-    """What one job adds to the counters of its regression."""
-
-    n_pass: int = 0
-    n_fail: int = 0
-    n_skip: int = 0
-    n_live: int = 0
-    n_migrated: int = 0
-    sum_compute_ms: int = 0
-    sum_runtime_ms: int = 0
-    sum_cycles: int = 0
-    sum_cycle_compute_ms: int = 0
-
-
-NOTHING = Tally()
-
-
-def tally(job: Job) -> Tally:
-    """Live jobs add nothing to statistics, nor do verdicts that are not their publisher's."""
-    result = job.result
-    if job.state != DONE:
-        return Tally(0, result == FAIL, 0, result == LIVE, job.state in (MIGRATED, TANKED))
-    compute, cycles = job.compute_ms or 0, job.cycles or 0
-    return Tally(
-        result == PASS,
-        result == FAIL,
-        result == SKIP,
-        0,
-        0,
-        compute,
-        counted_runtime(job) or 0,
-        cycles,
-        compute if job.cycles is not None else 0,
-    )
-
-
 # ======================================================================================================================
-# 5  Transactions (connection + messages + moment -> rows and events · plain synchronous SQL, no asyncio)
+# 5  Rows and batches (connection + moment -> rows in memory -> rows and events written · plain SQL, no asyncio)
 # ======================================================================================================================
 #
 # A Batch is what one transaction knows. It loads the rows that its messages speak of, lets the rules change them in
-# memory, and writes them back in flush(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
+# memory, and writes them back in write(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
 # leaves no trace in memory either.
 
 
@@ -958,6 +917,51 @@ class Job(msgspec.Struct):
     limit_tick: int | None
     progress_seq: int | None
     version: int
+
+
+def counted_runtime(job: Job) -> int | None:
+    """The runtime that counts (contract 4.11): as published, else finish - start, else compute time."""
+    if job.runtime_ms is not None:
+        return job.runtime_ms
+    if job.finish_at is not None and job.start_at is not None and job.finish_at >= job.start_at:
+        return job.finish_at - job.start_at
+    return job.compute_ms
+
+
+class Tally(NamedTuple):
+    """What one job adds to the counters of its regression."""
+
+    n_pass: int = 0
+    n_fail: int = 0
+    n_skip: int = 0
+    n_live: int = 0
+    n_migrated: int = 0
+    sum_compute_ms: int = 0
+    sum_runtime_ms: int = 0
+    sum_cycles: int = 0
+    sum_cycle_compute_ms: int = 0
+
+
+NOTHING = Tally()
+
+
+def tally(job: Job) -> Tally:
+    """Live jobs add nothing to statistics, nor do verdicts that are not their publisher's."""
+    result = job.result
+    if job.state != DONE:
+        return Tally(0, result == FAIL, 0, result == LIVE, job.state in (MIGRATED, TANKED))
+    compute, cycles = job.compute_ms or 0, job.cycles or 0
+    return Tally(
+        result == PASS,
+        result == FAIL,
+        result == SKIP,
+        0,
+        0,
+        compute,
+        counted_runtime(job) or 0,
+        cycles,
+        compute if job.cycles is not None else 0,
+    )
 
 
 JOB_COLUMNS = ", ".join(Job.__struct_fields__)
@@ -1130,17 +1134,10 @@ class Batch:
 
     # Writing it all.
 
-    def flush(self) -> None:
-        """Write all changed rows, and let the end of a regression take its live jobs along, a slice at a time."""
-        self._save_jobs()
-        for regression in self.regressions.values():
-            leaves_jobs = regression.ended is not None and regression.n_live and self.config.livetimeoutsignature
-            if regression.ending is not None or leaves_jobs:
-                self._end_slice(regression)
-            if regression.n_fail and not regression.first_failure:
-                regression.first_failure = 1
-                self.tell("regression.first_failure", regression)
-        self._save_regressions()
+    def write(self) -> None:
+        """Write all changed rows and what happened, and drop them from memory."""
+        self.save_jobs()
+        self.conn.executemany(UPDATE_REGRESSION, map(msgspec.structs.astuple, self.regressions.values()))
         self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
         self.conn.executemany(INSERT_EVENT, self.events.values())
         self.conn.execute(
@@ -1149,7 +1146,8 @@ class Batch:
         )
         self.forget()
 
-    def _save_jobs(self) -> None:
+    def save_jobs(self) -> None:
+        """Write the changed jobs, and add what changed to the counters of their regressions."""
         by_id = {regression.id: regression for regression in self.regressions.values()}
         sums: dict[int, list[int]] = {}
         for rows in (self.fresh, self.changed):
@@ -1168,27 +1166,15 @@ class Batch:
         self.fresh.clear()
         self.changed.clear()
 
-    def _save_regressions(self) -> None:
-        self.conn.executemany(UPDATE_REGRESSION, map(msgspec.structs.astuple, self.regressions.values()))
-
-    def _end_slice(self, regression: Regression) -> None:
-        """Condemn up to SLICE_JOBS live jobs of a regression that is over; with the last one its status flips."""
-        how = regression.ending or regression.ended or "finish"
-        if regression.n_live and (how == "tank" or self.config.livetimeoutsignature):
-            jobs = self.load_jobs("regression_id = ? AND result = 0 LIMIT ?", regression.id, SLICE_JOBS)
-            for job in jobs:
-                condemn(self, regression, job, how)
-            self._save_jobs()
-        if regression.ending is not None and (regression.n_live == 0 or not self._condemns(how)):
-            complete_end(self, regression)
-
-    def _condemns(self, how: str) -> bool:
-        return how == "tank" or bool(self.config.livetimeoutsignature)
-
 
 def _add_tally(regression: Regression, total: Sequence[int]) -> None:
     for field, number in zip(Tally._fields, total, strict=True):
         setattr(regression, field, getattr(regression, field) + number)
+
+
+# ======================================================================================================================
+# 6  Effects of messages (batch + message -> changed rows and an outcome · no SQL of its own)
+# ======================================================================================================================
 
 
 # Messages about jobs.
@@ -1541,6 +1527,30 @@ def complete_end(batch: Batch, regression: Regression) -> None:
         batch.tell("regression.timed_out", regression, reason=how, description=why)
 
 
+def flush(batch: Batch) -> None:
+    """Bring jobs in line with the ends of their regressions, a slice at a time, and write everything."""
+    batch.save_jobs()
+    for regression in batch.regressions.values():
+        if regression.ending is not None or regression.ended is not None:
+            _end_slice(batch, regression)
+        if regression.n_fail and not regression.first_failure:
+            regression.first_failure = 1
+            batch.tell("regression.first_failure", regression)
+    batch.write()
+
+
+def _end_slice(batch: Batch, regression: Regression) -> None:
+    """Condemn up to SLICE_JOBS live jobs of a regression that is over; with the last one its status flips."""
+    how = regression.ending or str(regression.ended)
+    condemns = how == "tank" or batch.config.livetimeoutsignature
+    if regression.n_live and condemns:
+        for job in batch.load_jobs("regression_id = ? AND result = 0 LIMIT ?", regression.id, SLICE_JOBS):
+            condemn(batch, regression, job, how)
+        batch.save_jobs()
+    if regression.ending is not None and not (regression.n_live and condemns):
+        complete_end(batch, regression)
+
+
 def reopen(batch: Batch, regression: Regression, why: str) -> None:
     """Take the end of a regression back."""
     regression.ended = regression.ended_at = regression.ending = None
@@ -1566,11 +1576,16 @@ def start_again(batch: Batch, regression: Regression) -> None:
 
 def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> None:
     """Make all jobs of a regression live again that are fails of one kind."""
-    batch._save_jobs()
+    batch.save_jobs()
     for job in batch.load_jobs("regression_id = ? AND result = 2 AND state = ?", regression.id, state):
         revive(batch, regression, job, None, description=why)
         job.seen_tick = batch.moment.tick
-    batch._save_jobs()
+    batch.save_jobs()
+
+
+# ======================================================================================================================
+# 7  Effects of people and time, and whole deliveries (batch -> changed rows, receipts · plain SQL)
+# ======================================================================================================================
 
 
 # What people do by hand.
@@ -1639,7 +1654,7 @@ def expire(batch: Batch) -> bool:
     late = batch.load_jobs("result = 0 AND limit_tick <= ? LIMIT ?", tick, SLICE_JOBS)
     for job in late:
         limit_job(batch, regression_by_id(batch, job.regression_id), job)
-    batch.flush()
+    flush(batch)
     pruned = prune_jobs(batch)
     more = conn.execute("SELECT 1 FROM regression WHERE ending IS NOT NULL").fetchone() is not None
     return more or len(late) == SLICE_JOBS or pruned == SLICE_JOBS
@@ -1683,7 +1698,7 @@ def prune_jobs(batch: Batch) -> int:
         regression.n_live -= 1
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
         batch.conn.execute("DELETE FROM job WHERE id = ?", (job.id,))
-    batch.flush()
+    flush(batch)
     return len(jobs)
 
 
@@ -1710,7 +1725,7 @@ def prune_records(batch: Batch) -> bool:
             (batch.counters.events_from_seq, old[-1]),
         )
         batch.counters.events_from_seq = old[-1]
-    batch.flush()
+    flush(batch)
     return gone == PRUNE_ROWS or len(old) == PRUNE_ROWS
 
 
@@ -1770,12 +1785,12 @@ def apply_deliveries(
         for outcomes, delivery, message in chunk:
             batch.origin = delivery.origin
             outcomes.append(message if isinstance(message, Outcome) else apply_message(batch, message))
-        batch.flush()
+        flush(batch)
     receipts = [_receipt(batch, delivery, outcomes) for delivery, outcomes in zip(deliveries, told, strict=True)]
     batch.conn.executemany(INSERT_RECEIPT, map(_receipt_row, receipts))
     batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in settled))
     settling = _note_claims(batch, deliveries, receipts)
-    batch.flush()
+    flush(batch)
     return receipts, settling
 
 
@@ -1793,7 +1808,7 @@ def _apply_carefully(batch: Batch, outcomes: list[Outcome], delivery: Delivery, 
     batch.conn.execute("SAVEPOINT message")
     try:
         outcome = apply_message(batch, message)
-        batch.flush()
+        flush(batch)
     except Exception as error:
         if is_storage_trouble(error):
             raise
@@ -1845,7 +1860,7 @@ def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequenc
 
 
 # ======================================================================================================================
-# 6  Store (functions -> results · the only owner of database connections)
+# 8  Store (functions -> results · the only owner of database connections)
 # ======================================================================================================================
 #
 # One thread owns the one connection that writes, and it alone checkpoints. Work is handed to it as a function that gets
@@ -2011,7 +2026,7 @@ class Store:
             self._conn.execute("BEGIN IMMEDIATE")
             batch = Batch(self._conn, self.config, self.clock.moment())
             result = fn(batch, *args, **kwargs)
-            batch.flush()
+            flush(batch)
             passing("before-commit")
             self._conn.execute("COMMIT")
         except BaseException as error:
@@ -2058,7 +2073,7 @@ def lock_file(path: Path, refusal: str) -> Any:
 
 
 # ======================================================================================================================
-# 7  Spool and batches (files and requests -> batches; verdicts -> files · no SQL)
+# 9  Intake (deliveries from all doors -> batches -> receipts · no SQL, no files)
 # ======================================================================================================================
 
 
@@ -2142,7 +2157,11 @@ def _weight(submission: Submission) -> int:
     return sum(len(delivery.items) for delivery in submission.deliveries)
 
 
-# The spool. A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
+# ======================================================================================================================
+# 10  Spool (files -> deliveries; receipts -> files cleared away · no SQL)
+# ======================================================================================================================
+#
+# A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
 #
 #   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
 #   claim   renames a chunk of them into a new folder .work/N, which keeps their paths, then reads them
@@ -2638,7 +2657,7 @@ def requeue(config: Config, names: Sequence[str]) -> list[str]:
 
 
 # ======================================================================================================================
-# 8  Events out (committed events -> streams · writes nothing)
+# 11  Events out (committed events -> streams · writes nothing)
 # ======================================================================================================================
 
 FRAMES_KEPT = 6000
@@ -2777,7 +2796,7 @@ def _frame(row: sqlite3.Row) -> Frame:
 
 
 # ======================================================================================================================
-# 9  Deadlines (clock -> verdicts and pruning, through the store)
+# 12  Deadlines (clock -> verdicts and pruning)
 # ======================================================================================================================
 
 LOOK_S = 0.5  # a limit is acted on within a second
@@ -2823,7 +2842,7 @@ def remove_old_days(folder: str, days: float) -> None:
 
 
 # ======================================================================================================================
-# 10  HTTP (requests -> receipts, JSON, streams, the page · no SQL but what queries.py and the SELECTs here say)
+# 13  HTTP manners (who may ask, what parameters mean, how errors look)
 # ======================================================================================================================
 
 API = answers.API
@@ -2873,30 +2892,89 @@ def json_response(
     return web.Response(body=encode_json(value), status=status, content_type=kind, headers=headers)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
-    """Check who asks, then answer; every error becomes problem+json, and our own mistakes a traceback in the log."""
+def receipt_object(receipt: Receipt) -> dict[str, Any]:
+    """A receipt in the answer to a POST: with all messages, if they are few."""
+    details = receipt.details if receipt.messages <= DETAILS_KEPT else receipt.notable()
+    return {
+        "id": receipt.id,
+        "name": receipt.name,
+        "received_at": utc(receipt.received_at),
+        "messages": receipt.messages,
+        **{name: getattr(receipt, name) for name in ("applied", "duplicate", "ignored", "rejected")},
+        "details": details,
+    }
+
+
+def job_number(text: str) -> int:
+    """The id of a job from an address. Raises Problem 404 for anything that is none."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise Problem(404, "no-such-job", f"there is no job {text!r}: a job is known by its integer id")
+    return int(text)
+
+
+def wait_seconds(request: web.Request) -> float:
+    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240)."""
+    said = request.query.get("wait")
+    if said is None:
+        preferred = re.search(r"\bwait=(\d{1,9})\b", request.headers.get("Prefer", ""))
+        said = preferred[1] if preferred else "0"
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
+        raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
+    return min(float(said), WAIT_MOST_S)
+
+
+async def said_reason(request: web.Request) -> str:
+    """The reason in the body {"reason": TEXT} of a request; the body may be missing."""
+    raw = await request.read()
+    if not raw.strip():
+        return ""
     try:
-        request.config_dict[API_KEY].admit(request)
-        return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except queries.BadQuery as error:
-        return Problem(400, "bad-query", str(error), path=error.name).response()
-    except StorageError as error:
-        return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
-        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
-        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
-        return refusal.response()
-    except (asyncio.CancelledError, ConnectionError):
-        raise
-    except Exception:
-        log.exception("http: %s %s", request.method, request.path)
-        return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
+        reason = msgspec.json.decode(raw, type=dict[str, Any]).get("reason", "")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
+    if not isinstance(reason, str):
+        raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
+    return reason
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without port and brackets, in lower case."""
+    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host)
+    return found[1].strip("[]").casefold() if found else ""
+
+
+def is_address(name: str) -> bool:
+    """True for a literal address: nobody can point a name of theirs at us with it."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def own_hosts(config: Config) -> set[str]:
+    """The names under which this daemon may be asked."""
+    names = {"localhost", config.host, socket.gethostname(), socket.getfqdn(), *config.allowed_hosts}
+    names.add(urllib.parse.urlsplit(config.public_url).hostname or "")
+    return {name.casefold() for name in names if name}
+
+
+def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
+    """The files of the page: name -> (content, type, ETag). The page learns its path prefix from {{ROOT}}."""
+    for path in sorted(beside("static").iterdir()):
+        kind = CONTENT_TYPES.get(path.suffix)
+        if kind is None:
+            continue
+        body = path.read_bytes()
+        if path.suffix == ".html":
+            body = body.replace(b"{{ROOT}}", f"{prefix}/".encode())
+        tag = hashlib.sha256(body).hexdigest()[:16]
+        yield path.name, (body, kind, f'"{tag}"')
+
+
+# ======================================================================================================================
+# 14  HTTP answers (requests -> receipts, JSON, streams, the page)
+# ======================================================================================================================
 
 
 class Api:
@@ -3047,7 +3125,7 @@ class Api:
         return await self._list(request, queries.JOBS, self.job_object, *fixed)
 
     async def _job_row(self, request: web.Request) -> sqlite3.Row:
-        number = job_id(request.match_info["id"])
+        number = job_number(request.match_info["id"])
         rows = await self.store.read(f"{JOB} WHERE j.id = ?", (number,))
         if rows:
             return rows[0]
@@ -3075,7 +3153,7 @@ class Api:
             cursor, rung = self.feed.last, self.feed.news.listen()
             row = await look(request)
             reached = row["result"] != LIVE if until or known is None else row["version"] != known
-            if reached or not wait or not await self._changed(job_id(number), cursor, rung, end):
+            if reached or not wait or not await self._changed(job_number(number), cursor, rung, end):
                 return row
 
     async def _changed(self, number: int, cursor: int, rung: asyncio.Future[None], end: float) -> bool:
@@ -3182,7 +3260,7 @@ class Api:
         if request.query.get("regression"):
             regression = (await self._regression_row(request, request.query["regression"]))["id"]
         if request.query.get("job"):
-            job = job_id(request.query["job"])
+            job = job_number(request.query["job"])
         return Wanted(types, regression, job)
 
     async def events(self, request: web.Request) -> web.Response:
@@ -3363,84 +3441,30 @@ API_KEY = web.AppKey("api", Api)
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 
 
-def receipt_object(receipt: Receipt) -> dict[str, Any]:
-    """A receipt in the answer to a POST: with all messages, if they are few."""
-    details = receipt.details if receipt.messages <= DETAILS_KEPT else receipt.notable()
-    return {
-        "id": receipt.id,
-        "name": receipt.name,
-        "received_at": utc(receipt.received_at),
-        "messages": receipt.messages,
-        **{name: getattr(receipt, name) for name in ("applied", "duplicate", "ignored", "rejected")},
-        "details": details,
-    }
-
-
-def job_id(text: str) -> int:
-    """The id of a job from an address. Raises Problem 404 for anything that is none."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Problem(404, "no-such-job", f"there is no job {text!r}: a job is known by its integer id")
-    return int(text)
-
-
-def wait_seconds(request: web.Request) -> float:
-    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240)."""
-    said = request.query.get("wait")
-    if said is None:
-        preferred = re.search(r"\bwait=(\d{1,9})\b", request.headers.get("Prefer", ""))
-        said = preferred[1] if preferred else "0"
-    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
-        raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
-    return min(float(said), WAIT_MOST_S)
-
-
-async def said_reason(request: web.Request) -> str:
-    """The reason in the body {"reason": TEXT} of a request; the body may be missing."""
-    raw = await request.read()
-    if not raw.strip():
-        return ""
+@web.middleware
+async def problems(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    """Check who asks, then answer; every error becomes problem+json, and our own mistakes a traceback in the log."""
     try:
-        reason = msgspec.json.decode(raw, type=dict[str, Any]).get("reason", "")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
-    if not isinstance(reason, str):
-        raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
-    return reason
-
-
-def host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets, in lower case."""
-    found = re.fullmatch(r"(\[[^\]]*\]|[^:]*)(:\d*)?", host)
-    return found[1].strip("[]").casefold() if found else ""
-
-
-def is_address(name: str) -> bool:
-    """True for a literal address: nobody can point a name of theirs at us with it."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def own_hosts(config: Config) -> set[str]:
-    """The names under which this daemon may be asked."""
-    names = {"localhost", config.host, socket.gethostname(), socket.getfqdn(), *config.allowed_hosts}
-    names.add(urllib.parse.urlsplit(config.public_url).hostname or "")
-    return {name.casefold() for name in names if name}
-
-
-def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
-    """The files of the page: name -> (content, type, ETag). The page learns its path prefix from {{ROOT}}."""
-    for path in sorted(beside("static").iterdir()):
-        kind = CONTENT_TYPES.get(path.suffix)
-        if kind is None:
-            continue
-        body = path.read_bytes()
-        if path.suffix == ".html":
-            body = body.replace(b"{{ROOT}}", f"{prefix}/".encode())
-        tag = hashlib.sha256(body).hexdigest()[:16]
-        yield path.name, (body, kind, f'"{tag}"')
+        request.config_dict[API_KEY].admit(request)
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except queries.BadQuery as error:
+        return Problem(400, "bad-query", str(error), path=error.name).response()
+    except StorageError as error:
+        return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
+        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
+        return refusal.response()
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except Exception:
+        log.exception("http: %s %s", request.method, request.path)
+        return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
 
 
 def message_schemas() -> dict[str, Any]:
@@ -3469,7 +3493,7 @@ def make_app(api: Api) -> web.Application:
 
 
 # ======================================================================================================================
-# 11  Service and commands (configuration -> running daemon)
+# 15  Service and commands (configuration -> running daemon)
 # ======================================================================================================================
 
 

@@ -227,11 +227,10 @@ def messages(count: int, names: Sequence[str] = (), seed: int = 1) -> list[bytes
 
 def publish(spool: Path, told: Iterable[bytes], first: int = 0) -> int:
     """Write each message under a name that is not read, then rename it. -> how many."""
-    count = 0
-    for count, raw in enumerate(told, 1):  # noqa: B007
-        number = first + count
+    number = first
+    for number, raw in enumerate(told, first + 1):
         drop(f"{spool}/.{number:07}.json", f"{spool}/{number:07}.json", raw)
-    return count
+    return number - first
 
 
 def drop(hidden: str, name: str, raw: bytes) -> None:
@@ -442,24 +441,22 @@ def percentile(values: Sequence[float], percent: float) -> float:
 def report_ratio(what: str, ours: float, limit: float, unit: str, bar: float, goal: float, **more: Any) -> None:
     """A ratio that shall be at least `bar`, better `goal`."""
     ratio = ours / limit
-    _print(what, {"ours": round(ours), "limit": round(limit), "unit": unit, "ratio": round(ratio, 3)}, bar, goal, more)
+    figures = {"ours": round(ours), "limit": round(limit), "unit": unit, "ratio": round(ratio, 3)}
     verdicts = f"{_met(ratio >= bar)} the bar of {bar}, {_met(ratio >= goal)} the goal of {goal}"
-    beside = "".join(f"; {name} {value}" for name, value in more.items())
-    print(f"  {what}: {ours:,.0f} of {limit:,.0f} {unit} = {ratio:.2f}; {verdicts}{beside}", flush=True)
+    line = f"{ours:,.0f} of {limit:,.0f} {unit} = {ratio:.2f}; {verdicts}"
+    _print(what, figures | {"bar": bar, "goal": goal}, line, more)
 
 
-def report_most(what: str, value: float, unit: str, bar: float, goal: float, **more: Any) -> None:
-    """A value that shall be at most `bar`, better `goal`."""
-    _print(what, {"ours": round(value, 3), "unit": unit}, bar, goal, more)
-    verdicts = f"{_met(value <= bar)} the bar of {bar}, {_met(value <= goal)} the goal of {goal}"
-    beside = "".join(f"; {name} {value}" for name, value in more.items())
-    print(f"  {what}: {value:,.2f} {unit}; {verdicts}{beside}", flush=True)
+def report_most(what: str, value: float, unit: str, bar: float | None, goal: float, **more: Any) -> None:
+    """A value that shall be at most `bar` (if there is one), better `goal`."""
+    first = "" if bar is None else f"{_met(value <= bar)} the bar of {bar}, "
+    line = f"{value:,.2f} {unit}; {first}{_met(value <= goal)} the goal of {goal}"
+    _print(what, {"ours": round(value, 3), "unit": unit, "bar": bar, "goal": goal}, line, more)
 
 
 def report_none(what: str, wrong: Sequence[Any] | dict[str, Any], **more: Any) -> None:
     """Something that must not happen; ends the process with 1 if it did."""
-    _print(what, {"ours": len(wrong)}, 0, 0, more)
-    print(f"  {what}: {len(wrong)} wrong{''.join(f'; {name} {value}' for name, value in more.items())}", flush=True)
+    _print(what, {"ours": len(wrong), "bar": 0, "goal": 0}, f"{len(wrong)} wrong", more)
     if wrong:
         raise SystemExit(f"  {str(wrong)[:3000]}")
 
@@ -468,6 +465,8 @@ def _met(so: bool) -> str:
     return "meets" if so else "misses"
 
 
-def _print(what: str, figures: dict[str, Any], bar: float, goal: float, more: dict[str, Any]) -> None:
+def _print(what: str, figures: dict[str, Any], line: str, more: dict[str, Any]) -> None:
     load = [round(part, 2) for part in os.getloadavg()]
-    print(json.dumps({"what": what, **figures, "bar": bar, "goal": goal, **more, "load": load}))
+    print(json.dumps({"what": what, **figures, **more, "load": load}))
+    beside = "".join(f"; {name} {value}" for name, value in more.items())
+    print(f"  {what}: {line}{beside}", flush=True)

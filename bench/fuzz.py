@@ -19,13 +19,15 @@ from common import Daemon, ask, drop, envelope, finished, job, options, report_n
 ROUND = 1000
 PATIENCE_S = 60
 WEIRD = (
-    None, True, 0, -1, 2**63, -(2**63) - 1, 10**400, 1e308, 0.5, "", " ", "\0", "\x1b[31m", "\u202e", "é" * 600, "x" * 5000,
-    "0001-01-01T00:00:00Z", "2025-02-30T00:00:00Z", "9999-12-31T23:59:59Z", "2025-02-01T00:00:00", [], [[]], [None], {},
-    {"": ""}, [["a"]], [["a", "b", "c"]], "live", "pass", "fail", "skip", "LIVE", "job-live", "regr-finish", "../../etc",
+    None, True, 0, -1, 2**63, -(2**63) - 1, 10**400, 1e308, 0.5, "", " ", "\0", "\x1b[31m", "\u202e", "é" * 600,
+    "x" * 5000, "0001-01-01T00:00:00Z", "2025-02-30T00:00:00Z", "9999-12-31T23:59:59Z", "2025-02-01T00:00:00", [],
+    [[]], [None], {}, {"": ""}, [["a"]], [["a", "b", "c"]], "live", "pass", "fail", "skip", "LIVE",
+    "job-live", "regr-finish", "../../etc",
 )  # fmt: skip
 TOKENS = (
-    b"NaN", b"Infinity", b"-0", b"1e999", b'"\\ud800"', b'"\\u0000"', b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b"{", b"}", b"[",
-    b"]", b",", b":", b'"', b"\\", b"\n", b"null", b"[[[[[[[[", b'{"a":' * 50, b"99999999999999999999", b"//", b"'",
+    b"NaN", b"Infinity", b"-0", b"1e999", b'"\\ud800"', b'"\\u0000"', b"\xff\xfe", b"\xef\xbb\xbf", b"\x00", b"{", b"}",
+    b"[", b"]", b",", b":", b'"', b"\\", b"\n", b"null", b"[[[[[[[[", b'{"a":' * 50,
+    b"99999999999999999999", b"//", b"'",
 )  # fmt: skip
 KINDS = (
     "regr-start",

@@ -1,4 +1,4 @@
-"""One message in each POST, 16 connections, answered after a durable commit, against an aiohttp handler that does nothing.
+"""One message in each POST, 16 connections, answered when durable, against an aiohttp handler that does nothing.
 
 usage: python bench/post.py [--seconds 10] [--reps 1] [--quick] [--work FOLDER]     needs wrk
 

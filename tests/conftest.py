@@ -55,7 +55,7 @@ class Story:
         try:
             batch = self.batch()
             result = fn(batch, *args, **kwargs)
-            batch.flush()
+            simscoped.flush(batch)
         except BaseException:
             self.conn.execute("ROLLBACK")
             raise

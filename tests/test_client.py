@@ -106,6 +106,19 @@ def read_whole(folder: Path) -> list[Any]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))]
 
 
+@pytest.fixture(autouse=True)
+def signals_are_not_ignored() -> Iterator[None]:
+    """The client respects signals that are ignored from outside: a test run in the background, or under nohup."""
+    numbers = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    for number, handler in zip(numbers, before, strict=True):
+        if handler == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def client(tmp_path: Path) -> Client:
     return Client(tmp_path)
@@ -1289,8 +1302,10 @@ def test_an_ignored_hangup_stays_ignored(client: Client) -> None:
 
 
 def test_a_key_at_the_terminal_reaches_the_command_once(client: Client) -> None:
-    script = "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: os.write(1, b'INT '))\n"
-    script += "os.write(1, b'ready ')\nfor _ in range(6): time.sleep(0.05)"
+    script = (
+        "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: os.write(1, b'INT '))\n"
+        "os.write(1, b'ready ')\nsignal.pause(); time.sleep(0.2)"  # long enough for a second one
+    )
     command = client.command("run", "--regression", "r", "--spool", client.spool, "--", sys.executable, "-c", script)
     child, terminal = pty.fork()
     if child == 0:

@@ -238,7 +238,7 @@ def test_every_refusal_of_decoding_has_a_case():
     assert cases == REASONS.keys() - NOT_REFUSALS - NOT_AT_DECODING
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5000])
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5000], ids=len)
 def test_a_number_beyond_a_double_is_refused(number):
     raw = live(later="NUMBER").replace('"NUMBER"', number)
 
@@ -248,7 +248,7 @@ def test_a_number_beyond_a_double_is_refused(number):
 
 
 @defect("a number field of `progress` takes integers of any size (contract 1: an integer beyond 64 bits is refused)")
-@pytest.mark.parametrize("number", [2**64, 10**30, 10**400])
+@pytest.mark.parametrize("number", [2**64, 10**30])
 def test_an_integer_beyond_64_bits_is_refused_in_a_known_number_field_too(number):
     assert refusal(live(progress={"done": number})) == ("bad-number", "$.body.progress.done")
 
@@ -317,8 +317,6 @@ def test_nesting_of_32_levels_is_accepted(depth):
         (live(later=nested(31)), "$.body.later" + "[0]" * 30),
         (update(later=nested(31)), "$.body.later" + "[0]" * 30),
         (live(later=nested(500)), "$.body.later" + "[0]" * 30),
-        (envelope("regr-finish", {}, ignored=nested(32)), "$.ignored" + "[0]" * 31),
-        (envelope("batch-job-live", [job(later=nested(30))]), "$.body[0].later" + "[0]" * 29),
     ],
 )
 def test_nesting_of_33_levels_is_refused(raw, path):
@@ -544,6 +542,36 @@ def test_bad_elements_of_a_batch_are_refused_alone_with_their_path():
         (3, "result-mismatch", "$.body[3].result"),
     ]
     assert {message.type for message in messages} == {"job-finish"}
+
+
+@pytest.mark.parametrize("number", [2**64, "x" * 2000])
+def test_a_batch_is_never_refused_for_one_bad_element(number):
+    bodies = [job("pass", uniqueid="a"), job("pass", uniqueid="b", later=number, cycles=number), job("pass")]
+
+    messages = decode(envelope("batch-job-finish", bodies))
+
+    assert [type(message) for message in messages] == [Message, Outcome, Message]
+
+
+@defect("one text with U+0000 in a batch, or in an array on a line, refuses the good elements too, under one outcome")
+@pytest.mark.parametrize("array", [False, True])
+def test_an_element_with_a_zero_character_is_refused_alone(array):
+    bodies = [job(), job(uniqueid="b", host="\0"), job(uniqueid="c")]
+    raw = json.dumps(bodies) if array else envelope("batch-job-live", bodies)
+
+    messages = decode(raw, IN_RUN, lines=True)
+
+    assert [type(message) for message in messages] == [Message, Outcome, Message]
+    assert messages[1].reason == "bad-text"
+
+
+@defect("the path of an element that is wrong and nests too deeply begins at the element, not at the message")
+def test_the_path_of_an_element_that_is_too_deep_begins_at_the_message():
+    bodies = [job(), job(uniqueid="b", host=5, later=nested(40))]
+
+    _, outcome = decode(envelope("batch-job-live", bodies))
+
+    assert (outcome.reason, outcome.path[:13]) == ("too-deep", "$.body[1].lat")
 
 
 def test_numbers_go_on_over_the_items_of_a_delivery():
@@ -847,13 +875,13 @@ def assert_can_be_stored(message: Message) -> None:
         assert msgspec.json.decode(simscoped.to_json(told)) == told
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(raw=st.binary(max_size=60) | broken(), context=CONTEXTS, lines=st.booleans())
 def test_any_bytes_are_taken_or_refused(raw, context, lines):
     assert_taken_or_refused(raw, context, lines=lines)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(value=ENVELOPES | BODIES | ANY_JSON, context=CONTEXTS, lines=st.booleans())
 def test_any_json_is_taken_or_refused_and_what_is_taken_can_be_stored(value, context, lines):
     assert_taken_or_refused(json.dumps(value).encode(), context, lines=lines)

@@ -1,0 +1,309 @@
+// What the page knows and how it changes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+process.env.TZ = "UTC";
+const model = await import("../../static/model.js");
+
+const NOW = Date.parse("2025-11-21T13:00:00Z");
+const at = (ms) => new Date(NOW + ms).toISOString();
+
+const counts = (changes = {}) => ({ pass: 0, fail: 0, skip: 0, live: 0, migrated: 0, ...changes });
+
+function regression(changes = {}) {
+  return {
+    id: 1, name: "myrun/123", status: "live", reason: null, submitted: 100, counts: counts({ pass: 50, fail: 3, live: 20 }),
+    progress: { done: 53, total: 100, percent: 53 }, eta_at: null, elapsed_ms: 60_000, read_at: NOW, version: 10, ...changes,
+  };
+}
+
+function job(id, changes = {}) {
+  return { id, result: "live", name: `job ${id}`, started_at: at(-1000), elapsed_ms: 1000, read_at: NOW, version: 5, ...changes };
+}
+
+const event = (type, job, data = {}, changes = {}) =>
+  ({ seq: 20, at: at(0), type, regression: "myrun/123", regression_id: 1, job, data, ...changes });
+
+const numbers = (item) => Object.fromEntries(model.barSegments(item).map(({ kind, n }) => [kind, n]));
+
+// ---------------------------------------------------------------------------------------------------- bar and figures
+
+test("the bar splits fails into reported and cut off", () => {
+  const segments = numbers(regression({ counts: counts({ pass: 50, fail: 5, migrated: 2, skip: 1, live: 20 }) }));
+  assert.deepEqual(segments, { pass: 50, fail: 3, migrated: 2, skip: 1, live: 20, pending: 24 });
+});
+
+test("the bar has nothing to come when more was heard of than submitted, or nobody said", () => {
+  assert.equal(numbers(regression({ submitted: 10, progress: { done: 53, total: 10, percent: 100 } })).pending, 0);
+  assert.equal(numbers(regression({ submitted: null, progress: { done: 53, total: null, percent: null } })).pending, 0);
+});
+
+test("what never came has another word after the end", () => {
+  const word = (status) => model.barSegments(regression({ status })).at(-1).word;
+  assert.equal(word("live"), "to come");
+  assert.equal(word("aborted"), "never seen");
+  assert.equal(model.barLabel(model.barSegments(regression())), "50 pass, 3 fail, 20 live, 27 to come");
+  assert.equal(model.barLabel([]), "no jobs yet");
+});
+
+test("progress is told without a total, and never exceeds it", () => {
+  assert.deepEqual(model.progressOf(regression()), { percent: "53 %", words: "53 of 100 jobs" });
+  assert.deepEqual(model.progressOf(regression({ submitted: 0, progress: { done: 53, total: null, percent: null } })),
+    { percent: "–", words: "53 jobs done" });
+  assert.equal(model.progressOf(regression({ progress: { done: 53, total: 10, percent: 100 } })).percent, "72 %");
+});
+
+test("the pass rate leaves skips and live jobs out", () => {
+  assert.equal(model.passRate(regression({ counts: counts({ pass: 3, fail: 1, skip: 9, live: 5 }) })), 0.75);
+  assert.equal(model.passRate(regression({ counts: counts({ live: 5 }) })), null);
+});
+
+test("elapsed time runs from the server's figure, not from any publisher's clock", () => {
+  assert.equal(model.regressionElapsed(regression({ started_at: "1999-01-01T00:00:00Z" }), NOW + 5000), 65_000);
+  assert.equal(model.regressionElapsed(regression({ status: "complete" }), NOW + 5000), 60_000);
+  assert.equal(model.regressionElapsed(regression(), NOW - 5000), 60_000);
+});
+
+test("an estimate is no more precise than it is known", () => {
+  const short = (ms) => model.etaWords(regression({ eta_at: at(ms) }), NOW).short;
+  const minutes = (n) => short(n * 60_000);
+  assert.equal(short(-60_000), "any moment");
+  assert.equal(short(20_000), "any moment");
+  assert.deepEqual([1, 13.6, 37, 83, 250, 700].map(minutes),
+    ["≈ 1 min", "≈ 14 min", "≈ 35 min", "≈ 1 h 20 min", "≈ 4 h 10 min", "≈ 12 h"]);
+  assert.equal(minutes(4 * 1440), "≈ 4 days");
+  assert.equal(model.etaWords(regression({ eta_at: at(42 * 60_000) }), NOW).long, "about 13:42");
+  assert.deepEqual(model.etaWords(regression(), NOW), { short: "–", long: "not yet known" });
+  assert.deepEqual(model.etaWords(regression({ status: "complete", eta_at: at(9) }), NOW), { short: "", long: "" });
+});
+
+test("a status comes with its reason", () => {
+  const sentence = (changes) => model.statusSentence(regression(changes));
+  assert.equal(sentence({}), "20 jobs live");
+  assert.equal(sentence({ counts: counts() }), "waiting for jobs");
+  assert.equal(sentence({ counts: counts({ pass: 100 }) }), "all submitted jobs have reported; waiting for the finish");
+  assert.equal(sentence({ status: "complete", reason: "finish" }), "all jobs reported");
+  assert.equal(sentence({ status: "aborted", reason: "timeout", counts: counts({ pass: 50, fail: 5, migrated: 5 }) }),
+    "no message came for too long; 5 jobs cut off, 45 never seen");
+  assert.equal(sentence({ status: "tanked", reason: "licence server" }), "tanked by hand: licence server");
+});
+
+test("live regressions come first, then the newest", () => {
+  const order = model.sortRegressions([
+    regression({ id: 1, status: "live" }), regression({ id: 3, status: "complete" }),
+    regression({ id: 2, status: "live" }), regression({ id: 4, status: "aborted" })]).map((item) => item.id);
+  assert.deepEqual(order, [2, 1, 4, 3]);
+});
+
+test("a row that changed may no longer belong in the list", () => {
+  assert.ok(!model.belongs(regression({ status: "complete" }), { status: "live" }));
+  assert.ok(!model.belongs(regression({ status: "tanked" }), { status: "", tanked: "" }));
+  assert.ok(model.belongs(regression({ status: "tanked" }), { status: "", tanked: "1" }));
+  assert.ok(model.belongs(regression({ status: "tanked" }), { status: "tanked", tanked: "" }));
+});
+
+// --------------------------------------------------------------------------------------------------------------- jobs
+
+test("a job's elapsed time ticks while it is live", () => {
+  assert.equal(model.elapsedWords(job(1), NOW + 4000), "5s");
+  assert.equal(model.elapsedWords(job(1, { started_at: null }), NOW + 4000), "waiting 5s");
+  assert.equal(model.elapsedWords(job(1, { result: "pass", runtime_ms: 61_000 }), NOW), "1m 01s");
+  assert.equal(model.elapsedWords(job(1, { result: "fail", runtime_ms: null, elapsed_ms: null }), NOW), "–");
+});
+
+test("a job's progress is told as far as it is known", () => {
+  assert.equal(model.jobProgress(null), null);
+  assert.deepEqual(model.jobProgress({ done: 450, total: 1000, unit: "tests", rate: 12, note: "main" }),
+    { fraction: 0.45, words: "450 of 1,000 tests, 12/s, main" });
+  assert.deepEqual(model.jobProgress({ note: "elaborating" }), { fraction: null, words: "elaborating" });
+  assert.equal(model.jobProgress({ done: 7, total: 5 }).fraction, 1);
+  assert.equal(model.jobProgress({ done: 7, total: 0 }).fraction, null);
+});
+
+test("the live table filters by words and sorts by column", () => {
+  const jobs = [
+    job(1, { name: "cache", host: "b", elapsed_ms: 10 }),
+    job(2, { name: "alu", host: "a", elapsed_ms: 30, progress: { done: 1, total: 2 } }),
+    job(3, { name: "Cache 2", host: "a", elapsed_ms: 20 }),
+  ];
+  const ids = (text, sort) => model.liveRows(jobs, text, sort, NOW).map((item) => item.id);
+  assert.deepEqual(ids("", "-elapsed"), [2, 3, 1]);
+  assert.deepEqual(ids("", "host"), [3, 2, 1]);
+  assert.deepEqual(ids("", "-progress"), [2, 3, 1]);
+  assert.deepEqual(ids("CACHE a", "name"), [1, 3]);
+  assert.deepEqual(ids("cache 2", "name"), [3]);
+  assert.deepEqual(ids("", "nonsense"), [1, 3, 2]);
+});
+
+test("pressing a column head turns its order", () => {
+  assert.equal(model.nextSort("-elapsed", "host"), "host");
+  assert.equal(model.nextSort("host", "host"), "-host");
+  assert.equal(model.nextSort("host", "elapsed"), "-elapsed");
+  assert.equal(model.nextSort("-elapsed", "elapsed"), "elapsed");
+});
+
+test("a job goes by the best name it has", () => {
+  assert.equal(model.jobTitle({ id: 4, config: "make", name: null }), "make");
+  assert.equal(model.jobTitle({ id: 4 }), "job 4");
+  assert.match(model.reasonSentence("missing"), /never reported/);
+  assert.equal(model.reasonSentence("their own word"), "their own word");
+});
+
+// -------------------------------------------------------------------------------------------------------------- lists
+
+const list = (from, to, next = null) => ({ items: Array.from({ length: to - from + 1 }, (_, n) => ({ id: to - n })), next });
+const ids = ({ items }) => items.map((item) => item.id);
+
+test("a re-read head keeps the rows that had been loaded below it", () => {
+  const merged = model.mergeHead(list(1, 6, "old"), list(5, 8, "head"));
+  assert.deepEqual(ids(merged), [8, 7, 6, 5, 4, 3, 2, 1]);
+  assert.equal(merged.next, "old");
+});
+
+test("a head that no longer meets the rows below leaves no hole", () => {
+  const merged = model.mergeHead(list(1, 6, "old"), list(20, 23, "head"));
+  assert.deepEqual(ids(merged), [23, 22, 21, 20]);
+  assert.equal(merged.next, "head");
+});
+
+test("a head that is the whole list replaces it", () => {
+  assert.deepEqual(ids(model.mergeHead(list(1, 6), list(3, 6))), [6, 5, 4, 3]);
+});
+
+test("a page below adds no row twice", () => {
+  assert.deepEqual(ids(model.appendPage(list(4, 6), list(2, 4, "more"))), [6, 5, 4, 3, 2]);
+});
+
+test("the fewest rows move", () => {
+  const staying = (positions) => [...model.stayInPlace(positions)].sort((a, b) => a - b);
+  assert.deepEqual(staying([0, 1, 2, 3]), [0, 1, 2, 3]);
+  assert.deepEqual(staying([3, 0, 1, 2]), [1, 2, 3]);
+  assert.deepEqual(staying([-1, 0, -1, 1]), [1, 3]);
+  assert.deepEqual(staying([2, 0, 4, 1, 3]).length, 3);
+  assert.deepEqual(staying([]), []);
+});
+
+test("rows that stay are in order, whatever the shuffle", () => {
+  for (let round = 0; round < 200; round += 1) {
+    const positions = Array.from({ length: round % 30 }, (_, n) => (n % 7 === 0 ? -1 : (n * 7919 + round * 104729) % 1009));
+    const kept = [...model.stayInPlace(positions)].sort((a, b) => a - b).map((index) => positions[index]);
+    assert.deepEqual(kept, [...kept].sort((a, b) => a - b));
+    assert.ok(kept.every((position) => position >= 0));
+  }
+});
+
+// ------------------------------------------------------------------------------------------------------------- events
+
+const view = () => ({
+  regression: regression(),
+  live: { items: [job(1), job(2)], next: null },
+  jobs: { items: [job(2), job(3, { result: "pass" })], next: null },
+});
+
+test("progress is shown at once and nothing is read for it", () => {
+  const { view: next, wanted } = model.applyToRegression(view(), event("job.updated", 1, { result: "live", progress: { done: 1, total: 2 } }));
+  assert.deepEqual(next.live.items[0].progress, { done: 1, total: 2 });
+  assert.equal(next.live.items[0].last_seen_at, at(0));
+  assert.equal(next.regression.last_activity_at, at(0));
+  assert.deepEqual(wanted, []);
+});
+
+test("a verdict takes the job off the live table at once", () => {
+  const { view: next, wanted } = model.applyToRegression(view(), event("job.failed", 2, { result: "fail" }));
+  assert.deepEqual(ids(next.live), [1]);
+  assert.equal(next.jobs.items[0].result, "fail");
+  assert.deepEqual(wanted, ["regression", "live", "signatures", "jobs"]);
+});
+
+test("an event that is older than the row changes nothing", () => {
+  const newer = job(1, { version: 30, phase: "running" });
+  assert.equal(model.patchJob(newer, event("job.updated", 1, { phase: "queued" })), newer);
+});
+
+test("other changes of a job are read again, where it stands", () => {
+  const wanted = (changes) => model.applyToRegression(view(), event("job.updated", 1, { changed: { host: ["a", "b"] }, ...changes })).wanted;
+  assert.deepEqual(wanted({ result: "live" }), ["live"]);
+  assert.deepEqual(wanted({ result: "pass" }), ["jobs"]);
+});
+
+test("a job that is not in the tables is looked for", () => {
+  assert.deepEqual(model.applyToRegression(view(), event("job.updated", 9, { result: "live" })).wanted, ["live"]);
+  assert.deepEqual(model.applyToRegression(view(), event("job.live", 9, { result: "live" })).wanted, ["regression", "live", "jobs"]);
+});
+
+test("a pruned job is gone from both tables", () => {
+  const { view: next } = model.applyToRegression(view(), event("job.pruned", 2, { result: "live" }));
+  assert.deepEqual(ids(next.live), [1]);
+  assert.deepEqual(ids(next.jobs), [3]);
+});
+
+test("applying an event twice changes nothing the second time", () => {
+  const news = event("job.failed", 2, { result: "fail" });
+  const once = model.applyToRegression(view(), news).view;
+  assert.deepEqual(model.applyToRegression(once, news).view, once);
+});
+
+test("the regression's own events read what they may have moved", () => {
+  assert.deepEqual(model.applyToRegression(view(), event("regression.updated", null)).wanted, ["regression"]);
+  assert.equal(model.applyToRegression(view(), event("regression.finished", null)).wanted.length, 4);
+});
+
+test("the overview reads a changed row, or the list for a new one", () => {
+  const items = [regression()];
+  assert.equal(model.applyToOverview(items, event("job.passed", 5)).wanted, 1);
+  assert.equal(model.applyToOverview(items, event("job.passed", 5, {}, { regression_id: 2 })).wanted, "list");
+  assert.equal(model.applyToOverview(items, event("job.updated", 5)).wanted, null);
+});
+
+test("a job's page follows its own job only", () => {
+  assert.deepEqual(model.applyToJob(job(1), event("job.passed", 1, { result: "pass" })).wanted, ["job", "history"]);
+  assert.deepEqual(model.applyToJob(job(1), event("job.passed", 2)).wanted, []);
+});
+
+// -------------------------------------------------------------------------------------------------------------- words
+
+test("the title says what one wants to know without opening the tab", () => {
+  const title = (changes) => model.titleOf({ kind: "regression" }, { regression: regression(changes) });
+  assert.equal(title({}), "53 % · 3 fails · myrun/123");
+  assert.equal(title({ counts: counts({ pass: 100 }), status: "complete" }), "complete · myrun/123");
+  assert.equal(title({ submitted: 0, progress: { total: null } }), "live · 3 fails · myrun/123");
+  assert.equal(model.titleOf({ kind: "overview" }, { list: { items: [regression()] } }), "1 live · simscoped");
+  assert.equal(model.titleOf({ kind: "job" }, { job: job(1, { regression: "r", progress: { done: 1, total: 4 } }) }), "25 % · job 1 · r");
+  assert.equal(model.titleOf({ kind: "job" }, { job: null }), "simscoped");
+});
+
+test("a name that runs right to left does not turn the title round", () => {
+  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · \u2068\u202eevil\u2069");
+});
+
+test("facts show every field that was told, unknown ones too", () => {
+  const facts = model.regressionFacts(regression({
+    component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 5000 },
+    fields: { name: "myrun/123", model_version: "4f9", starttime: "0001-01-01T00:00:00Z", time_limit_hours: 8, ours: { x: 1 } },
+  }), NOW);
+  assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
+  assert.deepEqual(model.jobFacts(job(1, { category: "sim", exit_code: 0 })), [["Category", "sim"], ["Exit code", "0"]]);
+});
+
+test("history says what changed", () => {
+  assert.equal(model.historyWord({ type: "job.missing" }), "given up as missing");
+  assert.equal(model.historyWord({ type: "job.new_kind" }), "job.new_kind");
+  assert.deepEqual(model.changedWords({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
+    ["phase: queued → running", "host: – → a", "n: 3"]);
+  assert.deepEqual(model.changedWords(undefined), []);
+});
+
+test("the first commands fit this server", () => {
+  const { curl, spool } = model.teachCommands("https://host/sim/", { live_enabled: false, token_required: true });
+  assert.match(curl, /https:\/\/host\/sim\/api\/v1\/publish\/job-finish\?regression=demo\/1/);
+  assert.match(curl, /Bearer \$SIMSCOPE_TOKEN/);
+  assert.match(spool, /"result":"pass"/);
+  assert.match(model.teachCommands("/", {}).curl, /job-live/);
+});
+
+test("a problem is a sentence", () => {
+  assert.equal(model.problemSentence({ status: 0 }), "The server did not answer.");
+  assert.equal(model.problemSentence({ status: 404, detail: "no job 12" }), "no job 12.");
+  assert.equal(model.problemSentence({ status: 500, title: "", detail: "" }), "The server answered 500.");
+});

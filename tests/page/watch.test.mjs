@@ -1,0 +1,129 @@
+// What a view reads, with an API of our own.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Problem } from "../../static/api.js";
+import { createWatch } from "../../static/watch.js";
+
+const settled = async () => {
+  for (let n = 0; n < 5; n += 1) await new Promise((resolve) => setTimeout(resolve, 1));
+};
+
+const counts = { pass: 1, fail: 0, skip: 0, live: 1, migrated: 0 };
+const row = (id, changes = {}) => ({ id, name: `n/${id}`, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
+
+/** `answers(path, query)` gives what the server would. */
+function watchWith(view, answers) {
+  const asked = [];
+  const ask = async (path, query) => {
+    asked.push(path);
+    const answer = answers(path, query);
+    if (answer instanceof Problem) throw answer;
+    return answer;
+  };
+  const watch = createWatch({ filter: {}, ...view }, {
+    api: { read: ask, list: ask }, changed() {}, answered() {}, now: () => Date.now(), serverNow: () => 1000,
+    setTimeout: (work) => setTimeout(work, 0), clearTimeout,
+  }, null);
+  return { watch, asked };
+}
+
+const page = (...items) => ({ items, next: null });
+
+test("the overview reads its list, then changed rows only", async () => {
+  const { watch, asked } = watchWith({ kind: "overview" }, (path) =>
+    (path === "regressions" ? page(row(2), row(1)) : row(1, { status: "complete" })));
+  watch.refresh();
+  await settled();
+  watch.apply({ seq: 5, type: "job.passed", regression_id: 1, job: 3, data: {} });
+  await settled();
+  assert.deepEqual(asked, ["regressions", "regressions/1"]);
+  assert.deepEqual(watch.data.list.items.map((item) => item.status), ["live", "complete"]);
+});
+
+test("many changed rows at once are one reading of the list", async () => {
+  const rows = [1, 2, 3, 4, 5, 6].map((id) => row(id));
+  const { watch, asked } = watchWith({ kind: "overview" }, () => page(...rows));
+  watch.refresh();
+  await settled();
+  for (const { id } of rows) watch.apply({ seq: 5, type: "job.passed", regression_id: id, job: 1, data: {} });
+  await settled();
+  assert.deepEqual(asked, ["regressions", "regressions"]);
+});
+
+test("a regression is read first, its lists when it is there", async () => {
+  const { watch, asked } = watchWith({ kind: "regression", ref: "n/1" }, (path) => (path === "regressions/n%2F1" ? row(1) : page()));
+  watch.refresh();
+  await settled();
+  assert.equal(asked[0], "regressions/n%2F1");
+  assert.deepEqual(asked.slice(1).sort(), ["regressions/1/jobs", "regressions/1/jobs", "regressions/1/signatures"]);
+  assert.equal(watch.data.regression.read_at, 1000);
+});
+
+test("a regression nobody has heard of is waited for", async () => {
+  let isThere = false;
+  const { watch } = watchWith({ kind: "regression", ref: "n/1" }, (path) =>
+    (isThere ? (path === "regressions/n%2F1" ? row(1) : page()) : new Problem(404, { title: "Not found" })));
+  watch.refresh();
+  await settled();
+  assert.equal(watch.problem().status, 404);
+  assert.deepEqual(watch.stream(), { types: "regression.started" });
+  isThere = true;
+  watch.apply({ seq: 1, type: "regression.started", regression: "n/1", regression_id: 1, job: null, data: {} });
+  await settled();
+  assert.equal(watch.data.regression.id, 1);
+  assert.deepEqual(watch.stream(), { regression: "n/1" });
+  assert.equal(watch.problem(), null);
+});
+
+test("the latest of a series turns to the next one when it starts", async () => {
+  let newest = row(1);
+  const { watch, asked } = watchWith({ kind: "regression", ref: "n/$" }, (path) => (path === "regressions/n%2F%24" ? newest : page()));
+  watch.refresh();
+  await settled();
+  newest = row(2);
+  watch.apply({ seq: 1, type: "regression.started", regression: "n/2", regression_id: 2, job: null, data: {} });
+  await settled();
+  assert.equal(watch.data.regression.id, 2);
+  assert.ok(asked.includes("regressions/2/jobs"));
+});
+
+test("silence is told by the banner once there is something to show", async () => {
+  let isDown = true;
+  const { watch } = watchWith({ kind: "job", ref: "7" }, (path) =>
+    (isDown ? new Problem(0) : path === "jobs/7" ? { id: 7, result: "live" } : page()));
+  watch.refresh();
+  await settled();
+  assert.equal(watch.problem().status, 0);
+  isDown = false;
+  watch.retry();
+  await settled();
+  assert.equal(watch.data.job.id, 7);
+  assert.equal(watch.problem(), null);
+  isDown = true;
+  watch.refresh();
+  await settled();
+  assert.equal(watch.problem(), null);
+});
+
+test("a further page of a list that was re-read meanwhile leaves no hole", async () => {
+  const listed = (from, to, next) => ({ items: Array.from({ length: to - from + 1 }, (_, n) => row(to - n)), next });
+  let shift = 0;
+  const { watch } = watchWith({ kind: "overview" }, (path, query) => {
+    if (!query.after) return listed(51 + shift, 100 + shift, `below ${51 + shift}`);
+    const top = Number(query.after.slice(6)) - 1;
+    if (shift === 0) { // news comes while the page is on its way
+      shift = 3;
+      watch.refresh();
+      return new Promise((resolve) => setTimeout(() => resolve(listed(top - 49, top, `below ${top - 49}`)), 20));
+    }
+    return listed(top - 49, top, `below ${top - 49}`);
+  });
+  watch.refresh();
+  await settled();
+  await watch.more();
+  const ids = watch.data.list.items.map((item) => item.id);
+  assert.equal(ids[0], 103);
+  assert.deepEqual(ids, ids.map((_, n) => 103 - n));
+});
