@@ -365,9 +365,9 @@ def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
 
     Raises Refused (bad-json, bad-text, too-deep) if the text as a whole is not JSON; a bad line of NDJSON is no
     matter here, it is refused when its turn comes."""
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
     if lines:
         return [line for line in raw.splitlines() if line.strip()]
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
     if raw[:64].lstrip()[:1] != b"[":
         _decoded(raw, msgspec.Raw)
         return [raw]
@@ -430,31 +430,45 @@ def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Messa
         if len(raw) > config.message_kib * 1024:
             raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
         tree = _decoded(raw)
-        if b"\\u0000" in raw or isinstance(tree, list):
-            _walk(tree, "$", 1)
         if isinstance(tree, list):
             return _decode_elements(tree, context, config)
         kind, regression, body, path, warnings = _told_apart(tree, context)
         _check_regression_name(regression)
+        has_zero = b"\\u0000" in raw
         if kind in SINGLE:
-            return _decode_batch(body, kind, regression, path)
+            return _decode_batch(body, kind, regression, path, has_zero)
+        if has_zero:
+            _walk(tree, "$", 1)
         return (_message(kind, regression, body, path, warnings),)
     except Refused as refusal:
-        return (_rejected(kind, regression, _deeper_reason(tree, refusal)),)
+        return (_rejected(kind, regression, _deeper_reason(tree, "$", refusal)),)
 
 
 def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[Message | Outcome]:
     """An array where one message was expected, such as a line of NDJSON: each element for itself."""
-    return [message for item in tree for message in _decode_item(encode_json(item), context, config)]
+    decoded: list[Message | Outcome] = []
+    for item in tree:
+        if isinstance(item, list):
+            refusal = Refused("wrong-type", "a message is an object, not an array in an array", "$")
+            decoded.append(_rejected(context.type, context.regression, _deeper_reason(item, "$", refusal)))
+        else:
+            decoded += _decode_item(encode_json(item), context, config)
+    return decoded
 
 
-def _deeper_reason(tree: Any, refusal: Refused) -> Refused:
-    """A message that nests too deeply often has a wrong type too; then the depth is what its publisher must know."""
-    try:
-        _walk(tree, "$", 1)
-    except Refused as deeper:
-        return deeper
-    return refusal
+def _decode_batch(body: Any, kind: str, regression: str, path: str, has_zero: bool) -> list[Message | Outcome]:
+    if not isinstance(body, list):
+        raise Refused("wrong-type", f"{kind} takes an array of job objects", path)
+    decoded: list[Message | Outcome] = []
+    for offset, job in enumerate(body):
+        place = f"{path}[{offset}]"
+        try:
+            if has_zero:
+                _walk(job, place, _depth(place))
+            decoded.append(_message(SINGLE[kind], regression, job, place, []))
+        except Refused as refusal:
+            decoded.append(_rejected(SINGLE[kind], regression, _deeper_reason(job, place, refusal)))
+    return decoded
 
 
 def _rejected(kind: str | None, regression: object, refusal: Refused) -> Outcome:
@@ -462,16 +476,18 @@ def _rejected(kind: str | None, regression: object, refusal: Refused) -> Outcome
     return Outcome(0, kind, named, "rejected", refusal.reason, refusal.path, refusal.detail)
 
 
-def _decode_batch(body: Any, kind: str, regression: str, path: str) -> list[Message | Outcome]:
-    if not isinstance(body, list):
-        raise Refused("wrong-type", f"{kind} takes an array of job objects", path)
-    decoded: list[Message | Outcome] = []
-    for offset, job in enumerate(body):
-        try:
-            decoded.append(_message(SINGLE[kind], regression, job, f"{path}[{offset}]", []))
-        except Refused as refusal:
-            decoded.append(_rejected(SINGLE[kind], regression, _deeper_reason(job, refusal)))
-    return decoded
+def _deeper_reason(tree: Any, path: str, refusal: Refused) -> Refused:
+    """A message that nests too deeply often has a wrong type too; then the depth is what its publisher must know."""
+    try:
+        _walk(tree, path, _depth(path))
+    except Refused as deeper:
+        return deeper
+    return refusal
+
+
+def _depth(path: str) -> int:
+    """The level of nesting that a JSONPath of names and numbers leads to; 1 is the message itself."""
+    return 1 + path.count(".") + path.count("[")
 
 
 def _walk(value: Any, path: str, depth: int) -> None:
@@ -573,7 +589,7 @@ def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str
         return {}
     unknown = {field: value for field, value in body.items() if field not in known}
     for field, value in unknown.items():
-        _walk(value, f"{path}.{field}", 3)
+        _walk(value, f"{path}.{field}", _depth(path) + 1)
     return unknown
 
 
@@ -596,8 +612,9 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     result = _job_result(typed, kind, path)
     values = {field: value for field, value in typed.items() if field in PLAIN_COLUMNS}
     extra = _unknown(body, JOB_FIELDS, path)
-    if not EXTRA_FIELDS.isdisjoint(typed):
-        extra |= {field: typed[field] for field in typed if field in EXTRA_FIELDS}
+    for field in EXTRA_FIELDS.intersection(typed):
+        _walk(body[field], f"{path}.{field}", _depth(path) + 1)
+        extra[field] = body[field]
     start = _microseconds(typed["start_time"]) if "start_time" in typed else None
     if start is not None:
         values["start_at"] = start // 1000
@@ -2182,7 +2199,6 @@ EMPTY_FOLDER_S = 3600.0
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES_SUFFIXES = (".ndjson", ".jsonl")
-UNREAD_NAMES = (".tmp", ".part", "~")
 
 
 class Found(NamedTuple):
@@ -2367,7 +2383,7 @@ class Spool:
                         self.skipped[path] = "a folder named like a message"
                     else:
                         yield from self._folder_files(f"{folder}/{name}", f"{path}/")
-                elif name.endswith(MESSAGE_SUFFIXES) and not name.endswith(UNREAD_NAMES):
+                elif name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
                     yield from self._file(entry, path)
         if empty and prefix:
             self._remove_if_old(folder)

@@ -8,11 +8,21 @@ bytes per finished job. The limit reads, removes, decodes and writes the same fi
 
 import contextlib
 import sqlite3
-import statistics
 from pathlib import Path
 from time import perf_counter
 
-from common import Daemon, files_at_limit, messages, options, publish, report_most, report_ratio, work_folder
+from common import (
+    Daemon,
+    Spent,
+    files_at_limit,
+    median,
+    messages,
+    options,
+    publish,
+    report_most,
+    report_ratio,
+    work_folder,
+)
 
 USED_PAGES = (
     "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -35,9 +45,10 @@ def main() -> None:
             daemon.stop()
         same = rows(daemon.db) == rows(folder / f"limit{repetition}/limit.db")
         full, pruned = bytes_per_job(daemon.db)
-    limit, spent = statistics.median(limits), statistics.median(ours)
+    limit, spent = median(limits), median(ours)
     what = f"spool backlog of {count:,} files"
-    report_ratio(what, count / spent, count / limit, "messages/s", 0.40, 0.70, seconds=round(spent, 2), same_rows=same)
+    more = {"cpu_ratio": round(limit.cpu / spent.cpu, 3), "seconds": round(spent.wall, 2), "same_rows": same}
+    report_ratio(what, count / spent.wall, count / limit.wall, "messages/s", 0.40, 0.70, **more)
     report_most("memory after the backlog", memory, "MB", 110, 75, peak_mb=peak)
     report_most("memory when idle", idle, "MB", 70, 48)
     report_most("database bytes per finished job, nothing pruned", full, "bytes", 1200, 650)
@@ -52,18 +63,18 @@ def idle_memory(chosen: object, folder: Path) -> float:
     return memory
 
 
-def at_limit(folder: Path, told: list[bytes]) -> float:
+def at_limit(folder: Path, told: list[bytes]) -> Spent:
     spool = folder / "spool"
     spool.mkdir(parents=True)
     publish(spool, told)
     return files_at_limit(spool, folder / "limit.db")
 
 
-def drained(daemon: Daemon, told: list[bytes]) -> float:
+def drained(daemon: Daemon, told: list[bytes]) -> Spent:
     publish(daemon.spool, told)
     daemon.launch()
     daemon.await_drained(len(told))
-    return perf_counter() - daemon.started
+    return Spent(perf_counter() - daemon.started, daemon.cpu_s())
 
 
 def rows(path: Path) -> list[int]:

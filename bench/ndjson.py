@@ -5,9 +5,7 @@ usage: python bench/ndjson.py [--messages 200000] [--reps 1] [--quick] [--work F
 Two connections, each with one request under way; an answer means that its messages are durable.
 """
 
-import statistics
-
-from common import Daemon, lines_at_limit, ndjson_bodies, options, post_all, report_ratio, work_folder
+from common import Daemon, Spent, lines_at_limit, median, ndjson_bodies, options, post_all, report_ratio, work_folder
 
 
 def main() -> None:
@@ -22,13 +20,15 @@ def main() -> None:
             limits.append(lines_at_limit(bodies, folder / f"limit{repetition}.db"))
             daemon = Daemon(chosen, folder / f"daemon{repetition}")
             daemon.start()
-            ours.append(post_all(daemon, bodies))
+            begun = daemon.cpu_s()
+            wall = post_all(daemon, bodies)
+            ours.append(Spent(wall, daemon.cpu_s() - begun))
             memory = daemon.rss_mb()
             daemon.stop()
-    limit, spent = statistics.median(limits), statistics.median(ours)
-    report_ratio(
-        "NDJSON of 1,000, 2 connections", count / spent, count / limit, "messages/s", 0.40, 0.65, memory_mb=memory
-    )
+    limit, spent = median(limits), median(ours)
+    more = {"cpu_ratio": round(limit.cpu / spent.cpu, 3), "memory_mb": memory}
+    what = "NDJSON of 1,000, 2 connections"
+    report_ratio(what, count / spent.wall, count / limit.wall, "messages/s", 0.40, 0.65, **more)
 
 
 if __name__ == "__main__":

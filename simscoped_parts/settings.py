@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import json
-import math
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -74,24 +73,24 @@ OPTIONS = (
     Option("server", "allowed_hosts", "texts", "a list of host names"),
     Option("spool", "dir", "path", "text: a path", "spool_dir"),
     Option("spool", "done", "done", '"delete" or "keep"'),
-    Option("spool", "keep_done_days", "number", "a number of days, 0 or more"),
+    Option("spool", "keep_done_days", "days", "a number of days, 0 to 36500"),
     Option("spool", "settle_ms", "integer", "a whole number of milliseconds, 0 or more"),
     Option("spool", "poll_ms", "positive", "a whole number of milliseconds, 1 or more"),
     Option("sigs", "enablelivejobs", "flag", "true or false"),
     Option("sigs", "livetimeoutsignature", "text", "text; empty for none"),
     Option("sigs", "enableskip", "flag", "true or false"),
-    Option("sigs", "prunelivedays", "number", "a number of days, 0 for never"),
-    Option("regr", "autotimeouthours", "number", "a number of hours, 0 for never"),
+    Option("sigs", "prunelivedays", "days", "a number of days up to 36500, 0 for never"),
+    Option("regr", "autotimeouthours", "hours", "a number of hours up to 876000, 0 for never"),
     Option("regr", "seriesseparator", "separator", 'one of "/", ".", "-", ":"'),
     Option("limits", "message_kib", "positive", "a whole number of KiB, 1 or more"),
     Option("limits", "body_mib", "positive", "a whole number of MiB, 1 or more"),
-    Option("limits", "keep_events_days", "number", "a number of days, 0 or more"),
-    Option("limits", "keep_receipts_days", "number", "a number of days, 0 or more"),
+    Option("limits", "keep_events_days", "days", "a number of days, 0 to 36500"),
+    Option("limits", "keep_receipts_days", "days", "a number of days, 0 to 36500"),
 )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+def _is_number(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _is_whole(value: object, least: int) -> bool:
@@ -109,7 +108,8 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "url": _is_url,
     "texts": lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
     "done": lambda value: value in ("delete", "keep"),
-    "number": _is_number,
+    "days": lambda value: _is_number(value, 36_500),
+    "hours": lambda value: _is_number(value, 876_000),
     "integer": lambda value: _is_whole(value, 0),
     "positive": lambda value: _is_whole(value, 1),
     "flag": lambda value: isinstance(value, bool),

@@ -79,7 +79,12 @@ export function refOf(regression) {
   return /^(\d+|\.{1,2})$/.test(regression.name) ? String(regression.id) : regression.name;
 }
 
-/** Address of a regression's page. @param {string} root @param {{id: number, name: string}} regression @param {object} [filter] */
+/**
+ * Address of a regression's page.
+ * @param {string} root
+ * @param {{id: number, name: string}} regression
+ * @param {object} [filter]
+ */
 export function regressionAddress(root, regression, filter) {
   return addressOf(root, { kind: "regression", ref: refOf(regression), filter });
 }

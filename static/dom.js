@@ -3,9 +3,10 @@
  * are kept by key. Text always goes in as text, never as markup: fail messages contain `<`.
  */
 
+import { cut } from "./format.js";
 import { stayInPlace } from "./model.js";
 
-/** What was last set on a node, by name: asking a thousand rows for their text each second would cost more than this. */
+/** What was last set on a node, by name: asking a thousand rows for their text each second costs more than this. */
 const SET = Symbol("set");
 
 /** Is `value` news for this node? Notes it if so. */
@@ -38,10 +39,18 @@ export function show(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;
 }
 
-/** A cell's text, with the whole of it as a tooltip where it may be cut. @param {Element} node @param {string} text @param {string} [title] */
+/** Characters of a cell: more than any line shows, and little enough that a table of them stays smooth. */
+const CELL_CHARS = 1000;
+
+/**
+ * A cell's text, with a tooltip for what the line cuts off.
+ * @param {Element} node
+ * @param {string} text
+ * @param {string} [title]
+ */
 export function setCell(node, text, title = text) {
-  setText(node, text);
-  setAttribute(node, "title", title || null);
+  setText(node, cut(text, CELL_CHARS));
+  setAttribute(node, "title", cut(title, CELL_CHARS) || null);
 }
 
 /**
@@ -106,17 +115,26 @@ function neighbour(focused, parent, gone) {
   return left?.querySelector("a, button") ?? null;
 }
 
-/** Calls `work(value)` when typing has paused. @param {(value: string) => void} work @param {number} ms */
+/**
+ * Calls `work(value)` when typing has paused, or at once when the field is emptied; not any more once its view is gone.
+ * @param {(value: string) => void} work
+ * @param {number} ms
+ */
 export function whenTypingPauses(work, ms) {
   let timer = null;
-  return (event) => {
-    const { value } = event.target;
+  return ({ target }) => {
+    const { value } = target;
     clearTimeout(timer);
-    timer = setTimeout(() => work(value), ms);
+    if (value === "") work(value);
+    else timer = setTimeout(() => target.isConnected && work(value), ms);
   };
 }
 
-/** Puts the value into a field, unless the reader is writing in it. @param {HTMLInputElement} field @param {string} value */
+/**
+ * Puts the value into a field, unless the reader is writing in it.
+ * @param {HTMLInputElement} field
+ * @param {string} value
+ */
 export function setField(field, value) {
   if (field.value !== value && document.activeElement !== field) field.value = value;
 }
@@ -148,7 +166,11 @@ function copyBySelection(text) {
   return copied;
 }
 
-/** A button that copies what `text()` gives, and says so for a moment. @param {HTMLButtonElement} button @param {() => string} text */
+/**
+ * A button that copies what `text()` gives, and says so for a moment.
+ * @param {HTMLButtonElement} button
+ * @param {() => string} text
+ */
 export function bindCopy(button, text) {
   const label = button.textContent;
   let timer = null;

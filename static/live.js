@@ -121,8 +121,8 @@ function parse(text) {
 
 /**
  * Runs `work` when asked, at once if it has been quiet, else when `gapMs` has passed since the last start; never two
- * at a time, and hardly more than a tenth of the time, so that slow answers slow the page down and not the daemon. Any number of requests in between
- * become one. `env`: `now`, `setTimeout`, `clearTimeout`.
+ * at a time, and hardly more than a tenth of the time, so that slow answers slow the page down and not the daemon. Any
+ * number of requests in between become one. `env`: `now`, `setTimeout`, `clearTimeout`.
  * @param {() => Promise<void>} work
  * @param {number} gapMs
  * @param {object} env

@@ -3,7 +3,7 @@
  * (`now` is an argument), no network. Objects are the API's own; times stay RFC 3339 text.
  */
 
-import { NOTHING, clockTime, count, duration, moment, parseTime, percent, plural, ticking } from "./format.js";
+import { NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plural, ticking } from "./format.js";
 
 // ------------------------------------------------------------------------------------------------ regressions
 
@@ -79,7 +79,8 @@ export function readAt(object, now) {
 }
 
 function elapsedSince(object, now) {
-  return object.elapsed_ms === null || object.elapsed_ms === undefined ? null : object.elapsed_ms + Math.max(0, now - object.read_at);
+  const { elapsed_ms: elapsed, read_at: read } = object;
+  return elapsed === null || elapsed === undefined ? null : elapsed + Math.max(0, now - read);
 }
 
 /** How long a regression took, or has been running. @param {object} regression @param {number} now */
@@ -170,9 +171,11 @@ export function belongs(regression, filter) {
 
 // ------------------------------------------------------------------------------------------------ jobs
 
+const TITLE_CHARS = 300;
+
 /** What a job is called on the page. @param {object} job */
 export function jobTitle(job) {
-  return job.name || job.config || job.uniqueid || `job ${job.id}`;
+  return cut(job.name || job.config || job.uniqueid || `job ${job.id}`, TITLE_CHARS);
 }
 
 /**
@@ -197,9 +200,9 @@ export function elapsedWords(job, now) {
 export function jobProgress(progress) {
   if (!progress) return null;
   const { done: made, total: whole, unit, rate, note } = progress;
-  const fraction = whole > 0 && made !== undefined && made !== null ? Math.min(1, Math.max(0, made / whole)) : null;
-  const figure = made === undefined || made === null ? "" : whole ? `${number(made)} of ${number(whole)}` : number(made);
-  const speed = rate === undefined || rate === null ? "" : `${number(rate)}/s`;
+  const fraction = whole > 0 && isTold(made) ? Math.min(1, Math.max(0, made / whole)) : null;
+  const figure = isTold(made) ? (whole ? `${number(made)} of ${number(whole)}` : number(made)) : "";
+  const speed = isTold(rate) ? `${number(rate)}/s` : "";
   return { fraction, words: [[figure, unit].filter(Boolean).join(" "), speed, note].filter(Boolean).join(", ") };
 }
 
@@ -381,7 +384,8 @@ export function applyToRegression(view, event) {
 }
 
 function regressionNews(event) {
-  return ["regression.updated", "regression.first_failure"].includes(event.type) ? ["regression"] : ["regression", "live", "signatures", "jobs"];
+  const isSmall = event.type === "regression.updated" || event.type === "regression.first_failure";
+  return isSmall ? ["regression"] : ["regression", "live", "signatures", "jobs"];
 }
 
 function patchLive(items, event) {
@@ -392,7 +396,8 @@ function patchLive(items, event) {
 }
 
 function patchJobs(items, event) {
-  return event.type === "job.pruned" ? items.filter((job) => job.id !== event.job) : items.map((job) => patchJob(job, event));
+  if (event.type === "job.pruned") return items.filter((job) => job.id !== event.job);
+  return items.map((job) => patchJob(job, event));
 }
 
 function jobNews(view, event) {
@@ -432,7 +437,8 @@ export function titleOf(view, state) {
 function regressionTitle(regression) {
   const share = regression.status === "live" ? progressOf(regression).percent : regression.status;
   const first = share === NOTHING ? "live" : share;
-  return [first, regression.counts.fail && plural(regression.counts.fail, "fail"), isolated(regression.name)].filter(Boolean).join(" · ");
+  const fails = regression.counts.fail && plural(regression.counts.fail, "fail");
+  return [first, fails, isolated(regression.name)].filter(Boolean).join(" · ");
 }
 
 /** A name that may run right to left, kept from turning round the words beside it. */
@@ -457,8 +463,8 @@ function overviewTitle(items) {
 export function jobFacts(job) {
   const pairs = [
     ["Category", job.category], ["Unique id", job.uniqueid], ["Build", job.build], ["Test group", job.testgroup],
-    ["Exit code", job.exit_code], ["Cycles", job.cycles === null || job.cycles === undefined ? null : count(job.cycles)],
-    ["Compute time", job.compute_ms === null || job.compute_ms === undefined ? null : duration(job.compute_ms)],
+    ["Exit code", job.exit_code], ["Cycles", isTold(job.cycles) ? count(job.cycles) : null],
+    ["Compute time", isTold(job.compute_ms) ? duration(job.compute_ms) : null],
     ["Cycles per second", job.cycles_per_s ? count(Math.round(job.cycles_per_s)) : null],
     ["Time limit", job.time_limit_ms ? duration(job.time_limit_ms) : null],
   ];
@@ -470,9 +476,8 @@ function isTold(value) {
 }
 
 const FIELD_WORDS = {
-  model_version: "Version", model_timestamp: "Version time", host: "Host", username: "User", queue: "Queue", group: "Group",
-  dir: "Directory", integrate: "Integrate", changelist_path: "Changelist", starttime: "Start (publisher)",
-  time_limit_hours: "Time limit", pending: "Pending",
+  model_timestamp: "Version time", queue: "Queue", group: "Group", dir: "Directory", integrate: "Integrate",
+  changelist_path: "Changelist", starttime: "Start (publisher)", time_limit_hours: "Time limit", pending: "Pending",
 };
 
 /** Fields that the page shows elsewhere. */
@@ -524,7 +529,10 @@ export function historyWord(entry) {
   return HISTORY_WORDS[entry.type] ?? entry.type;
 }
 
-/** The changed values of a history entry, one text each; progress has its own words. @param {object|undefined} changed */
+/**
+ * The changed values of a history entry, one text each; progress has its own words.
+ * @param {object|undefined} changed
+ */
 export function changedWords(changed) {
   return Object.entries(changed ?? {}).filter(([field]) => field !== "progress").map(([field, value]) => {
     if (Array.isArray(value) && value.length === 2) return `${field}: ${shown(value[0])} → ${shown(value[1])}`;

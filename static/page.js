@@ -90,13 +90,16 @@ function crumbs(view, data) {
   const all = { text: "Regressions", href: root };
   if (view.kind === "regression") {
     const { series } = data.regression ?? {};
-    const others = series && series !== data.regression.name
-      && { text: series, href: addressOf(root, { kind: "overview", filter: { series } }), title: `All of the series ${series}` };
-    return [all, others].filter(Boolean);
+    return series && series !== data.regression.name ? [all, crumbOfSeries(series)] : [all];
   }
   if (view.kind !== "job" || !data.job) return view.kind === "overview" ? [] : [all];
   const regression = { id: data.job.regression_id, name: data.job.regression };
   return [all, { text: regression.name, href: regressionAddress(root, regression) }];
+}
+
+function crumbOfSeries(series) {
+  const href = addressOf(root, { kind: "overview", filter: { series } });
+  return { text: series, href, title: `All of the series ${series}` };
 }
 
 function paintCrumbs(wanted) {
@@ -117,8 +120,13 @@ function paintCrumbs(wanted) {
 
 const CONNECTION_WORDS = { connecting: "Connecting", open: "Live", lost: "Connection lost", paused: "Paused" };
 
+function streamAddress(after) {
+  const epoch = after && page.meta.epoch;
+  return root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after, epoch });
+}
+
 const live = createLive(
-  (after) => root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after, epoch: after && page.meta.epoch }),
+  streamAddress,
   { event: received, fresh: () => page.watch.refresh(), open: opened, state: connectionChanged },
   { EventSource, random: Math.random, ...timers },
 );
@@ -255,7 +263,8 @@ function goToPlace() {
   if (!place || isEmpty(page.watch.data)) return;
   page.wantedPlace = null;
   window.scrollTo(0, place.y);
-  const link = place.focus && [...host.querySelectorAll("a[href]")].find((node) => node.getAttribute("href") === place.focus);
+  const links = [...host.querySelectorAll("a[href]")];
+  const link = place.focus && links.find((node) => node.getAttribute("href") === place.focus);
   (link || host).focus({ preventScroll: true });
 }
 
@@ -267,7 +276,7 @@ function filter(patch) {
   changedByReader();
 }
 
-// ------------------------------------------------------------------------------------------------ what the reader asks for
+// ------------------------------------------------------------------------------------------------ what is asked for
 
 async function attempt(work) {
   page.actionProblem = null;
@@ -293,21 +302,24 @@ const act = (question, path, key) => attempt(async () => {
 
 function tankRegression() {
   const { id, name, counts } = page.watch.data.regression;
-  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail, with the signature “Tanked”, and it` : "It";
-  return act({ title: "Tank this regression?", action: "Tank", reason: true,
-    text: `${name}: ${fate} disappears from the list. Untank takes this back.` }, `regressions/${id}/tank`, "regression");
+  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”), and it` : "It";
+  const text = `${name}: ${fate} disappears from the list. Untank takes this back.`;
+  return act({ title: "Tank this regression?", action: "Tank", reason: true, text }, `regressions/${id}/tank`, "regression");
 }
 
 function finishRegression() {
   const { id, name, counts } = page.watch.data.regression;
-  const fate = counts.live ? `${plural(counts.live, "job")} still live may be given up as missing; a late result replaces that.` : "No job is live.";
-  return act({ title: "Finish this regression?", action: "Finish", text: `${name}: ${fate}` }, `regressions/${id}/finish`, "regression");
+  const fate = counts.live
+    ? `${plural(counts.live, "job")} still live may be given up as missing; a late result replaces that.`
+    : "No job is live.";
+  const text = `${name}: ${fate}`;
+  return act({ title: "Finish this regression?", action: "Finish", text }, `regressions/${id}/finish`, "regression");
 }
 
 function tankJob() {
   const { job } = page.watch.data;
-  return act({ title: "Tank this job?", action: "Tank", reason: true,
-    text: `${jobTitle(job)} will count as fail, with the signature “Tanked”. A late result replaces this.` }, `jobs/${job.id}/tank`, "job");
+  const text = `${jobTitle(job)} will count as fail (“Tanked”). A late result replaces this.`;
+  return act({ title: "Tank this job?", action: "Tank", reason: true, text }, `jobs/${job.id}/tank`, "job");
 }
 
 function chooseSignature(id) {

@@ -8,7 +8,9 @@
  */
 
 import { jobAddress, regressionAddress, safeLink } from "./address.js";
-import { bindCopy, instantiate, keyedList, setAttribute, setCell, setField, setText, setWeight, show, whenTypingPauses } from "./dom.js";
+import {
+  bindCopy, instantiate, keyedList, setAttribute, setCell, setField, setText, setWeight, show, whenTypingPauses,
+} from "./dom.js";
 import {
   NOTHING, ago, bytes, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plain, plural, rate,
   ticking,
@@ -21,7 +23,7 @@ import {
 
 const TYPING_MS = 200;
 const LONG_TEXT = 20_000;
-const TITLE_CHARS = 1000;
+const LONGEST_TEXT = 200_000;
 
 // ------------------------------------------------------------------------------------------------ small parts
 
@@ -65,7 +67,7 @@ function paintTime(node, time, now) {
 
 function paintLink(node, href, text, title = text) {
   setAttribute(node, "href", href);
-  setCell(node, text, cut(title, TITLE_CHARS));
+  setCell(node, text, title);
 }
 
 /** A list of `[label, value]` pairs; labels may repeat, so the place is part of the key. */
@@ -75,10 +77,11 @@ function factList(parent) {
     key: (fact) => `${fact.index} ${fact.label}`,
     paint(parts, { label, value }) {
       setText(parts.label, label);
-      setCell(parts.value, value, cut(value, TITLE_CHARS));
+      setText(parts.value, value);
     },
   });
-  return (pairs) => update(pairs.map(([label, value], index) => ({ index, label: String(label), value: plain(value) })));
+  const fact = ([label, value], index) => ({ index, label: String(label), value: plain(value) });
+  return (pairs) => update(pairs.map(fact));
 }
 
 function paintProblem(node, problem) {
@@ -116,7 +119,8 @@ function bindOverview(parts, actions) {
   parts.q.addEventListener("input", whenTypingPauses((q) => actions.filter({ q }), TYPING_MS));
   parts.status.addEventListener("change", () => actions.filter({ status: parts.status.value }));
   parts.tanked.addEventListener("change", () => actions.filter({ tanked: parts.tanked.checked ? "1" : "" }));
-  parts.clear.addEventListener("click", () => actions.filter({ q: "", status: "", series: "", branch: "", component: "" }));
+  const nothing = { q: "", status: "", series: "", branch: "", component: "" };
+  parts.clear.addEventListener("click", () => actions.filter(nothing));
   parts.more.addEventListener("click", () => actions.more());
   parts.narrowed.addEventListener("click", (event) => {
     const name = event.target.closest("button")?.dataset.name;
@@ -247,8 +251,8 @@ function paintFigures(parts, regression, now) {
   setText(parts.eta, eta.short);
   setText(parts["eta-note"], eta.long);
   setCell(parts.activity, ago(regression.last_activity_at, now), fullTime(regression.last_activity_at));
-  const due = parseTime(regression.due_at);
-  setCell(parts.due, due === null || regression.status !== "live" ? "" : `times out ${moment(due, now)}`, fullTime(due));
+  const due = regression.status === "live" ? parseTime(regression.due_at) : null;
+  setCell(parts.due, due === null ? "" : `times out ${moment(due, now)}`, fullTime(due));
 }
 
 function paintCounts(parts, regression) {
@@ -267,7 +271,8 @@ function paintCounts(parts, regression) {
   show(parts["pending-figure"], live || pending.n > 0);
   setText(parts["pending-word"], pending.word.replace(/^./, (letter) => letter.toUpperCase()));
   paintCount(parts.pending, pending.n);
-  setText(parts.submitted, regression.submitted ? `${count(regression.submitted)} submitted` : "number submitted not told");
+  const { submitted } = regression;
+  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "number submitted not told");
 }
 
 /** The table of running jobs: filtered and sorted here, since all of them are at hand. */
@@ -289,7 +294,8 @@ function mountLive(parts, actions) {
     setField(parts["live-q"], state.view.filter.live);
     rows(chosen.slice(0, liveShown), state);
     paintSort(parts["live-head"], sort);
-    setText(parts["live-summary"], liveSummary(chosen.length, items.length, live?.next ? Math.max(regression.counts.live, items.length) : items.length));
+    const all = live?.next ? Math.max(regression.counts.live, items.length) : items.length;
+    setText(parts["live-summary"], liveSummary(chosen.length, items.length, all));
     show(parts["live-nothing"], chosen.length === 0);
     paintMore(parts["live-more"], chosen.length - liveShown, Boolean(live?.next));
   };
@@ -345,7 +351,8 @@ function mountSignatures(parts, actions) {
     const { signatures, regression } = state.data;
     const items = signatures?.items ?? [];
     show(parts["signatures-section"], items.length > 0);
-    setText(parts["signatures-summary"], `${count(items.length)}${signatures?.next ? " or more" : ""}, the most frequent first; press one to see its jobs`);
+    const number = `${count(items.length)}${signatures?.next ? " or more" : ""}`;
+    setText(parts["signatures-summary"], `${number}, the most frequent first; press one to see its jobs`);
     rows(items, { ...state, fails: regression.counts.fail });
     show(parts["signatures-more"], Boolean(signatures?.next));
   };
@@ -357,17 +364,18 @@ function paintSignatureRow(parts, item, state) {
   setText(parts.count, count(item.count));
   paintShare(parts.bar, "fail", item.count / fails);
   setText(parts.percent, percent(item.count, fails));
-  setCell(parts.choose, item.title, cut(item.title, TITLE_CHARS));
+  setCell(parts.choose, item.title);
   setAttribute(parts.choose, "aria-pressed", String(chosen));
   show(parts.new, Boolean(item.new));
   setCell(parts.category, item.category ?? "");
   show(parts.example, Boolean(item.example));
-  if (item.example) paintLink(parts.example, jobAddress(state.root, item.example.id), exampleTitle(item.example), firstLine(item.example.fail_message ?? "") || exampleTitle(item.example));
+  if (item.example) paintExample(parts.example, item.example, state.root);
   setText(parts.runtime, item.example?.runtime_ms ? duration(item.example.runtime_ms) : "");
 }
 
-function exampleTitle(example) {
-  return [jobTitle(example), example.seed && `seed ${example.seed}`].filter(Boolean).join(", ");
+function paintExample(node, example, root) {
+  const text = [jobTitle(example), example.seed && `seed ${example.seed}`].filter(Boolean).join(", ");
+  paintLink(node, jobAddress(root, example.id), text, firstLine(example.fail_message) || text);
 }
 
 function mountJobs(parts, actions) {
@@ -423,7 +431,7 @@ function paintJobRow(parts, job, state) {
   setCell(parts.seed, job.seed ?? "");
   setCell(parts.host, job.host ?? "");
   setText(parts.runtime, elapsedWords(job, state.now));
-  setCell(parts.message, jobLine(job), cut(job.fail_message ?? "", TITLE_CHARS));
+  setCell(parts.message, jobLine(job), job.fail_message ?? "");
 }
 
 function jobLine(job) {
@@ -442,7 +450,7 @@ function jobLine(job) {
 export function mountJob(host, actions) {
   const parts = mount(host, "job");
   const lists = Object.fromEntries(["facts", "extra", "metadata", "env"].map((name) => [name, factList(parts[name])]));
-  const files = keyedList(parts.files, { template: "file-row", key: (file) => `${file.kind}/${file.name}`, paint: paintFile });
+  const files = keyedList(parts.files, { template: "file-row", key: (file) => file.index, paint: paintFile });
   const paintHistory = mountHistory(parts, actions);
   const paintFail = mountFail(parts);
   let job = null;
@@ -469,7 +477,8 @@ function paintJobHead(parts, job, state) {
   const last = state.data.history?.items.findLast((entry) => entry.description && entry.result !== "live");
   setCell(parts.name, jobTitle(job));
   paintChip(parts.result, job.result);
-  setText(parts.sentence, [reasonSentence(job.reason), job.reason && !job.fail_message && last?.description].filter(Boolean).join(" "));
+  const told = job.reason && !job.fail_message && last?.description;
+  setText(parts.sentence, [reasonSentence(job.reason), told].filter(Boolean).join(" "));
   show(parts.tank, job.result === "live");
 }
 
@@ -550,7 +559,7 @@ function paintRerun(parts, job) {
 function paintDetails(parts, lists, files, job) {
   const env = Object.entries(job.env ?? {});
   const extra = Object.entries(job.extra ?? {});
-  const listed = job.files ?? [];
+  const listed = (job.files ?? []).map((file, index) => ({ ...file, index }));
   lists.facts(jobFacts(job));
   lists.extra(extra);
   show(parts["extra-section"], extra.length > 0);
@@ -562,7 +571,7 @@ function paintDetails(parts, lists, files, job) {
   files(listed);
   show(parts["files-section"], listed.length > 0);
   show(parts["results-section"], Boolean(job.results));
-  setText(parts.results, cut(job.results ?? "", LONG_TEXT));
+  setText(parts.results, cut(job.results ?? "", LONGEST_TEXT));
 }
 
 function paintFile(parts, file) {

@@ -11,7 +11,9 @@
 import { encodeRef, isLatest } from "./address.js";
 import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
-import { appendPage, applyToJob, applyToOverview, applyToRegression, belongs, mergeHead, readAt, replaceItem, sortRegressions } from "./model.js";
+import {
+  appendPage, applyToJob, applyToOverview, applyToRegression, belongs, mergeHead, readAt, replaceItem, sortRegressions,
+} from "./model.js";
 
 const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
@@ -221,7 +223,8 @@ function watchRegression(view, env, kept) {
   for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
   const readRegression = async (signal) => {
-    const regression = await env.api.read(`regressions/${encodeRef(latest ? view.ref : data.regression?.id ?? view.ref)}`, {}, signal);
+    const ref = latest ? view.ref : data.regression?.id ?? view.ref;
+    const regression = await env.api.read(`regressions/${encodeRef(ref)}`, {}, signal);
     if (data.regression && data.regression.id !== regression.id) turnTo();
     const first = data.regression === null;
     data.regression = readAt(regression, env.serverNow());
