@@ -1975,6 +1975,12 @@ class Bell:
         return self._rung
 
 
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end, however it ends."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
     """Wait for a ring. -> False if it did not come in time."""
     done, _ = await asyncio.wait([rung], timeout=seconds)
@@ -2238,7 +2244,9 @@ class Spool:
         self.skipped: dict[str, str] = {}  # path -> why it is not taken
         self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
         self._cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
-        self._unsettled: list[int] = []
+        self._skipping: dict[str, str] = {}  # the same, of the sweep under way
+        self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._watched = True
         self._synced = 0.0
         self._folder = 0
 
@@ -2247,42 +2255,46 @@ class Spool:
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
         await self._recover(settling, details)
-        news = time.monotonic()
+        news = begun = time.monotonic()
         while True:
             taken = await self._sweep()
-            if not self.backlog:
+            now = time.monotonic()
+            if not taken and (not self._unfinished() or now - begun > 10 * self.config.settle_ms / 1000):
                 self.drained.set()
             if taken:
-                news = time.monotonic()
-                continue
-            if time.monotonic() - news < AWAKE_FOR_S:
+                news = now
+            elif now - news < AWAKE_FOR_S:
                 await asyncio.sleep(AWAKE_S)
             else:
                 await self._sleep_until_news()
                 news = time.monotonic()
 
+    def _unfinished(self) -> bool:
+        """Are there files that may still be being written?"""
+        return bool(self._growing or self._cut_short)
+
     async def _sweep(self) -> int:
-        """Scan once and take all that is found. -> how many files."""
+        """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
+        self._skipping = {}
         try:
             found = await asyncio.to_thread(self.scan)
+            taken = await self._take(found, self.claim)
+            again = await asyncio.to_thread(self.read_again) if self._cut_short else []
+            await self._apply(again)
             self.trouble = None
+            self.skipped = self._skipping
         except OSError as error:
-            if self.trouble is None:
-                log.error("spool: cannot be listed: %s", error)
-            self.trouble = str(error)
-            await asyncio.sleep(1)
+            await self._wait_for_better("the folder cannot be worked on", error)
             return 0
-        await self._take(found, self.claim)
-        again = await asyncio.to_thread(self.read_again) if self._cut_short else []
-        await self._apply(again)
-        return len(found) + len(again)
+        return taken + len(again)
 
-    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> None:
+    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
         """Claim, read, apply and settle, chunk by chunk; a chunk is read while the one before is being applied."""
         under_way: asyncio.Task[None] | None = None
+        taken = 0
         for start in range(0, len(found), CHUNK_FILES):
-            chunk = found[start : start + CHUNK_FILES]
-            claimed = await asyncio.to_thread(claim, chunk)
+            claimed = await asyncio.to_thread(claim, found[start : start + CHUNK_FILES])
+            taken += len(claimed)
             while claimed:
                 deliveries, claimed = await asyncio.to_thread(self.read, claimed)
                 if under_way is not None:
@@ -2290,6 +2302,7 @@ class Spool:
                 under_way = asyncio.create_task(self._apply(deliveries))
         if under_way is not None:
             await under_way
+        return taken
 
     async def _apply(self, deliveries: list[Delivery]) -> None:
         """Apply deliveries and settle their files. While the disk is full they wait here, claimed."""
@@ -2307,8 +2320,22 @@ class Spool:
             for delivery, receipt in zip(deliveries, receipts, strict=True)
             if delivery.claim is not None
         ]
-        await asyncio.to_thread(self.settle, verdicts)
+        await self._settle(verdicts)
         self._unsettled.append(settling)
+
+    async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.settle, verdicts)
+                return
+            except OSError as error:
+                await self._wait_for_better("files cannot be cleared away", error)
+
+    async def _wait_for_better(self, what: str, error: OSError) -> None:
+        if self.trouble is None:
+            log.error("spool: %s: %s", what, error)
+        self.trouble = f"{what}: {error}"
+        await asyncio.sleep(1)
 
     async def _synced_notes(self) -> list[int]:
         """The notes that can be deleted because the removal of their files is on disk."""
@@ -2323,22 +2350,27 @@ class Spool:
         """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so
         that a file which arrives between the two is not missed; a file system without events is polled."""
         stop = threading.Event()
-        watch = awatch(self.root, stop_event=stop, watch_filter=self._is_news, step=10, debounce=20, rust_timeout=500)
-        event = asyncio.ensure_future(anext(watch, None))
+        event = asyncio.create_task(self._next_event(stop))
         try:
             await asyncio.sleep(0)
-            while not await self._sweep():
-                patience = min(
-                    [self.config.poll_ms, *([self.config.settle_ms] if self._growing or self._cut_short else [])]
-                )
-                done, _ = await asyncio.wait([event], timeout=max(patience, 10) / 1000)
-                if done:
-                    break
+            while not await self._sweep() and not event.done():
+                patience = [self.config.poll_ms, *([self.config.settle_ms] if self._unfinished() else [])]
+                await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
         finally:
             stop.set()
-            with contextlib.suppress(Exception):
-                await event
-            await watch.aclose()
+            await cancel(event)
+
+    async def _next_event(self, stop: threading.Event) -> None:
+        """Return at the next file-system event; never, where there are none to be had."""
+        watch = awatch(self.root, stop_event=stop, watch_filter=self._is_news, step=10, debounce=20, rust_timeout=500)
+        try:
+            async for _ in watch:
+                return
+        except OSError as error:
+            if self._watched:
+                log.warning("spool: no file-system events, listed every %d ms: %s", self.config.poll_ms, error)
+            self._watched = False
+            await asyncio.Event().wait()
 
     def _is_news(self, change: object, path: str) -> bool:
         """Not what we do ourselves, in the folders whose names begin with a dot."""
@@ -2349,8 +2381,7 @@ class Spool:
     def scan(self) -> list[Found]:
         """The oldest files that are ready to be taken, at most SCAN_FILES, in order of modification time."""
         os.makedirs(self.work, exist_ok=True)
-        skipped = self.skipped
-        self.skipped, growing, self._growing = {}, self._growing, {}
+        growing, self._growing = self._growing, {}
         count = 0
         oldest: int | None = None
         ready: list[Found] = []
@@ -2362,10 +2393,6 @@ class Spool:
             ready.append(found)
             if len(ready) >= 2 * SCAN_FILES:
                 ready = sorted(ready)[:SCAN_FILES]
-        for path in self.skipped.keys() - skipped.keys():
-            log.warning(
-                "spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), self.skipped[path]
-            )
         self.backlog, self.oldest_ns = count, oldest
         return sorted(ready)[:SCAN_FILES]
 
@@ -2380,7 +2407,7 @@ class Spool:
                 path = prefix + name
                 if entry.is_dir(follow_symlinks=False):
                     if name.endswith(MESSAGE_SUFFIXES):
-                        self.skipped[path] = "a folder named like a message"
+                        self._skip(path, "a folder named like a message")
                     else:
                         yield from self._folder_files(f"{folder}/{name}", f"{path}/")
                 elif name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
@@ -2388,17 +2415,23 @@ class Spool:
         if empty and prefix:
             self._remove_if_old(folder)
 
+    def _skip(self, path: str, why: str) -> None:
+        """Note a file that is not taken; the first time it is told in the log."""
+        self._skipping[path] = why
+        if path not in self.skipped:
+            log.warning("spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), why)
+
     def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
         try:
             yield from self._files(folder, prefix)
         except OSError as error:
-            self.skipped[prefix] = f"cannot be listed: {error.strerror}"
+            self._skip(prefix, f"cannot be listed: {error.strerror}")
 
     def _file(self, entry: os.DirEntry[str], path: str) -> Iterator[tuple[Found, int]]:
         try:
             path.encode()
         except UnicodeEncodeError:
-            self.skipped[path] = "its name is not UTF-8"
+            self._skip(path, "its name is not UTF-8")
             return
         try:
             status = entry.stat(follow_symlinks=False)
@@ -2407,7 +2440,7 @@ class Spool:
         if stat.S_ISREG(status.st_mode):
             yield Found(status.st_mtime_ns, path), status.st_size
         else:
-            self.skipped[path] = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file"
+            self._skip(path, "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file")
 
     def _still_growing(self, found: Found, size: int, growing: dict[str, tuple[int, int, float]]) -> bool:
         """True until a file was seen unchanged for settle_ms, by our own clock."""
@@ -2446,7 +2479,7 @@ class Spool:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                self.skipped[item.path] = f"cannot be moved into .work: {error.strerror}"
+                self._skip(item.path, f"cannot be moved into .work: {error.strerror}")
         if not claimed:
             remove_empty(base)
         return claimed
@@ -2567,7 +2600,7 @@ class Spool:
                 for work, inode, mtime_ns, receipt in decode_json(files)
                 if _is_file(f"{self.work}/{work}", inode, mtime_ns)
             ]
-            await asyncio.to_thread(self.settle, verdicts)
+            await self._settle(verdicts)
             self._unsettled.append(number)
         left = await asyncio.to_thread(self._left_over)
         if left or settling:
@@ -3571,7 +3604,7 @@ class Daemon:
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
-        self._parts.push_async_callback(_cancel, task)
+        self._parts.push_async_callback(cancel, task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A part that ends by an error takes the daemon down: the service manager starts it afresh."""
@@ -3597,11 +3630,6 @@ class Daemon:
             raise SimscopedError(f"[server] listen = {self.config.listen}: {error.strerror or error}") from None
         host, port = runner.addresses[0][:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}{api.prefix}/"
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
 
 
 async def serve(config: Config) -> int:
