@@ -67,6 +67,7 @@ import asyncio
 import contextlib
 import copy
 import fcntl
+import gc
 import hashlib
 import hmac
 import ipaddress
@@ -88,7 +89,7 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -1165,28 +1166,22 @@ class Batch:
 
     def save_jobs(self) -> None:
         """Write the changed jobs, and add what changed to the counters of their regressions."""
-        by_id = {regression.id: regression for regression in self.regressions.values()}
         sums: dict[int, list[int]] = {}
         for rows in (self.fresh, self.changed):
             for job in rows.values():
                 after, before = tally(job), self.before.get(job.id, NOTHING)
                 if after != before:
                     total = sums.setdefault(job.regression_id, [0] * len(after))
-                    sums[job.regression_id] = [
-                        old + new - gone for old, new, gone in zip(total, after, before, strict=True)
-                    ]
+                    for place, (new, old) in enumerate(zip(after, before, strict=True)):
+                        total[place] += new - old
                     self.before[job.id] = after
-        for regression_id, total in sums.items():
-            _add_tally(by_id[regression_id], total)
+        for regression in self.regressions.values():
+            for field, number in zip(Tally._fields, sums.get(regression.id, ()), strict=False):
+                setattr(regression, field, getattr(regression, field) + number)
         self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
         self.conn.executemany(UPDATE_JOB, map(msgspec.structs.astuple, self.changed.values()))
         self.fresh.clear()
         self.changed.clear()
-
-
-def _add_tally(regression: Regression, total: Sequence[int]) -> None:
-    for field, number in zip(Tally._fields, total, strict=True):
-        setattr(regression, field, getattr(regression, field) + number)
 
 
 # ======================================================================================================================
@@ -1778,8 +1773,7 @@ class Receipt(msgspec.Struct):
 
     def notable(self) -> list[Outcome]:
         """The first messages that were not plainly applied."""
-        told = (outcome for outcome in self.details if outcome.outcome != "applied" or outcome.warnings)
-        return list(itertools.islice(told, DETAILS_KEPT))
+        return [told for told in self.details if told.outcome != "applied" or told.warnings][:DETAILS_KEPT]
 
 
 def apply_deliveries(
@@ -2289,19 +2283,17 @@ class Spool:
         return taken + len(again)
 
     async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
-        """Claim, read, apply and settle, chunk by chunk; a chunk is read while the one before is being applied."""
-        under_way: asyncio.Task[None] | None = None
+        """Claim, read, apply and settle, chunk by chunk. -> how many files.
+
+        One after the other: reading a chunk while the one before is applied was three times slower, because both
+        threads give up and take the interpreter's lock at every system call and every row."""
         taken = 0
         for start in range(0, len(found), CHUNK_FILES):
             claimed = await asyncio.to_thread(claim, found[start : start + CHUNK_FILES])
             taken += len(claimed)
             while claimed:
                 deliveries, claimed = await asyncio.to_thread(self.read, claimed)
-                if under_way is not None:
-                    await under_way
-                under_way = asyncio.create_task(self._apply(deliveries))
-        if under_way is not None:
-            await under_way
+                await self._apply(deliveries)
         return taken
 
     async def _apply(self, deliveries: list[Delivery]) -> None:
@@ -2770,32 +2762,48 @@ EVERYTHING = Wanted()
 
 
 class Feed:
-    """The newest events in memory, from which all streams are served: each event is read and encoded once."""
+    """The newest events in memory, from which all streams are served: each event is read and encoded once.
+
+    It follows the event table only while somebody listens; the first listener after a pause loads the newest events."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.news = Bell()
         self.last = 0
         self.closed = False
-        self.readers = 0
+        self.streams = 0
+        self._listeners = 0
+        self._loading = asyncio.Lock()
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
         self._complete = False  # no event is older than the frames
         self._joined: dict[int, bytes] = {}
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """While this is entered, `last` and `behind` are up to date, and `news` rings."""
+        async with self._loading:
+            if self._listeners == 0:
+                await self._load()
+            self._listeners += 1
+        try:
+            yield
+        finally:
+            self._listeners -= 1
 
     async def run(self) -> None:
         """Follow the event table, for ever."""
         while True:
             rung = self.store.committed.listen()
-            if await self._read_on() == 0:
+            if self._listeners == 0 or await self._read_on() == 0:
                 await heard(rung, 3600)
             await asyncio.sleep(FEED_TICK_S)
 
-    async def load(self) -> None:
-        """Load the newest events, so that a stream can be resumed over a restart."""
+    async def _load(self) -> None:
         rows = await self.store.read(f"{EVENTS} ORDER BY e.seq DESC LIMIT ?", (FRAMES_KEPT,))
+        self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
-        self._frames.extend(_frame(row) for row in reversed(rows))
-        self.last = max([self.store.seq, *(row["seq"] for row in rows[:1])])
+        self._joined.clear()
+        self.last = rows[0]["seq"] if rows else 0
 
     async def _read_on(self) -> int:
         rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
@@ -2811,6 +2819,7 @@ class Feed:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
+        self.store.committed.ring()
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
@@ -3186,24 +3195,25 @@ class Api:
 
     async def job(self, request: web.Request) -> web.Response:
         """One job. With wait=SECONDS it blocks until it is done (until=done) or has another version (version=N)."""
-        row = await self._awaited(request, self._job_row, request.match_info["id"])
+        row = await self._awaited(request)
         return self._versioned(request, row["version"], self.job_object(row))
 
-    async def _awaited(
-        self, request: web.Request, look: Callable[[web.Request], Awaitable[sqlite3.Row]], number: str
-    ) -> sqlite3.Row:
+    async def _awaited(self, request: web.Request) -> sqlite3.Row:
         wait = wait_seconds(request)
         until, version = request.query.get("until"), request.query.get("version")
         if until not in (None, "", "done"):
             raise queries.BadQuery("until", until, "done")
         known = queries.whole_number("version", version) if version else None
+        if not wait or (known is None and not until):
+            return await self._job_row(request)
         end = time.monotonic() + wait
-        while True:
-            cursor, rung = self.feed.last, self.feed.news.listen()
-            row = await look(request)
-            reached = row["result"] != LIVE if until or known is None else row["version"] != known
-            if reached or not wait or not await self._changed(job_number(number), cursor, rung, end):
-                return row
+        async with self.feed.listening():
+            while True:
+                cursor, rung = self.feed.last, self.feed.news.listen()
+                row = await self._job_row(request)
+                reached = row["result"] != LIVE if until else row["version"] != known
+                if reached or not await self._changed(row["id"], cursor, rung, end):
+                    return row
 
     async def _changed(self, number: int, cursor: int, rung: asyncio.Future[None], end: float) -> bool:
         """Wait until the feed tells something of a job. -> False if time ran out or the daemon stops."""
@@ -3319,7 +3329,7 @@ class Api:
         after = queries.whole_number("after", request.query.get("after") or "0")
         limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
         while True:
-            rung = self.feed.news.listen()
+            rung = self.store.committed.listen()
             told = await self._events_after(request, wanted, after, limit)
             left = end - time.monotonic()
             if told["items"] or left <= 0 or self.feed.closed or not await heard(rung, left):
@@ -3355,26 +3365,27 @@ class Api:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
-        if self.feed.readers >= STREAMS_MOST:
+        if self.feed.streams >= STREAMS_MOST:
             raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
         wanted = await self._wanted(request)
         tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
         said = request.headers.get("Last-Event-ID") or request.query.get("after")
-        cursor = queries.whole_number("after", said) if said else self.feed.last
+        cursor = queries.whole_number("after", said) if said else None
+        epoch = request.query.get("epoch")
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
-        self.feed.readers += 1
+        self.feed.streams += 1
         try:
-            await response.prepare(request)
-            await response.write(b"retry: 3000\n: epoch %b\n\n" % self.store.epoch.encode())
-            epoch = request.query.get("epoch")
-            if epoch and epoch != self.store.epoch:
-                cursor = self.feed.last + 1
-            await self._follow(response, wanted, cursor, tick)
+            async with self.feed.listening():
+                if epoch and epoch != self.store.epoch:
+                    cursor = self.feed.last + 1
+                await response.prepare(request)
+                await response.write(b"retry: 3000\n: epoch %b\n\n" % self.store.epoch.encode())
+                await self._follow(response, wanted, self.feed.last if cursor is None else cursor, tick)
         except ConnectionError:
             pass
         finally:
-            self.feed.readers -= 1
+            self.feed.streams -= 1
         return response
 
     async def _follow(self, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
@@ -3446,7 +3457,7 @@ class Api:
                 0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
             ),
             "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.skipped)),
-            "simscoped_streams": ("Open event streams", self.feed.readers),
+            "simscoped_streams": ("Open event streams", self.feed.streams),
             "simscoped_event_seq": ("Number of the last change", self.store.seq),
             "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
         }
@@ -3587,7 +3598,6 @@ class Daemon:
         self._parts.enter_context(lock)
         self._parts.push_async_callback(self.store.close)
         await self.store.open()
-        await self.feed.load()
         self._begin("feed", self.feed.run())
         self._begin("intake", self.intake.run())
         self._parts.push_async_callback(self.intake.drain)
@@ -3632,8 +3642,17 @@ class Daemon:
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}{api.prefix}/"
 
 
+def spare_the_collector() -> None:
+    """Look for garbage in cycles less often: a batch makes some ten thousand objects, none of them in a cycle, and
+    looking through them again and again took a quarter of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 async def serve(config: Config) -> int:
     """Run the daemon until SIGTERM or SIGINT. -> exit code."""
+    spare_the_collector()
     daemon = Daemon(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -35,6 +35,7 @@ SIDE_BY_SIDE = 20  # regressions that run at once: their jobs alternate
 LIVE_REGRESSIONS = 40
 LIVE_EACH = 500
 SIGNATURES = 100
+SERIES = 20
 EPOCH_MS = 1_750_000_000_000
 ASKED = 500
 API = "/api/v1"
@@ -43,7 +44,7 @@ REGRESSION = """
     INSERT INTO regression
         (id, name, series, number, component, project, submitted, fields, ended, created_at, ended_at, last_activity_at,
          active_tick, first_tick, first_failure, version)
-    VALUES (?, ?, 'nightly', ?, 'core', 'bench', ?, '{}', ?, ?, ?, ?, 0, 0, 1, ?)
+    VALUES (?, ?, ?, ?, 'core', 'bench', ?, '{}', ?, ?, ?, ?, 0, 0, 1, ?)
 """
 JOB = """
     INSERT INTO job
@@ -75,7 +76,7 @@ def main() -> None:
         first_answer = full.start()
         report_most("start to first answer, full", first_answer, "s", 1, 0.4, memory_mb=full.rss_mb())
         ask_all(full, regressions)
-        names = [f"nightly/{regressions - number}" for number in range(SIDE_BY_SIDE)]
+        names = ["/".join(name_of(regressions - number)) for number in range(SIDE_BY_SIDE)]
         bodies = ndjson_bodies(20_000 if chosen.quick else 100_000, names)
         count = sum(body.count(b"\n") + 1 for body in bodies)
         limit, ours = count / post_all(empty, bodies), count / post_all(full, bodies)
@@ -117,7 +118,13 @@ def regression_row(number: int, regressions: int) -> tuple[Any, ...]:
     at = EPOCH_MS + number * 60_000
     ended, ended_at = (None, None) if live else ("finish", at + 3_600_000)
     submitted = EACH + LIVE_EACH * live
-    return (number, f"nightly/{number}", number, submitted, ended, at, ended_at, ended_at or at, 0)
+    series, place = name_of(number)
+    return (number, f"{series}/{place}", series, int(place), submitted, ended, at, ended_at, ended_at or at, 0)
+
+
+def name_of(regression: int) -> tuple[str, str]:
+    """Series and number; the series take turns."""
+    return f"project{regression % SERIES}/nightly", str(regression // SERIES)
 
 
 def jobs(regressions: int) -> Iterator[tuple[Any, ...]]:
@@ -136,7 +143,7 @@ def jobs(regressions: int) -> Iterator[tuple[Any, ...]]:
 
 
 def job_row(chance: random.Random, number: int, regression: int, place: int, result: int) -> tuple[Any, ...]:
-    told = job(chance, f"nightly/{regression}", place)
+    told = job(chance, "/".join(name_of(regression)), place)
     signature, message, compute, done = None, None, None, None
     at = EPOCH_MS + number * 50
     if result:

@@ -296,21 +296,28 @@ def test_a_batch_is_one_message(tmp_path: Path, name: str, content: str) -> None
     }
 
 
-def test_the_spool_shows_only_dot_names_until_a_file_is_whole(client: Client) -> None:
-    """Watch the folder while big files are written: every name without a dot holds whole JSON, at any moment."""
+def test_a_spool_file_is_whole_before_it_loses_its_dot(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The moment before the rename: only a dot name is there, and it holds everything."""
+    before, rename = [], os.rename
+
+    def watched(source: str, target: str) -> None:
+        before.append((os.listdir(client.spool), json.loads(Path(source).read_text())))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", watched)
+    simscope.Spool(str(client.spool)).deliver([simscope.Message("job-live", "r", '{"n": 1}', "test")])
+    [(names, content)] = before
+    assert names == ["." + name for name in os.listdir(client.spool)]
+    assert content == client.spooled()[0] == {"type": "job-live", "regression": "r", "body": {"n": 1}}
+
+
+def test_a_reader_of_the_spool_never_meets_half_a_file(client: Client) -> None:
     path = client.file("big.ndjson", "\n".join(json.dumps({"pad": "x" * 30_000, "n": n}) for n in range(200)))
     process = client.start("publish", "job-live", "--regression", "r", path, "--spool", client.spool)
-    seen_dots, checked = set(), set()
     while process.poll() is None:
-        for entry in os.listdir(client.spool):
-            if entry.startswith("."):
-                seen_dots.add(entry)
-            elif entry not in checked:
-                checked.add(entry)
-                assert len(json.loads((client.spool / entry).read_text())) == 100
+        assert all(len(parcel) == 100 for parcel in client.spooled())
     process.communicate()
-    assert process.returncode == 0
-    assert seen_dots and not [name for name in os.listdir(client.spool) if name.startswith(".")]
+    assert (process.returncode, len(client.spooled())) == (0, 2)
 
 
 def test_two_publishers_do_not_disturb_each_other(client: Client) -> None:
@@ -1303,8 +1310,11 @@ def test_an_ignored_hangup_stays_ignored(client: Client) -> None:
 
 def test_a_key_at_the_terminal_reaches_the_command_once(client: Client) -> None:
     script = (
-        "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: os.write(1, b'INT '))\n"
-        "os.write(1, b'ready ')\nsignal.pause(); time.sleep(0.2)"  # long enough for a second one
+        "import os, signal, time\nseen = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: seen.append(os.write(1, b'INT ')))\n"
+        "os.write(1, b'ready ')\nuntil = time.monotonic() + 10\n"
+        "while not seen and time.monotonic() < until: time.sleep(0.01)\n"
+        "time.sleep(0.2)"  # long enough for a second one
     )
     command = client.command("run", "--regression", "r", "--spool", client.spool, "--", sys.executable, "-c", script)
     child, terminal = pty.fork()
