@@ -75,8 +75,8 @@ CREATE INDEX regression_series ON regression (series, number DESC) WHERE series 
 -- The two timers of a regression; reader: deadlines.
 CREATE INDEX regression_active ON regression (active_tick) WHERE ended IS NULL AND tanked_at IS NULL;
 CREATE INDEX regression_limit ON regression (limit_tick) WHERE ended IS NULL AND tanked_at IS NULL AND limit_tick IS NOT NULL;
--- Ends that still have jobs to migrate; reader: the settling after each batch and after a restart.
-CREATE INDEX regression_ending ON regression (id) WHERE ending IS NOT NULL;
+-- Ends that still have jobs to migrate; reader: deadlines.
+CREATE INDEX regression_ending ON regression (id) WHERE (ending IS NOT NULL OR (ended IS NOT NULL AND n_live > 0));
 -- The default list: live first, newest first, tanked left out.
 CREATE INDEX regression_list ON regression ((ended IS NULL) DESC, id DESC) WHERE tanked_at IS NULL;
 
@@ -103,6 +103,7 @@ CREATE TABLE job (
     jobdir        TEXT,
     start_at      INTEGER,           -- publisher's start_time
     finish_at     INTEGER,           -- publisher's finish_time
+    verdict_start_at INTEGER,        -- start_time as the finish itself said it: a later one is a re-run
     compute_ms    INTEGER,
     runtime_ms    INTEGER,           -- as published; what counts as runtime is in view jobs
     cycles        INTEGER,

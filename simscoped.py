@@ -314,6 +314,11 @@ PLAIN_COLUMNS = frozenset(
 )
 EXTRA_FIELDS = frozenset(("extid", "sourcecode", "username", "progress", "env", "results", "files"))
 MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there is none
+
+# Fields that belong to a verdict: a live message has none to give, and a finish that leaves them out clears them. Every
+# other field stays when a message does not speak of it.
+OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
+
 DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 
 # What the original calls required of a finished job, and we accept missing with a warning.
@@ -619,16 +624,19 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     start = _microseconds(typed["start_time"]) if "start_time" in typed else None
     if start is not None:
         values["start_at"] = start // 1000
-    if "finish_time" in typed:
-        values["finish_at"] = _milliseconds(typed["finish_time"])
+    finish = _milliseconds(typed["finish_time"]) if "finish_time" in typed else None
+    if finish is not None:
+        values["finish_at"] = finish
     if "seed" in typed:
         values["seed"] = str(typed["seed"])
     for field in MAYBE_EMPTY:
         if field in typed:
             values[field] = typed[field] or None
     metadata = dict(typed.get("metadata", ()))
-    if result == LIVE and "reason" in values:
-        extra["reason"] = values.pop("reason")
+    if result == LIVE and not OF_VERDICT.isdisjoint(values):
+        early = sorted(OF_VERDICT.intersection(values))
+        values = {field: value for field, value in values.items() if field not in OF_VERDICT}
+        warnings = [*warnings, *(f"{field} is not taken from a live message" for field in early)]
     _check_durations(typed, values, path)
     key = _job_key(typed, values, start, path)
     if result != LIVE:
@@ -700,7 +708,8 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
         if field in typed
     }
     if "starttime" in typed:
-        values["starttime_at"] = _milliseconds(typed["starttime"])
+        starttime = _milliseconds(typed["starttime"])
+        values |= {} if starttime is None else {"starttime_at": starttime}
     if "time_limit_hours" in typed:
         values["time_limit_ms"] = _hours(typed["time_limit_hours"], f"{path}.time_limit_hours")
     if typed.get("name", regression) != regression:
@@ -770,10 +779,6 @@ ON_FINISH: dict[str, str] = {
     LIMITED: "correct",
     TANKED: "correct",
 }
-
-# Columns that belong to a verdict. A live message that comes late must not fill them in, and a finish that leaves them
-# out clears them; every other column stays when a message does not speak of it.
-OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
 
 # How a regression ended -> the reason of the jobs that it leaves behind, and the event that tells so.
 LEFT_BEHIND = {
@@ -917,6 +922,7 @@ class Job(msgspec.Struct):
     jobdir: str | None
     start_at: int | None
     finish_at: int | None
+    verdict_start_at: int | None
     compute_ms: int | None
     runtime_ms: int | None
     cycles: int | None
@@ -1177,7 +1183,7 @@ class Batch:
                     self.before[job.id] = after
         for regression in self.regressions.values():
             for field, number in zip(Tally._fields, sums.get(regression.id, ()), strict=False):
-                setattr(regression, field, getattr(regression, field) + number)
+                setattr(regression, field, min(getattr(regression, field) + number, 2**63 - 1))
         self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
         self.conn.executemany(UPDATE_JOB, map(msgspec.structs.astuple, self.changed.values()))
         self.fresh.clear()
@@ -1262,7 +1268,7 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     """A finish for a job that has one: a re-run, the same again, or one that comes too late to differ."""
     if says_the_same(job, message):
         return _became("duplicate", "same-content", job.id)
-    if not is_later_run(message.values.get("start_at"), job.start_at):
+    if not is_later_run(message.values.get("start_at"), job.verdict_start_at):
         warning = "differs from the finish that came first, which is kept"
         return _became("duplicate", "first-finish-wins", job.id, warning)
     before = copy.copy(job)
@@ -1317,7 +1323,10 @@ def merge_live(batch: Batch, job: Job, message: Message) -> dict[str, list[Any]]
     job.seen_at, job.seen_tick = batch.moment
     start_running(batch, job, message, limit_moved=job.time_limit_ms != before.time_limit_ms)
     batch.touch(job)
-    return difference(before, job)
+    changed = difference(before, job)
+    if before.running_at != job.running_at:
+        changed["started_at"] = [None, utc(job.running_at)]
+    return changed
 
 
 def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool = False) -> None:
@@ -1343,9 +1352,9 @@ def revive(batch: Batch, regression: Regression, job: Job, message: Message | No
 def take_over(job: Job, message: Message, *, fill: bool = False) -> None:
     """Write what a message says into a row: present fields overwrite, absent ones stay.
 
-    With `fill`, only fields that the row does not have are taken over, and none that belong to a verdict."""
+    With `fill`, only fields that the row does not have are taken over."""
     for column, value in message.values.items():
-        if not fill or (getattr(job, column) is None and column not in OF_VERDICT):
+        if not fill or getattr(job, column) is None:
             setattr(job, column, value)
     if message.metadata:
         job.metadata = _merged(job.metadata, message.metadata, fill)
@@ -1403,6 +1412,7 @@ def write_verdict(batch: Batch, regression: Regression, job: Job, message: Messa
     job.result, job.state = message.result, DONE
     job.done_at, job.seen_tick = batch.moment
     job.seen_at, job.limit_tick = job.done_at, None
+    job.verdict_start_at = message.values.get("start_at")
     job.signature_id = None
     if job.result == FAIL:
         title = signatures.title_of(job.fail_message, job.bucket)
@@ -1473,7 +1483,11 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
         end(batch, regression, "finish")
     elif message.pending and "timeout" in (regression.ended, regression.ending):
         reopen(batch, regression, "a message says that it is still pending")
-    elif regression.ended == "time-limit" and "time_limit_ms" in changed and not _past_limit(batch, regression):
+    elif (
+        "time-limit" in (regression.ended, regression.ending)
+        and "time_limit_ms" in changed
+        and not _past_limit(batch, regression)
+    ):
         reopen(batch, regression, "its time limit was moved")
         revive_all(batch, regression, MIGRATED, "the regression's time limit was moved")
     elif message.type == REGR_START and not changed and not made:
@@ -1495,16 +1509,21 @@ def _merge_regression(
     stored = json_object(regression.fields)
     pairs = dict(stored.get("custom_metadata", ()))
     said = dict(message.extra)
-    if message.metadata:
-        said["custom_metadata"] = [list(pair) for pair in (pairs | message.metadata).items()]
+    if _keeps_starttime(regression, message):
+        said.pop("starttime", None)
     if fill:
         said = {field: value for field, value in said.items() if field not in stored}
+    if message.metadata:
+        merged = message.metadata | pairs if fill else pairs | message.metadata
+        said["custom_metadata"] = [list(pair) for pair in merged.items()]
     changed = {field: [stored.get(field), value] for field, value in said.items() if stored.get(field) != value}
     if changed:
         regression.fields = to_json(stored | said)
     for column, value in message.values.items():
         old = getattr(regression, column)
-        if (fill and old is not None) or old == value or _keeps_starttime(column, old, message):
+        if (fill and old is not None) or old == value:
+            continue
+        if column == "starttime_at" and _keeps_starttime(regression, message):
             continue
         setattr(regression, column, value)
         changed.setdefault(column, [old, value])
@@ -1514,28 +1533,34 @@ def _merge_regression(
     return changed
 
 
-def _keeps_starttime(column: str, old: Any, message: Message) -> bool:
+def _keeps_starttime(regression: Regression, message: Message) -> bool:
     """An update may name a starttime that is not known yet, but only a start or a finish may move it."""
-    return column == "starttime_at" and old is not None and message.type == REGR_UPDATE
+    return regression.starttime_at is not None and message.type == REGR_UPDATE
 
 
 def end(batch: Batch, regression: Regression, how: str) -> None:
     """Decide the end of a regression. flush() migrates its live jobs and makes it visible."""
-    if regression.ended == "finish" or regression.ending == "finish":
+    if "finish" in (regression.ended, regression.ending):
         return
-    regression.ended, regression.ending = None, how
+    if regression.ending == "tank":
+        _over(batch, regression, how)
+    else:
+        regression.ended, regression.ending = None, how
 
 
 def complete_end(batch: Batch, regression: Regression) -> None:
     """The last live job is dealt with: the regression is over (or, if it was tanked, has no live jobs any more)."""
     how, regression.ending = regression.ending, None
-    if how == "tank":
-        return
+    if how is not None and how != "tank":
+        _over(batch, regression, how)
+
+
+def _over(batch: Batch, regression: Regression, how: str) -> None:
     regression.ended, regression.ended_at = how, batch.moment.now
     if how == "finish":
         batch.tell("regression.finished", regression)
     else:
-        why = why_ended(batch.config, regression, str(how))
+        why = why_ended(batch.config, regression, how)
         batch.tell("regression.timed_out", regression, reason=how, description=why)
 
 
@@ -1661,15 +1686,21 @@ def expire(batch: Batch) -> bool:
     batch.origin = "daemon:timeout"
     for name, how in _overdue_regressions(conn, tick, config):
         end(batch, batch.regression(name), how)
-    for (name,) in conn.execute("SELECT name FROM regression WHERE ending IS NOT NULL"):
+    for (name,) in conn.execute(f"SELECT name FROM regression WHERE {_unfinished_ends(config)}"):
         batch.regression(name)
     late = batch.load_jobs("result = 0 AND limit_tick <= ? LIMIT ?", tick, SLICE_JOBS)
     for job in late:
         limit_job(batch, regression_by_id(batch, job.regression_id), job)
     flush(batch)
     pruned = prune_jobs(batch)
-    more = conn.execute("SELECT 1 FROM regression WHERE ending IS NOT NULL").fetchone() is not None
+    more = conn.execute(f"SELECT 1 FROM regression WHERE {_unfinished_ends(config)}").fetchone() is not None
     return more or len(late) == SLICE_JOBS or pruned == SLICE_JOBS
+
+
+def _unfinished_ends(config: Config) -> str:
+    """The condition for regressions whose end has jobs left to migrate; as the index regression_ending has it."""
+    left = "(ending IS NOT NULL OR (ended IS NOT NULL AND n_live > 0))"
+    return left if config.livetimeoutsignature else f"{left} AND ending IS NOT NULL"
 
 
 def _overdue_regressions(conn: sqlite3.Connection, tick: int, config: Config) -> list[tuple[str, str]]:
@@ -1689,8 +1720,9 @@ def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
         """
         SELECT EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick <= :tick)
             OR EXISTS (SELECT 1 FROM job WHERE result = 0 AND seen_tick <= :asleep)
-            OR EXISTS (SELECT 1 FROM regression WHERE ending IS NOT NULL)
-        """,
+            OR EXISTS (SELECT 1 FROM regression WHERE """
+        + _unfinished_ends(config)
+        + ")",
         {"tick": tick, "asleep": asleep},
     ).fetchone()
     return bool(row[0]) or bool(_overdue_regressions(conn, tick, config))

@@ -81,6 +81,7 @@ function paint() {
   document.title = titleOf(view, watch.data);
   paintCrumbs(crumbs(view, watch.data));
   show(document.getElementById("live-off"), meta.live_enabled === false);
+  show(document.getElementById("connection"), view.kind !== "unknown");
   paintStale();
   goToPlace();
   if (page.streamed !== streamWanted() && !document.hidden) connect();
@@ -304,7 +305,8 @@ function tankRegression() {
   const { id, name, counts } = page.watch.data.regression;
   const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”), and it` : "It";
   const text = `${name}: ${fate} disappears from the list. Untank takes this back.`;
-  return act({ title: "Tank this regression?", action: "Tank", reason: true, text }, `regressions/${id}/tank`, "regression");
+  const question = { title: "Tank this regression?", action: "Tank", reason: true, text };
+  return act(question, `regressions/${id}/tank`, "regression");
 }
 
 function finishRegression() {

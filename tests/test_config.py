@@ -94,13 +94,10 @@ def test_the_example_can_be_used_as_it_stands(tmp_path):
 def test_the_example_with_every_shown_default_written_out_means_the_same_as_without(tmp_path):
     keys = example_keys(EXAMPLE.read_text(encoding="utf-8"))
     sections = dict.fromkeys(section for section, _ in keys)
-    text = "".join(
-        f"[{section}]\n"
-        + "".join(
-            f"{key} = {json.dumps(value)}\n" for (where, key), (value, shown) in keys.items() if where == section and shown
-        )
-        for section in sections
-    )
+    text = ""
+    for section in sections:
+        shown = {key: value for (where, key), (value, shown_only) in keys.items() if where == section and shown_only}
+        text += f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in shown.items())
 
     assert load(tmp_path, text) == load(tmp_path, "")
 
@@ -170,7 +167,7 @@ WRONG = {
     ],
     "path": [*WRONG_FOR_TEXT, '""'],
     "text": WRONG_FOR_TEXT,
-    "url": [*WRONG_FOR_TEXT, '"sim.lab.example"', '"ftp://sim.lab"', '"https://"', '"https://a/?q=1"', '"https://a b/"'],
+    "url": [*WRONG_FOR_TEXT, '"sim.lab"', '"ftp://sim.lab"', '"https://"', '"https://a/?q=1"', '"https://a b/"'],
     "texts": ['"a.lab"', "5", "[5]", '[""]'],
     "done": [*WRONG_FOR_TEXT, '"move"', '"Keep"', '""'],
     "days": WRONG_FOR_NUMBER,
@@ -197,7 +194,7 @@ def test_every_kind_of_option_has_wrong_values():
     assert {option.kind for option in OPTIONS} == WRONG.keys()
 
 
-@pytest.mark.parametrize("option", [option for option in OPTIONS if option.kind in ("days", "hours")], ids=lambda o: o.key)
+@pytest.mark.parametrize("option", [each for each in OPTIONS if each.kind in ("days", "hours")], ids=lambda o: o.key)
 def test_a_number_that_no_clock_can_hold_is_impossible(tmp_path, option):
     assert "1e+300" in complaint(tmp_path, f"[{option.section}]\n{option.key} = 1e300\n")
 
@@ -240,7 +237,7 @@ def test_a_key_that_stands_twice_is_no_toml(tmp_path):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(ConfigError, match="nowhere.config: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.config: cannot be read"):
         simscoped.load_config(tmp_path / "nowhere.config", {})
 
 

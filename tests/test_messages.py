@@ -518,9 +518,9 @@ def test_the_last_line_of_ndjson_needs_no_end():
 
 
 def test_a_separator_that_is_no_end_of_line_does_not_cut_a_line_of_ndjson():
-    raw = '{"type": "job-live", "regression": "r/1", "body": ' + json.dumps(job(host="a\u2028b\x85"), ensure_ascii=False)
+    body = json.dumps(job(host="a\u2028b\x85"), ensure_ascii=False)
 
-    assert one(raw + "}\n", lines=True).values["host"] == "a\u2028b\x85"
+    assert one(body + "\n", IN_RUN, lines=True).values["host"] == "a\u2028b\x85"
 
 
 def test_bad_elements_of_a_batch_are_refused_alone_with_their_path():

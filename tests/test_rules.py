@@ -45,7 +45,8 @@ def assert_consistent(story: Story) -> None:
     """Counters are what COUNT and SUM say; the version of a row is the number of its last change."""
     counted = story.rows(
         """
-        SELECT r.id, count(j.id) FILTER (WHERE j.result = 1) AS n_pass, count(j.id) FILTER (WHERE j.result = 2) AS n_fail,
+        SELECT r.id, count(j.id) FILTER (WHERE j.result = 1) AS n_pass,
+               count(j.id) FILTER (WHERE j.result = 2) AS n_fail,
                count(j.id) FILTER (WHERE j.result = 3) AS n_skip, count(j.id) FILTER (WHERE j.result = 0) AS n_live,
                count(j.id) FILTER (WHERE j.migrated) AS n_migrated,
                total(j.compute_ms) FILTER (WHERE j.state = 'done') AS sum_compute_ms,
@@ -85,7 +86,7 @@ def bring(job_state: str, where: str, monkeypatch: pytest.MonkeyPatch) -> Story:
     story = Story(livetimeoutsignature="" if job_state == ALIVE else SIGNATURE)
     story.regr("regr-start")
     _bring_job(story, job_state, where)
-    if where == OVER and not (job_state == MIGRATED):
+    if where == OVER and job_state != MIGRATED:
         story.regr("regr-finish")
     if where == TANKED:
         story.change(simscoped.tank_regression, 1, "for the test")

