@@ -67,6 +67,7 @@ import asyncio
 import contextlib
 import copy
 import fcntl
+import functools
 import gc
 import hashlib
 import hmac
@@ -1015,6 +1016,11 @@ def _update(table: str, row: type[msgspec.Struct], fixed: tuple[str, ...]) -> st
 INSERT_JOB = _insert("job", Job)
 UPDATE_JOB = _update("job", Job, ("id", "regression_id", "key"))
 UPDATE_REGRESSION = _update("regression", Regression, ("id", "name", "series", "number", "created_at"))
+
+# What every message changes of a regression.
+BUSY = ("last_activity_at", "active_tick", "version", *Tally._fields)
+UPDATE_BUSY_REGRESSION = f"UPDATE regression SET {', '.join(f'{name} = ?' for name in BUSY)} WHERE id = ?"
+UPDATE_COUNTERS = "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?"
 FIND_JOB = f"SELECT {JOB_COLUMNS} FROM job WHERE regression_id = ? AND key = ?"
 FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
 INSERT_REGRESSION = """
@@ -1057,6 +1063,7 @@ class Batch:
     def forget(self) -> None:
         """Drop all rows that are not written yet."""
         self.regressions: dict[str, Regression] = {}
+        self.loaded_regressions: dict[int, dict[str, Any]] = {}
         self.jobs: dict[tuple[int, str | bytes], Job] = {}
         self.before: dict[int, Tally] = {}
         self.fresh: dict[int, Job] = {}
@@ -1073,15 +1080,20 @@ class Batch:
         if known is not None:
             return known
         row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
-        if row is None:
-            now, tick = self.moment
-            series, number = split_series(name, self.config.seriesseparator)
-            self.conn.execute(INSERT_REGRESSION, (name, series, number, now, now, tick, tick, self.counters.seq))
-            row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
-            regression = self.regressions[name] = Regression(*row)
-            self.tell("regression.started", regression)
-            return regression
-        regression = self.regressions[name] = Regression(*row)
+        if row is not None:
+            return self._loaded_regression(Regression(*row))
+        now, tick = self.moment
+        series, number = split_series(name, self.config.seriesseparator)
+        self.conn.execute(INSERT_REGRESSION, (name, series, number, now, now, tick, tick, self.counters.seq))
+        row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
+        regression = self._loaded_regression(Regression(*row))
+        self.tell("regression.started", regression)
+        return regression
+
+    def _loaded_regression(self, regression: Regression) -> Regression:
+        row = msgspec.structs.asdict(regression)
+        self.loaded_regressions[regression.id] = {name: row[name] for name in row if name not in BUSY}
+        self.regressions[regression.name] = regression
         return regression
 
     def job(self, regression: Regression, key: str | bytes) -> Job | None:
@@ -1161,14 +1173,26 @@ class Batch:
     def write(self) -> None:
         """Write all changed rows and what happened, and drop them from memory."""
         self.save_jobs()
-        self.conn.executemany(UPDATE_REGRESSION, map(msgspec.structs.astuple, self.regressions.values()))
-        self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
-        self.conn.executemany(INSERT_EVENT, self.events.values())
-        self.conn.execute(
-            "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?",
-            msgspec.structs.astuple(self.counters)[1:],
-        )
+        for regression in self.regressions.values():
+            self._save_regression(regression)
+        if self.replaced:
+            self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
+        if self.events:
+            self.conn.executemany(INSERT_EVENT, self.events.values())
         self.forget()
+
+    def close(self) -> None:
+        """Write the daemon's own row: the last thing of a transaction."""
+        counters = msgspec.structs.astuple(self.counters)
+        self.conn.execute(UPDATE_COUNTERS, counters[1:])
+
+    def _save_regression(self, regression: Regression) -> None:
+        """Write a regression; what every message changes is written apart, since it stands in one index only."""
+        loaded, row = self.loaded_regressions[regression.id], msgspec.structs.asdict(regression)
+        if all(row[name] == value for name, value in loaded.items()):
+            self.conn.execute(UPDATE_BUSY_REGRESSION, [row[name] for name in (*BUSY, "id")])
+        else:
+            self.conn.execute(UPDATE_REGRESSION, msgspec.structs.astuple(regression))
 
     def save_jobs(self) -> None:
         """Write the changed jobs, and add what changed to the counters of their regressions."""
@@ -1184,8 +1208,10 @@ class Batch:
         for regression in self.regressions.values():
             for field, number in zip(Tally._fields, sums.get(regression.id, ()), strict=False):
                 setattr(regression, field, min(getattr(regression, field) + number, 2**63 - 1))
-        self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
-        self.conn.executemany(UPDATE_JOB, map(msgspec.structs.astuple, self.changed.values()))
+        if self.fresh:
+            self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
+        if self.changed:
+            self.conn.executemany(UPDATE_JOB, map(msgspec.structs.astuple, self.changed.values()))
         self.fresh.clear()
         self.changed.clear()
 
@@ -1514,7 +1540,7 @@ def _merge_regression(
     if fill:
         said = {field: value for field, value in said.items() if field not in stored}
     if message.metadata:
-        merged = message.metadata | pairs if fill else pairs | message.metadata
+        merged = pairs | message.metadata | (pairs if fill else {})
         said["custom_metadata"] = [list(pair) for pair in merged.items()]
     changed = {field: [stored.get(field), value] for field, value in said.items() if stored.get(field) != value}
     if changed:
@@ -1832,9 +1858,7 @@ def apply_deliveries(
     receipts = [_receipt(batch, delivery, outcomes) for delivery, outcomes in zip(deliveries, told, strict=True)]
     batch.conn.executemany(INSERT_RECEIPT, map(_receipt_row, receipts))
     batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in settled))
-    settling = _note_claims(batch, deliveries, receipts)
-    flush(batch)
-    return receipts, settling
+    return receipts, _note_claims(batch, deliveries, receipts)
 
 
 def _messages_of(delivery: Delivery, config: Config) -> Iterator[Message | Outcome]:
@@ -2076,6 +2100,7 @@ class Store:
             batch = Batch(self._conn, self.config, self.clock.moment())
             result = fn(batch, *args, **kwargs)
             flush(batch)
+            batch.close()
             passing("before-commit")
             self._conn.execute("COMMIT")
         except BaseException as error:
@@ -2093,13 +2118,15 @@ class Store:
         call = lambda: fn(self._conn, *args, **kwargs)  # noqa: E731
         return await asyncio.get_running_loop().run_in_executor(self._writer, call)
 
-    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """The rows of one SELECT, from a reader's connection."""
+    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """The rows of one SELECT by column name, from a reader's connection."""
         reader = await self._readers.get()
         try:
-            return list(await reader.execute_fetchall(sql, parameters))
+            rows = list(await reader.execute_fetchall(sql, parameters))
         finally:
             self._readers.put_nowait(reader)
+        names = rows[0].keys() if rows else ()
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _save_tick(batch: Batch) -> None:
@@ -2552,12 +2579,10 @@ class Spool:
         try:
             status = os.fstat(handle)
             size = status.st_size
-            content: bytes | Refused = Refused(
-                "too-large", f"{size} bytes; [limits] body_mib = {limit >> 20} are accepted"
-            )
             if size <= limit:
-                content = _read_all(handle, size)
-            return Claimed(work, status.st_ino, status.st_mtime_ns, size, content)
+                return Claimed(work, status.st_ino, status.st_mtime_ns, size, _read_all(handle, size))
+            detail = f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted"
+            return Claimed(work, status.st_ino, status.st_mtime_ns, size, Refused("too-large", detail))
         except OSError as error:
             return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
         finally:
@@ -2880,7 +2905,7 @@ class Feed:
         return text
 
 
-def _frame(row: sqlite3.Row) -> Frame:
+def _frame(row: dict[str, Any]) -> Frame:
     text = b"id: %d\ndata: %b\n\n" % (row["seq"], encode_json(answers.event_object(row)))
     return Frame(row["seq"], row["type"], row["regression_id"], row["job_id"], text)
 
@@ -3089,8 +3114,7 @@ class Api:
     def admit(self, request: web.Request) -> None:
         """Raises Problem for a request that must not be served."""
         host = request.headers.get("Host", "")
-        name = host_name(host)
-        if not (name in self.hosts or is_address(name)):
+        if not self._is_own(host):
             raise Problem(403, "foreign-host", f"Host {host!r} is not this daemon's; see [server] allowed_hosts")
         origin = request.headers.get("Origin")
         if origin is not None and origin != self.origin and origin not in (f"http://{host}", f"https://{host}"):
@@ -3099,6 +3123,12 @@ class Api:
             said = request.headers.get("Authorization", "").encode()
             if not hmac.compare_digest(said, f"Bearer {self.config.token}".encode()):
                 raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - one Api lives as long as the process
+    def _is_own(self, host: str) -> bool:
+        """Is this the name, or an address, of this daemon in a Host header?"""
+        name = host_name(host)
+        return name in self.hosts or is_address(name)
 
     # Messages in.
 
@@ -3139,13 +3169,13 @@ class Api:
         self,
         request: web.Request,
         listing: queries.Listing,
-        show: Callable[[sqlite3.Row], Any],
+        show: Callable[[dict[str, Any]], Any],
         *fixed: queries.Condition,
     ) -> web.Response:
         """The one handler behind every list."""
         found = queries.page(listing, request.query, *fixed)
         rows = await self.store.read(found.sql, found.parameters)
-        more = queries.cursor_behind(found, tuple(rows[found.limit - 1])) if len(rows) > found.limit else None
+        more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         headers = {}
         if more:
             headers["Link"] = f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'
@@ -3160,7 +3190,7 @@ class Api:
         row = await self._regression_row(request)
         return self._versioned(request, row["version"], self.regression_object(row))
 
-    async def _regression_row(self, request: web.Request, ref: str | None = None) -> sqlite3.Row:
+    async def _regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
         """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series (contract 3)."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
@@ -3214,14 +3244,14 @@ class Api:
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
         return await self._list(request, queries.JOBS, self.job_object, *fixed)
 
-    async def _job_row(self, request: web.Request) -> sqlite3.Row:
+    async def _job_row(self, request: web.Request) -> dict[str, Any]:
         number = job_number(request.match_info["id"])
         rows = await self.store.read(f"{JOB} WHERE j.id = ?", (number,))
         if rows:
             return rows[0]
         pruned = await self.store.read("SELECT pruned_at FROM pruned_job WHERE id = ?", (number,))
         if pruned:
-            when = utc(pruned[0][0])
+            when = utc(pruned[0]["pruned_at"])
             raise Problem(410, "pruned", f"job {number} was live without news for long and was pruned at {when}")
         raise Problem(404, "no-such-job", f"there is no job {number}")
 
@@ -3230,7 +3260,7 @@ class Api:
         row = await self._awaited(request)
         return self._versioned(request, row["version"], self.job_object(row))
 
-    async def _awaited(self, request: web.Request) -> sqlite3.Row:
+    async def _awaited(self, request: web.Request) -> dict[str, Any]:
         wait = wait_seconds(request)
         until, version = request.query.get("until"), request.query.get("version")
         if until not in (None, "", "done"):
@@ -3370,7 +3400,7 @@ class Api:
 
     async def _events_after(self, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
         (row,) = await self.store.read("SELECT seq, events_from_seq FROM daemon")
-        newest, oldest = row
+        newest, oldest = row["seq"], row["events_from_seq"]
         epoch = request.query.get("epoch")
         if (after and not oldest <= after <= newest) or (epoch and epoch != self.store.epoch):
             raise Problem(
@@ -3472,7 +3502,8 @@ class Api:
     async def metrics(self, request: web.Request) -> web.Response:
         """What Prometheus reads. Labels are words from short lists, never names or ids."""
         (row,) = await self.store.read(
-            "SELECT coalesce(sum(ended IS NULL AND tanked_at IS NULL), 0), coalesce(sum(n_live), 0) FROM regression"
+            "SELECT coalesce(sum(ended IS NULL AND tanked_at IS NULL), 0) AS regressions, "
+            "coalesce(sum(n_live), 0) AS jobs FROM regression"
         )
         registry = prometheus_client.CollectorRegistry()
         messages = prometheus_client.Counter("simscoped_messages", "Messages taken", ["outcome"], registry=registry)
@@ -3481,8 +3512,8 @@ class Api:
         oldest = self.spool.oldest_ns
         gauges = {
             "simscoped_up_seconds": ("Time since the start", time.monotonic() - self.started),
-            "simscoped_regressions_live": ("Regressions that are live", row[0]),
-            "simscoped_jobs_live": ("Jobs that are live", row[1]),
+            "simscoped_regressions_live": ("Regressions that are live", row["regressions"]),
+            "simscoped_jobs_live": ("Jobs that are live", row["jobs"]),
             "simscoped_spool_files": ("Files seen by the last scan of the spool", self.spool.backlog),
             "simscoped_spool_oldest_seconds": (
                 "Age of the oldest of them",
@@ -3522,10 +3553,10 @@ class Api:
         timeout, prune = round(self.config.autotimeouthours * HOUR_MS), round(self.config.prunelivedays * DAY_MS)
         return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base)
 
-    def regression_object(self, row: sqlite3.Row) -> dict[str, Any]:
+    def regression_object(self, row: dict[str, Any]) -> dict[str, Any]:
         return answers.regression_object(row, self.viewpoint())
 
-    def job_object(self, row: sqlite3.Row) -> dict[str, Any]:
+    def job_object(self, row: dict[str, Any]) -> dict[str, Any]:
         return answers.job_object(row, self.viewpoint())
 
 

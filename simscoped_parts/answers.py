@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 import urllib.parse
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from msgspec.json import decode as decode_json
 
@@ -19,18 +20,18 @@ RESULTS = ("live", "pass", "fail", "skip")
 OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
 
 
-class Row(Protocol):
-    """A row whose columns are known by name."""
-
-    def __getitem__(self, name: str, /) -> Any: ...
+Row = dict[str, Any]
 
 
 def utc(ms: int | None) -> str | None:
     """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    if ms is None:
-        return None
-    whole = time.gmtime(ms // 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', whole)}.{ms % 1000:03d}Z"
+    return None if ms is None else f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(since: int) -> str:
+    """A second since 1970, to the second; rows that are shown together often share it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
 
 
 def json_object(text: str | None) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "start_time": utc(row["start_at"]),
         "finish_time": utc(row["finish_at"]),
         "submitted_at": utc(row["submitted_at"]),
-        "started_at": utc(row["running_at"] if row["running_at"] is not None else row["start_at"]),
+        "started_at": utc(row["running_at"] if live or row["running_at"] is not None else row["start_at"]),
         "finished_at": utc(row["done_at"]),
         "last_seen_at": utc(row["seen_at"]),
         "due_at": _job_due(row, seen) if live else None,

@@ -59,7 +59,7 @@ class Listing:
 
 
 class Page(NamedTuple):
-    """A statement that yields one row more than `limit` if there is a next page; each row ends with its sort key."""
+    """A statement that yields one row more than `limit` if there is a next page; key_0, key_1 … are its sort key."""
 
     sql: str
     parameters: tuple[Any, ...]
@@ -204,7 +204,7 @@ def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page
     conditions += [test(name, wanted[name]) for name, test in listing.filters.items() if wanted.get(name)]
     if wanted.get("after"):
         conditions.append(_behind(keys, _read_cursor(wanted["after"], order, len(keys))))
-    columns = ", ".join([listing.columns, *(key.expression for key in keys)])
+    columns = ", ".join([listing.columns, *(f"{key.expression} AS key_{place}" for place, key in enumerate(keys))])
     where = " AND ".join(condition.sql for condition in conditions) or "1"
     by = ", ".join(f"{key.expression} {'DESC' if key.descending else 'ASC'}" for key in keys)
     sql = f"SELECT {columns} FROM {listing.source} WHERE {where} ORDER BY {by} LIMIT ?"
@@ -222,9 +222,10 @@ def _behind(keys: Sequence[Key], values: Sequence[Any]) -> Condition:
     return Condition("(" + " OR ".join(f"({test})" for test in tests) + ")", tuple(parameters))
 
 
-def cursor_behind(found: Page, row: Sequence[Any]) -> str:
+def cursor_behind(found: Page, row: Mapping[str, Any]) -> str:
     """The cursor of the page that begins behind a row."""
-    text = json.dumps([found.order, *list(row)[-found.keys :]], separators=(",", ":"))
+    key = [row[f"key_{place}"] for place in range(found.keys)]
+    text = json.dumps([found.order, *key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -56,6 +56,7 @@ class Story:
             batch = self.batch()
             result = fn(batch, *args, **kwargs)
             simscoped.flush(batch)
+            batch.close()
         except BaseException:
             self.conn.execute("ROLLBACK")
             raise

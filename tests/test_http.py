@@ -174,11 +174,11 @@ def test_rejected_messages_make_422_with_the_receipt_and_the_good_ones_are_appli
     assert {job["uniqueid"] for job in shared.get(f"/jobs?regression={run}")["items"]} == {"a", "c"}
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"[1, 2", b'{"a": 1} trailing', b"\xff\xfe{}"])
+@pytest.mark.parametrize("body", [b"{", b"", b"[1, 2", b'{"a": 1} trailing', b'{"a": "\xff"}'])
 def test_what_cannot_be_read_at_all_is_400_with_a_receipt(shared: Daemon, body: bytes) -> None:
     answer = shared.request("POST", "/api/v1/messages", body)
 
-    told = problem(answer, 400, "bad-text" if body.startswith(b"\xff") else "bad-json")
+    told = problem(answer, 400, "bad-text" if b"\xff" in body else "bad-json")
     assert (told["messages"], told["rejected"]) == (1, 1)
     assert shared.get(f"/receipts/{told['id']}")["details"][0]["reason"] == told["reason"]
 
@@ -281,8 +281,8 @@ def rows_of(daemon: Daemon, regression: str) -> dict[str, Any]:
         return {}
     volatile = "id name version started_at finished_at last_activity_at due_at elapsed_ms _links eta_at"
     jobs = daemon.get(f"/jobs?limit=500&regression={regression}")["items"]
-    of_job = "id regression regression_id version _links due_at submitted_at last_seen_at finished_at"
-    of_live = " started_at elapsed_ms"
+    of_job = "id regression regression_id version _links due_at submitted_at started_at last_seen_at finished_at"
+    of_live = " elapsed_ms"
     return {
         "regression": {key: value for key, value in one.items() if key not in volatile.split()},
         "jobs": [

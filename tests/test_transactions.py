@@ -20,6 +20,11 @@ DAY_S = 24 * HOUR_S
 T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
+def defect(sentence: str) -> pytest.MarkDecorator:
+    """The test is right and the daemon is not: it fails loudly as soon as the daemon is mended."""
+    return pytest.mark.xfail(strict=True, reason=f"DEFECT: {sentence}")
+
+
 def wait(story: Story, seconds: float) -> None:
     """Let time pass, and let the daemon act on it until there is nothing more to do."""
     story.pass_time(seconds)
@@ -1240,6 +1245,15 @@ def test_the_year_1_is_no_starttime_and_takes_none_away(story):
     assert status(story) == ("live", None)
 
 
+@defect("a starttime of the year 1 leaves the column alone but overwrites the field that answers show")
+def test_the_year_1_does_not_show_as_a_starttime(story):
+    story.regr("regr-start", starttime=T1)
+
+    story.regr("regr-finish", starttime="0001-01-01T00:00:00Z")
+
+    assert fields(story)["starttime"] == T1
+
+
 def test_an_update_moves_no_starttime(story):
     story.regr("regr-start", starttime=T2)
 
@@ -1486,6 +1500,27 @@ def test_a_verdict_of_ours_adds_nothing_to_the_statistics(story):
     assert (counts(story), row["sum_compute_ms"], row["sum_cycles"]) == ({"fail": 2, "migrated": 1}, 0, 0)
 
 
+@defect("a sum of negative cycles below 64 bits raises in the whole batch, and the job is refused as internal-error")
+def test_the_sum_of_negative_cycles_is_no_reason_to_refuse_a_job(story):
+    story.finish(uniqueid="a", cycles=-(2**63))
+
+    outcome = story.finish(uniqueid="b", cycles=-(2**63))
+
+    assert outcome.outcome in ("applied", "rejected")  # taken, or refused for what it is; not by a batch that raises
+    assert outcome.reason != "internal-error"
+
+
+@defect("a sum that was cut at 64 bits is not COUNT and SUM any more, and goes below 0 when the jobs are run again")
+def test_a_sum_that_was_too_large_is_right_again_when_it_fits(story):
+    for uniqueid in "ab":
+        story.finish(uniqueid=uniqueid, cycles=2**63 - 1)
+
+    for uniqueid in "ab":
+        story.finish(uniqueid=uniqueid, cycles=1, start_time=T1)
+
+    assert story.regression()["sum_cycles"] == 2
+
+
 def test_the_sum_of_large_cycles_is_no_reason_to_refuse_a_job(story):
     story.finish(uniqueid="a", cycles=2**63 - 1)
 
@@ -1540,6 +1575,18 @@ def test_known_signatures_and_ours_do_not_overflow(story):
     titles = [row["signature"] for row in story.rows("SELECT signature FROM jobs WHERE regression = 'r/1' ORDER BY id")]
     assert titles[:45] == [words(number) for number in range(45)]
     assert titles[45:] == ["Regression Bucket Overflow"] * 5 + [SIGNATURE]
+
+
+def test_signatures_of_ours_do_not_use_up_the_25(story):
+    story.live(uniqueid="tanked")
+    story.live(uniqueid="live", category="formal")
+    story.change(simscoped.tank_job, story.job("tanked")["id"], "")
+    story.regr("regr-finish")
+
+    for number in range(25):
+        story.finish("r/1", str(number), "fail", fail_message=words(number))
+
+    assert story.job("24")["signature"] == words(24)
 
 
 def test_each_regression_may_have_25_new_signatures(story):
