@@ -1988,8 +1988,10 @@ def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
 
 
 def _make_database(conn: sqlite3.Connection) -> None:
-    conn.executescript(f"BEGIN;\n{beside('schema.sql').read_text(encoding='utf-8')}\nCOMMIT;")
-    conn.execute("INSERT INTO daemon VALUES (1, ?, 0, 0, 0, 0, 0)", (secrets.token_hex(4),))
+    """All in one transaction: a crash leaves an empty file, which is made anew at the next start."""
+    schema = beside("schema.sql").read_text(encoding="utf-8")
+    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, 0, 0, 0, 0);"
+    conn.executescript(f"BEGIN;\n{schema}\n{first}\nCOMMIT;")
 
 
 def read_only(path: Path) -> str:
@@ -2389,7 +2391,7 @@ class Spool:
         await asyncio.sleep(1)
 
     async def _synced_notes(self) -> list[int]:
-        """The notes that can be deleted because the removal of their files is on disk."""
+        """The notes that can be deleted because the removal of their files is on disk; asked for once a second."""
         if not self._unsettled or time.monotonic() - self._synced < 1:
             return []
         notes, self._unsettled = self._unsettled, []
@@ -2643,20 +2645,30 @@ class Spool:
     ) -> None:
         """After a start: settle what was committed, then take what was claimed but not committed."""
         await asyncio.to_thread(os.makedirs, self.work, exist_ok=True)
-        for number, files in settling:
+        for _, files in settling:
             verdicts = [
                 (work, await details(receipt) if receipt else [])
                 for work, inode, mtime_ns, receipt in decode_json(files)
                 if _is_file(f"{self.work}/{work}", inode, mtime_ns)
             ]
             await self._settle(verdicts)
-            self._unsettled.append(number)
+        await asyncio.to_thread(sync_folder, self.work)
+        await self._forget_notes([number for number, _ in settling])
         left = await asyncio.to_thread(self._left_over)
         if left or settling:
             log.info(
                 "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
             )
         await self._take(left, lambda found: [item.path for item in found])
+
+    async def _forget_notes(self, notes: list[int]) -> None:
+        """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""
+        while notes:
+            try:
+                await self.intake.submit([], notes)
+                return
+            except StorageError:
+                await asyncio.sleep(1)
 
     def _left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""

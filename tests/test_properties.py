@@ -232,7 +232,10 @@ def stored(story: Story) -> dict[str, list[dict[str, Any]]]:
     tables = ("regression", "job", "signature", "event", "pruned_job")
     rows = {table: story.rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
     for table in ("regression", "job"):
-        rows[table] = [{column: row[column] for column in row.keys() - HEARTBEAT} for row in rows[table]]
+        rows[table] = [
+            {column: opened(column, value) for column, value in row.items() if column not in HEARTBEAT}
+            for row in rows[table]
+        ]
     for row in rows["signature"]:
         del row["last_seen_at"]
     return rows | {"daemon": story.rows("SELECT seq, last_job_id FROM daemon")}

@@ -1245,6 +1245,15 @@ def test_the_year_1_is_no_starttime_and_takes_none_away(story):
     assert status(story) == ("live", None)
 
 
+def test_a_message_about_an_earlier_run_that_says_nothing_new_changes_nothing(story):
+    story.regr("regr-start", starttime=T2, custom_metadata=[["a", "1"], ["b", "2"]])
+    before = story.regression()
+
+    story.regr("regr-start", starttime=T1, custom_metadata=[["b", "1"]])
+
+    assert story.regression() == before
+
+
 @defect("a starttime of the year 1 leaves the column alone but overwrites the field that answers show")
 def test_the_year_1_does_not_show_as_a_starttime(story):
     story.regr("regr-start", starttime=T1)
