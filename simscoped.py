@@ -375,10 +375,18 @@ def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if lines:
         return [line for line in raw.splitlines() if line.strip()]
+    _check_utf8(raw)
     if raw[:64].lstrip()[:1] != b"[":
         _decoded(raw, msgspec.Raw)
         return [raw]
     return [bytes(item) for item in _decoded(raw, list[msgspec.Raw])]
+
+
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise Refused("bad-text", f"not UTF-8: {error}") from None
 
 
 def _decoded(raw: bytes, kind: Any = Any) -> Any:
@@ -1497,7 +1505,7 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     said, stored = message.values.get("starttime_at"), regression.starttime_at
     run = run_of(said, stored)
     if run == "older" and message.type != REGR_UPDATE:
-        _merge_regression(batch, regression, message, fill=True)
+        _tell_update(batch, regression, _merge_regression(batch, regression, message, fill=True))
         return _became("ignored", "older-run")
     opened = regression.ended or regression.ending
     changed = _merge_regression(batch, regression, message)
@@ -1518,10 +1526,15 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
         revive_all(batch, regression, MIGRATED, "the regression's time limit was moved")
     elif message.type == REGR_START and not changed and not made:
         return _became("duplicate", "same-content")
-    if changed and not made:
+    if not made:
+        _tell_update(batch, regression, changed)
+    return _became("applied")
+
+
+def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, list[Any]]) -> None:
+    if changed:
         cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
         batch.tell("regression.updated", regression, changed=cut)
-    return _became("applied")
 
 
 def _past_limit(batch: Batch, regression: Regression) -> bool:
@@ -2137,8 +2150,8 @@ def _save_tick(batch: Batch) -> None:
 
 def lock_file(path: Path, refusal: str) -> Any:
     """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         held = path.open("a")
     except OSError as error:
         raise SimscopedError(f"{path}: cannot be opened: {error}") from None
@@ -2844,7 +2857,8 @@ class Feed:
         self._listeners = 0
         self._loading = asyncio.Lock()
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
-        self._complete = False  # no event is older than the frames
+        self._oldest = 0  # the feed begins behind this number
+        self._complete = False  # no event behind it is older than the frames
         self._joined: dict[int, bytes] = {}
 
     @contextlib.asynccontextmanager
@@ -2868,11 +2882,14 @@ class Feed:
             await asyncio.sleep(FEED_TICK_S)
 
     async def _load(self) -> None:
-        rows = await self.store.read(f"{EVENTS} ORDER BY e.seq DESC LIMIT ?", (FRAMES_KEPT,))
+        (daemon,) = await self.store.read("SELECT events_from_seq FROM daemon")
+        self._oldest = daemon["events_from_seq"]
+        newest = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq DESC LIMIT ?"
+        rows = await self.store.read(newest, (self._oldest, FRAMES_KEPT))
         self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
         self._joined.clear()
-        self.last = rows[0]["seq"] if rows else 0
+        self.last = rows[0]["seq"] if rows else self._oldest
 
     async def _read_on(self) -> int:
         rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
@@ -2892,7 +2909,7 @@ class Feed:
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
-        if cursor > self.last:
+        if not self._oldest <= cursor <= self.last:
             return None
         newer = list(itertools.takewhile(lambda frame: frame.seq > cursor, reversed(self._frames)))
         if len(newer) > BEHIND_MOST or (len(newer) == len(self._frames) and not self._complete):
@@ -3006,6 +3023,7 @@ class Problem(Exception):
         self.status = status
         self.headers: dict[str, str] = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
         title = HTTPStatus(status).phrase
+        detail = detail.encode("utf-8", "backslashreplace").decode()  # what a peer sent need not be text
         said = {"type": f"urn:simscoped:{reason}", "title": title, "status": status, "detail": detail, "reason": reason}
         self.body: dict[str, Any] = {**members, **said}
 
@@ -3132,7 +3150,7 @@ class Api:
         if origin is not None and origin != self.origin and origin not in (f"http://{host}", f"https://{host}"):
             raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
         if request.method not in ("GET", "HEAD") and self.config.token:
-            said = request.headers.get("Authorization", "").encode()
+            said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if not hmac.compare_digest(said, f"Bearer {self.config.token}".encode()):
                 raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
 
@@ -3160,11 +3178,14 @@ class Api:
         try:
             raw = await request.read()
             delivery.items = items_of(raw, context, lines=request.content_type in NDJSON_TYPES)
+        except (web.RequestPayloadError, ValueError) as error:
+            refusal = Refused("unreadable", f"the body is not what its headers say: {error}")
+            delivery.refusal = _rejected(context.type, context.regression, refusal)
         except web.HTTPRequestEntityTooLarge:
             detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
             delivery.refusal = _rejected(context.type, context.regression, Refused("too-large", detail))
-        except Refused as refusal:
-            delivery.refusal = _rejected(context.type, context.regression, refusal)
+        except Refused as refused:
+            delivery.refusal = _rejected(context.type, context.regression, refused)
         (receipt,), _ = await self.intake.submit([delivery])
         told = receipt_object(receipt)
         if not receipt.rejected:
@@ -3444,7 +3465,7 @@ class Api:
         wanted = await self._wanted(request)
         tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
         said = request.headers.get("Last-Event-ID") or request.query.get("after")
-        cursor = queries.whole_number("after", said) if said else None
+        cursor = self._cursor(said) if said else None
         epoch = request.query.get("epoch")
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
@@ -3461,6 +3482,11 @@ class Api:
         finally:
             self.feed.streams -= 1
         return response
+
+    def _cursor(self, said: str) -> int:
+        """Where a stream is to go on; for what is no number, where there is nothing, so that the reader starts anew (a
+        browser would never come back from an error)."""
+        return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else -1
 
     async def _follow(self, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
         while not self.feed.closed:

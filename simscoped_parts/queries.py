@@ -232,12 +232,18 @@ def cursor_behind(found: Page, row: Mapping[str, Any]) -> str:
 def _read_cursor(cursor: str, order: str, keys: int) -> list[Any]:
     try:
         named, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        fits = named == order and len(values) == keys and all(isinstance(value, int | str) for value in values)
+        fits = named == order and len(values) == keys and all(map(_can_be_stored, values))
     except (ValueError, TypeError, binascii.Error):
         fits = False
     if not fits:
         raise BadQuery("after", cursor[:80], f"the `next` of an earlier page of the same list, sorted by {order}")
     return list(values)
+
+
+def _can_be_stored(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 # Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one

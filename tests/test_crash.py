@@ -438,7 +438,7 @@ def test_while_the_disk_is_full_requests_are_507_files_wait_and_nothing_is_refus
     health, told, _ = daemon.request("GET", "/healthz")
     for number in range(10):
         daemon.drop(f"r/{number}.json", live(str(number)))
-    wait_until(lambda: not waiting(daemon), what="the files to be claimed")
+    wait_until(lambda: list((daemon.spool / ".work").glob("*/r/*.json")), what="a file to be claimed")
     late = daemon.drop("r/late.json", live("late"))
     again = daemon.request("POST", "/api/v1/messages", {"type": "job-live", "regression": "r", "body": live("posted")})
 
