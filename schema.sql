@@ -66,7 +66,7 @@ CREATE TABLE regression (
     n_migrated       INTEGER NOT NULL DEFAULT 0,  -- fails that are nobody's verdict but "never heard of again"
     sum_compute_ms   INTEGER NOT NULL DEFAULT 0,  -- sums over jobs with a verdict of their own
     sum_runtime_ms   INTEGER NOT NULL DEFAULT 0,
-    sum_cycles       INTEGER NOT NULL DEFAULT 0,
+    sum_cycles       INTEGER NOT NULL DEFAULT 0,  -- a job counts for 0 to 2^48
     sum_cycle_compute_ms INTEGER NOT NULL DEFAULT 0,  -- compute time of those that told their cycles
     version          INTEGER NOT NULL            -- seq of the last change to it or to one of its jobs
 ) STRICT;

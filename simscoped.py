@@ -726,7 +726,8 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
     if kind == REGR_START:
         warnings += [f"missing {field}" for field in EXPECTED_OF_START if field not in typed]
     metadata = dict(typed.get("custom_metadata", ()))
-    fields = {field: value for field, value in body.items() if field not in ("custom_metadata", "pending")}
+    left_out = {"custom_metadata", "pending"} | ({"starttime"} if "starttime_at" not in values else set())
+    fields = {field: value for field, value in body.items() if field not in left_out}
     return Message(0, kind, regression, values, fields, metadata, pending=typed.get("pending"), warnings=warnings)
 
 
@@ -976,6 +977,7 @@ class Tally(NamedTuple):
 
 
 NOTHING = Tally()
+MOST_CYCLES = 2**48  # what one job counts for at most, so that sums of mistaken numbers still fit 64 bits
 
 
 def tally(job: Job) -> Tally:
@@ -983,7 +985,7 @@ def tally(job: Job) -> Tally:
     result = job.result
     if job.state != DONE:
         return Tally(0, result == FAIL, 0, result == LIVE, job.state in (MIGRATED, TANKED))
-    compute, cycles = job.compute_ms or 0, job.cycles or 0
+    compute, cycles = job.compute_ms or 0, min(max(job.cycles or 0, 0), MOST_CYCLES)
     return Tally(
         result == PASS,
         result == FAIL,
@@ -1215,7 +1217,7 @@ class Batch:
                     self.before[job.id] = after
         for regression in self.regressions.values():
             for field, number in zip(Tally._fields, sums.get(regression.id, ()), strict=False):
-                setattr(regression, field, min(getattr(regression, field) + number, 2**63 - 1))
+                setattr(regression, field, getattr(regression, field) + number)
         if self.fresh:
             self.conn.executemany(INSERT_JOB, map(msgspec.structs.astuple, self.fresh.values()))
         if self.changed:
@@ -1278,11 +1280,11 @@ def apply_live(batch: Batch, message: Message) -> Outcome:
 
 
 def apply_finish(batch: Batch, message: Message) -> Outcome:
-    if message.result == SKIP and not batch.config.enableskip:
-        return _became("ignored", "skip-disabled", None, "skipped jobs are not kept: [sigs] enableskip = false")
     regression = heard_of(batch, message.regression)
     reopen_after_silence(batch, regression)
     job = batch.job(regression, message.key)
+    if job is None and message.result == SKIP and not batch.config.enableskip:
+        return _became("ignored", "skip-disabled", None, "skipped jobs are not kept: [sigs] enableskip = false")
     action = ON_FINISH[job.state if job else ABSENT]
     if job is None:
         job = batch.new_job(regression, message)
@@ -3464,8 +3466,7 @@ class Api:
             raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
         wanted = await self._wanted(request)
         tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
-        said = request.headers.get("Last-Event-ID") or request.query.get("after")
-        cursor = self._cursor(said) if said else None
+        cursor = self._cursor(request)
         epoch = request.query.get("epoch")
         headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
@@ -3483,10 +3484,14 @@ class Api:
             self.feed.streams -= 1
         return response
 
-    def _cursor(self, said: str) -> int:
-        """Where a stream is to go on; for what is no number, where there is nothing, so that the reader starts anew (a
-        browser would never come back from an error)."""
-        return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else -1
+    def _cursor(self, request: web.Request) -> int | None:
+        """Where a stream is to go on; None for now. A browser that resumes with what is no number is told to start
+        anew: it would never come back from an error."""
+        resumed = request.headers.get("Last-Event-ID")
+        if resumed:
+            return int(resumed) if resumed.isascii() and resumed.isdigit() and len(resumed) < 19 else -1
+        after = request.query.get("after")
+        return queries.whole_number("after", after) if after else None
 
     async def _follow(self, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
         while not self.feed.closed:

@@ -31,7 +31,8 @@ def utc(ms: int | None) -> str | None:
 @lru_cache(maxsize=4096)
 def _second(since: int) -> str:
     """A second since 1970, to the second; rows that are shown together often share it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since))
+    when = time.gmtime(since)
+    return f"{when.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', when)}"
 
 
 def json_object(text: str | None) -> dict[str, Any]:

@@ -179,7 +179,9 @@ def _options_in(path: Path, text: str, tree: dict[str, Any]) -> Iterator[tuple[s
             if option is None:
                 accepted = ", ".join(option.key for option in OPTIONS if option.section == section)
                 where = _place(path, text, key)
-                raise ConfigError(f"{where}: unknown key {key!r} in [{section}]; accepted are {accepted}")
+                shown = json.dumps(value, default=str)
+                told = f"{where}: unknown key {key!r} in [{section}] with the value {shown}; accepted are {accepted}"
+                raise ConfigError(told)
             yield option.field or key, _checked(option, value, _place(path, text, key))
 
 

@@ -935,9 +935,6 @@ def test_without_a_token_only_loopback_is_listened_on(make_daemon: Callable[...,
 )
 @pytest.mark.parametrize("path", ["/api/v1/jobs", "/", "/static/page.js", "/healthz", "/metrics", "/nowhere"])
 def test_a_foreign_host_is_refused(shared: Daemon, host: str, path: str) -> None:
-    if not host and path != "/":
-        pytest.skip("one path is enough for an empty name")
-
     problem(shared.request("GET", path, headers={"Host": host}), 403, "foreign-host")
 
 
@@ -1019,7 +1016,7 @@ def test_header_bytes_that_are_not_utf_8_are_no_mistake_of_ours(
     )
 
     status = int(answer.split()[1])
-    assert 400 <= status < 500
+    assert status == 200 if name == "Last-Event-ID" else 400 <= status < 500
     assert b"Traceback" not in daemon.log.read_bytes()[logged:]
 
 

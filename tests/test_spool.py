@@ -760,12 +760,12 @@ HARD_TO_TAKE = """
 real_open, real_rename = os.open, os.rename
 
 def guarded_open(path, *args, **kwargs):
-    if "unreadable" in str(path):
+    if os.path.basename(path) == "unreadable.json":
         raise PermissionError(errno.EACCES, "Permission denied")
     return real_open(path, *args, **kwargs)
 
 def guarded_rename(source, target):
-    if "immovable" in str(source):
+    if os.path.basename(source) == "immovable.json":
         raise PermissionError(errno.EACCES, "Permission denied")
     real_rename(source, target)
 
@@ -777,10 +777,9 @@ def test_an_unreadable_file_is_refused_and_one_that_cannot_be_moved_is_reported(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     daemon = make_daemon(program=driven(tmp_path / "daemon", HARD_TO_TAKE)).start()
-    daemon.drop("r/immovable.json.tmp", "")
-    (daemon.spool / "r" / "immovable.json").write_text(json.dumps(live("immovable")))
     daemon.drop("r/open.json", live("open"))
-    (daemon.spool / "r" / "unreadable.json").write_text(json.dumps(live("unreadable")))
+    for name in ("immovable", "unreadable"):
+        (daemon.spool / "r" / f"{name}.json").write_text(json.dumps(live(name)))
 
     told = receipt(daemon, "r/unreadable.json")
 

@@ -20,11 +20,6 @@ DAY_S = 24 * HOUR_S
 T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
-def defect(sentence: str) -> pytest.MarkDecorator:
-    """The test is right and the daemon is not: it fails loudly as soon as the daemon is mended."""
-    return pytest.mark.xfail(strict=True, reason=f"DEFECT: {sentence}")
-
-
 def wait(story: Story, seconds: float) -> None:
     """Let time pass, and let the daemon act on it until there is nothing more to do."""
     story.pass_time(seconds)
@@ -1254,7 +1249,6 @@ def test_a_message_about_an_earlier_run_that_says_nothing_new_changes_nothing(st
     assert story.regression() == before
 
 
-@defect("a starttime of the year 1 leaves the column alone but overwrites the field that answers show")
 def test_the_year_1_does_not_show_as_a_starttime(story):
     story.regr("regr-start", starttime=T1)
 
@@ -1509,7 +1503,6 @@ def test_a_verdict_of_ours_adds_nothing_to_the_statistics(story):
     assert (counts(story), row["sum_compute_ms"], row["sum_cycles"]) == ({"fail": 2, "migrated": 1}, 0, 0)
 
 
-@defect("a sum of negative cycles below 64 bits raises in the whole batch, and the job is refused as internal-error")
 def test_the_sum_of_negative_cycles_is_no_reason_to_refuse_a_job(story):
     story.finish(uniqueid="a", cycles=-(2**63))
 
@@ -1519,7 +1512,6 @@ def test_the_sum_of_negative_cycles_is_no_reason_to_refuse_a_job(story):
     assert outcome.reason != "internal-error"
 
 
-@defect("a sum that was cut at 64 bits is not COUNT and SUM any more, and goes below 0 when the jobs are run again")
 def test_a_sum_that_was_too_large_is_right_again_when_it_fits(story):
     for uniqueid in "ab":
         story.finish(uniqueid=uniqueid, cycles=2**63 - 1)
