@@ -2271,6 +2271,8 @@ SCAN_FILES = 20_000  # listed at once, oldest first: bounds memory, whatever lie
 AWAKE_S = 0.010  # between two scans while files keep coming
 AWAKE_FOR_S = 1.0  # after the last file
 EMPTY_FOLDER_S = 3600.0
+LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
+START_PATIENCE_S = 3.0  # no longer than this do deadlines wait for files that may still be being written at the start
 
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
@@ -2329,7 +2331,7 @@ class Spool:
         while True:
             taken = await self._sweep()
             now = time.monotonic()
-            if not taken and (not self._unfinished() or now - begun > 10 * self.config.settle_ms / 1000):
+            if taken < SCAN_FILES and (not self._unfinished() or now - begun > START_PATIENCE_S):
                 self.drained.set()
             if taken:
                 news = now
@@ -2511,7 +2513,9 @@ class Spool:
             self._skip(path, "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file")
 
     def _still_growing(self, found: Found, size: int, growing: dict[str, tuple[int, int, float]]) -> bool:
-        """True until a file was seen unchanged for settle_ms, by our own clock."""
+        """True until a file was seen unchanged for settle_ms by our own clock, unless it is from long ago."""
+        if time.time() - found.mtime_ns / 1e9 > self.config.settle_ms / 1000 + LONG_AGO_S:
+            return False
         now = time.monotonic()
         seen = growing.get(found.path)
         if seen is None or seen[:2] != (size, found.mtime_ns):
@@ -3781,11 +3785,14 @@ async def serve(config: Config) -> int:
 
 def take_snapshot(config: Config, target: Path) -> None:
     """Write a consistent copy of the database, for reading elsewhere. Raises SimscopedError."""
-    if target.exists():
+    if os.path.lexists(target):
         raise SimscopedError(f"{target}: is there already; a snapshot overwrites nothing")
-    with contextlib.closing(_open_to_read(config)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
+    try:
+        with contextlib.closing(_open_to_read(config)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise SimscopedError(f"{target}: the snapshot cannot be written: {error}") from None
 
 
 def _open_to_read(config: Config) -> sqlite3.Connection:
