@@ -2320,6 +2320,7 @@ class Spool:
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
+        self._begun = 0.0
         self._folder = 0
 
     # The loop.
@@ -2327,19 +2328,20 @@ class Spool:
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
         await self._recover(settling, details)
-        news = begun = time.monotonic()
+        self._begun = news = time.monotonic()
         while True:
-            taken = await self._sweep()
-            now = time.monotonic()
-            if taken < SCAN_FILES and (not self._unfinished() or now - begun > START_PATIENCE_S):
-                self.drained.set()
-            if taken:
-                news = now
-            elif now - news < AWAKE_FOR_S:
+            if await self._sweep():
+                news = time.monotonic()
+            elif time.monotonic() - news < AWAKE_FOR_S:
                 await asyncio.sleep(AWAKE_S)
             else:
                 await self._sleep_until_news()
                 news = time.monotonic()
+
+    def _note_drained(self, taken: int) -> None:
+        """What lay here at the start is taken, but for files that are still being written."""
+        if taken < SCAN_FILES and (not self._unfinished() or time.monotonic() - self._begun > START_PATIENCE_S):
+            self.drained.set()
 
     def _unfinished(self) -> bool:
         """Are there files that may still be being written?"""
@@ -2355,6 +2357,7 @@ class Spool:
             await self._apply(again)
             self.trouble = None
             self.skipped = self._skipping
+            self._note_drained(taken)
         except OSError as error:
             await self._wait_for_better("the folder cannot be worked on", error)
             return 0
@@ -2424,7 +2427,8 @@ class Spool:
         try:
             await asyncio.sleep(0)
             while not await self._sweep() and not event.done():
-                patience = [self.config.poll_ms, *([self.config.settle_ms] if self._unfinished() else [])]
+                patience = [self.config.poll_ms]
+                patience += [self.config.settle_ms, 500] if self._unfinished() else []
                 await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
         finally:
             stop.set()

@@ -264,18 +264,45 @@ def test_deadlines_are_acted_on_within_a_second(make_daemon: Callable[..., Daemo
     assert "last sign of life" in job["fail_message"]
 
 
-def test_deadlines_are_acted_on_while_an_ndjson_file_in_the_spool_keeps_growing(
-    make_daemon: Callable[..., Daemon],
-) -> None:
-    config = CONFIG.replace("settle_ms = 100", "settle_ms = 60000")
-    daemon = make_daemon(config)
-    daemon.drop("other/log.ndjson", json.dumps(live()) + "\n")
-    daemon.start()
-    publish(daemon, "job-live", "r", live(time_limit_ms=100))
+PATIENT = "simscoped.START_PATIENCE_S = 1.5\n"
+SILENT = """
+async def silent(*_, stop_event, **__):
+    while not stop_event.is_set():
+        await simscoped.asyncio.sleep(0.02)
+    return
+    yield
 
-    job = wait_until(lambda: (items := daemon.get("/jobs?regression=r&result=fail")["items"]) and items[0], 4)
+simscoped.awatch = silent
+"""
+
+
+@pytest.mark.parametrize("prelude", [PATIENT, PATIENT + SILENT], ids=["with events", "without events"])
+def test_deadlines_are_acted_on_while_a_file_in_the_spool_keeps_growing(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, prelude: str
+) -> None:
+    config = CONFIG.replace("settle_ms = 100", "settle_ms = 2000")
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", prelude))
+    path = daemon.drop("other/log.ndjson", "")
+    stop = threading.Event()
+
+    def grow() -> None:
+        while not stop.wait(0.1):
+            with path.open("a") as file:
+                file.write(json.dumps(live()) + "\n")
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    try:
+        daemon.start()
+        publish(daemon, "job-live", "r", live(time_limit_ms=100))
+
+        job = wait_until(lambda: (items := daemon.get("/jobs?regression=r&result=fail")["items"]) and items[0], 4)
+    finally:
+        stop.set()
+        writer.join()
 
     assert job["reason"] == "time-limit"
+    assert path.exists()
 
 
 def test_deadlines_are_acted_on_while_files_keep_coming(make_daemon: Callable[..., Daemon]) -> None:
