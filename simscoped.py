@@ -1032,6 +1032,10 @@ BUSY = ("last_activity_at", "active_tick", "version", *Tally._fields)
 UPDATE_BUSY_REGRESSION = f"UPDATE regression SET {', '.join(f'{name} = ?' for name in BUSY)} WHERE id = ?"
 UPDATE_COUNTERS = "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?"
 FIND_JOB = f"SELECT {JOB_COLUMNS} FROM job WHERE regression_id = ? AND key = ?"
+FIND_JOBS = f"""
+    SELECT {", ".join(f"j.{name}" for name in Job.__struct_fields__)} FROM json_each(?) AS wanted
+    JOIN job AS j ON j.regression_id = wanted.value ->> 0 AND j.key = wanted.value ->> 1
+"""
 FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
 INSERT_REGRESSION = """
     INSERT INTO regression
@@ -1075,6 +1079,7 @@ class Batch:
         self.regressions: dict[str, Regression] = {}
         self.loaded_regressions: dict[int, dict[str, Any]] = {}
         self.jobs: dict[tuple[int, str | bytes], Job] = {}
+        self.absent: set[tuple[int, str | bytes]] = set()  # looked for and not found
         self.before: dict[int, Tally] = {}
         self.fresh: dict[int, Job] = {}
         self.changed: dict[int, Job] = {}
@@ -1086,30 +1091,48 @@ class Batch:
 
     def regression(self, name: str) -> Regression:
         """The regression of that name; made, live, at the first message that names it."""
-        known = self.regressions.get(name)
-        if known is not None:
-            return known
-        row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
-        if row is not None:
-            return self._loaded_regression(Regression(*row))
+        if self._known_regression(name):
+            return self.regressions[name]
         now, tick = self.moment
         series, number = split_series(name, self.config.seriesseparator)
         self.conn.execute(INSERT_REGRESSION, (name, series, number, now, now, tick, tick, self.counters.seq))
-        row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
-        regression = self._loaded_regression(Regression(*row))
-        self.tell("regression.started", regression)
-        return regression
+        self._known_regression(name)
+        self.tell("regression.started", self.regressions[name])
+        return self.regressions[name]
 
-    def _loaded_regression(self, regression: Regression) -> Regression:
+    def _known_regression(self, name: str) -> bool:
+        """Is there a regression of that name? If so, it is loaded."""
+        if name not in self.regressions:
+            row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
+            if row is None:
+                return False
+            self._loaded_regression(Regression(*row))
+        return True
+
+    def _loaded_regression(self, regression: Regression) -> None:
         row = msgspec.structs.asdict(regression)
         self.loaded_regressions[regression.id] = {name: row[name] for name in row if name not in BUSY}
         self.regressions[regression.name] = regression
-        return regression
+
+    def preload(self, messages: Iterable[Message]) -> None:
+        """Load the jobs that messages speak of with one query, which costs half of one for each.
+
+        Only texts can be handed over in JSON; a job without a uniqueid is looked up when its turn comes."""
+        wanted: dict[int, set[str]] = {}
+        for message in messages:
+            if isinstance(message.key, str) and message.key and self._known_regression(message.regression):
+                wanted.setdefault(self.regressions[message.regression].id, set()).add(message.key)
+        keys = [(number, key) for number, texts in wanted.items() for key in texts]
+        if keys:
+            self.absent.update(keys)
+            for row in self.conn.execute(FIND_JOBS, (to_json(keys),)):
+                job = self.loaded(Job(*row))
+                self.absent.discard((job.regression_id, job.key))
 
     def job(self, regression: Regression, key: str | bytes) -> Job | None:
         """The job of that key, or None."""
         known = self.jobs.get((regression.id, key))
-        if known is not None:
+        if known is not None or (regression.id, key) in self.absent:
             return known
         row = self.conn.execute(FIND_JOB, (regression.id, key)).fetchone()
         return None if row is None else self.loaded(Job(*row))
@@ -1733,9 +1756,8 @@ def expire(batch: Batch) -> bool:
     for job in late:
         limit_job(batch, regression_by_id(batch, job.regression_id), job)
     flush(batch)
-    pruned = prune_jobs(batch)
     more = conn.execute(f"SELECT 1 FROM regression WHERE {_unfinished_ends(config)}").fetchone() is not None
-    return more or len(late) == SLICE_JOBS or pruned == SLICE_JOBS
+    return more or len(late) == SLICE_JOBS
 
 
 def _unfinished_ends(config: Config) -> str:
@@ -1755,27 +1777,29 @@ def _overdue_regressions(conn: sqlite3.Connection, tick: int, config: Config) ->
 
 
 def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
-    """Is there anything for expire() to do? Four look-ups in partial indexes."""
-    asleep = tick - round(config.prunelivedays * DAY_MS) if config.prunelivedays else -1
+    """Is a time limit over, or an end not done yet? A few look-ups in partial indexes."""
     row = conn.execute(
         """
-        SELECT EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick <= :tick)
-            OR EXISTS (SELECT 1 FROM job WHERE result = 0 AND seen_tick <= :asleep)
+        SELECT EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick <= ?)
             OR EXISTS (SELECT 1 FROM regression WHERE """
         + _unfinished_ends(config)
         + ")",
-        {"tick": tick, "asleep": asleep},
+        (tick,),
     ).fetchone()
     return bool(row[0]) or bool(_overdue_regressions(conn, tick, config))
 
 
-def prune_jobs(batch: Batch) -> int:
-    """Delete live jobs without news for prunelivedays, leaving a tombstone and an event. -> how many."""
+def prune_jobs(batch: Batch) -> bool:
+    """Delete live jobs without news for prunelivedays, leaving a tombstone and an event. -> True if there are more."""
     if not batch.config.prunelivedays:
-        return 0
+        return False
     batch.origin = "daemon:prune"
     since = batch.moment.tick - round(batch.config.prunelivedays * DAY_MS)
-    jobs = batch.load_jobs("result = 0 AND seen_tick <= ? LIMIT ?", since, SLICE_JOBS)
+    jobs = batch.load_jobs(
+        "result = 0 AND seen_tick <= ? AND regression_id IN (SELECT id FROM regression WHERE n_live > 0) LIMIT ?",
+        since,
+        SLICE_JOBS,
+    )
     for job in jobs:
         regression = regression_by_id(batch, job.regression_id)
         why = f"live without news for {batch.config.prunelivedays:g} days; last sign of life {utc(job.seen_at)}"
@@ -1784,7 +1808,7 @@ def prune_jobs(batch: Batch) -> int:
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
         batch.conn.execute("DELETE FROM job WHERE id = ?", (job.id,))
     flush(batch)
-    return len(jobs)
+    return len(jobs) == SLICE_JOBS
 
 
 def prune_records(batch: Batch) -> bool:
@@ -1866,6 +1890,7 @@ def apply_deliveries(
         if careful:
             _apply_carefully(batch, *chunk[0])
             continue
+        batch.preload(message for _, _, message in chunk if isinstance(message, Message))
         for outcomes, delivery, message in chunk:
             batch.origin = delivery.origin
             outcomes.append(message if isinstance(message, Outcome) else apply_message(batch, message))
@@ -2330,9 +2355,12 @@ class Spool:
         await self._recover(settling, details)
         self._begun = news = time.monotonic()
         while True:
-            if await self._sweep():
+            taken = await self._sweep()
+            if taken:
                 news = time.monotonic()
-            elif time.monotonic() - news < AWAKE_FOR_S:
+            if taken >= CHUNK_FILES:
+                continue
+            if time.monotonic() - news < AWAKE_FOR_S:
                 await asyncio.sleep(AWAKE_S)
             else:
                 await self._sleep_until_news()
@@ -2960,29 +2988,53 @@ HOUSEKEEPING_S = 3600.0
 async def watch_deadlines(store: Store, spool: Spool) -> None:
     """Act on time limits, for ever, once the spool that waited at the start is drained. Saves the uptime as it goes."""
     await spool.drained.wait()
-    saved = kept = -math.inf
+    chores = [
+        Chore(TICK_SAVE_S, lambda: store.change(_save_tick)),
+        Chore(prune_interval(store.config), lambda: until_done(store, prune_jobs)),
+        Chore(HOUSEKEEPING_S, lambda: keep_house(store)),
+    ]
     while True:
         try:
-            now = time.monotonic()
             if await store.look(anything_due, store.config, store.clock.moment().tick):
-                if await store.change(expire):
-                    continue
-            elif now - saved > TICK_SAVE_S:
-                await store.change(_save_tick)
-                saved = now
-            if now - kept > HOUSEKEEPING_S:
-                kept = now
-                await keep_house(store)
+                await until_done(store, expire)
+            for chore in chores:
+                await chore.do_if_due()
         except StorageError:
             await asyncio.sleep(1)
         await asyncio.sleep(LOOK_S)
 
 
-async def keep_house(store: Store) -> None:
-    """Forget what is older than the configuration says: receipts, events, kept files."""
+class Chore:
+    """Something to be done every so many seconds; never, if that is infinite."""
+
+    def __init__(self, every_s: float, do: Callable[[], Awaitable[None]]) -> None:
+        self.every_s = every_s
+        self.do = do
+        self.done = -math.inf if every_s < math.inf else math.inf
+
+    async def do_if_due(self) -> None:
+        if time.monotonic() - self.done >= self.every_s:
+            self.done = time.monotonic()
+            await self.do()
+
+
+def prune_interval(config: Config) -> float:
+    """Seconds between two looks for jobs to prune, which go through all live jobs: a hundredth of the limit, and a
+    minute at most."""
+    days = config.prunelivedays
+    return min(60.0, max(LOOK_S, days * DAY_MS / 1000 / 100)) if days else math.inf
+
+
+async def until_done(store: Store, slice_of: Callable[[Batch], bool]) -> None:
+    """Do long work in slices, each a transaction, so that messages are taken in between."""
     more = True
     while more:
-        more = await store.change(prune_records)
+        more = await store.change(slice_of)
+
+
+async def keep_house(store: Store) -> None:
+    """Forget what is older than the configuration says: receipts, events, kept files."""
+    await until_done(store, prune_records)
     await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)
 
 
@@ -3753,7 +3805,7 @@ class Daemon:
         except OSError as error:
             raise SimscopedError(f"[server] listen = {self.config.listen}: {error.strerror or error}") from None
         host, port = runner.addresses[0][:2]
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}{api.prefix}/"
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def spare_the_collector() -> None:

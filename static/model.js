@@ -99,8 +99,9 @@ export function etaWords(regression, now) {
   const at = parseTime(regression.eta_at);
   if (at === null) return { short: NOTHING, long: "not yet known" };
   const left = at - now;
-  if (left < 30_000) return { short: "any moment", long: `was expected about ${clockTime(at).slice(0, 5)}` };
-  return { short: `≈ ${roughly(left)}`, long: `about ${clockTime(at).slice(0, 5)}` };
+  const about = `about ${clockTime(at).slice(0, 5)}`;
+  if (left < 30_000) return { short: "any moment", long: left < 0 ? `was expected ${about}` : about };
+  return { short: `≈ ${roughly(left)}`, long: about };
 }
 
 function roughly(ms) {
@@ -463,6 +464,7 @@ function overviewTitle(items) {
 export function jobFacts(job) {
   const pairs = [
     ["Category", job.category], ["Unique id", job.uniqueid], ["Build", job.build], ["Test group", job.testgroup],
+    ["User", job.extra?.username],
     ["Exit code", job.exit_code], ["Cycles", isTold(job.cycles) ? count(job.cycles) : null],
     ["Compute time", isTold(job.compute_ms) ? duration(job.compute_ms) : null],
     ["Cycles per second", job.cycles_per_s ? count(Math.round(job.cycles_per_s)) : null],
@@ -477,7 +479,7 @@ function isTold(value) {
 
 const FIELD_WORDS = {
   model_timestamp: "Version time", queue: "Queue", group: "Group", dir: "Directory", integrate: "Integrate",
-  changelist_path: "Changelist", starttime: "Start (publisher)", time_limit_hours: "Time limit", pending: "Pending",
+  changelist_path: "Changelist", command: "Command", starttime: "Start (publisher)", time_limit_hours: "Time limit", pending: "Pending",
 };
 
 /** Fields that the page shows elsewhere. */

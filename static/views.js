@@ -265,7 +265,7 @@ function paintCounts(parts, regression) {
   for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
   setText(parts.rate, passRate(regression) === null ? "" : `pass rate ${rate(passRate(regression))}`);
   setText(parts["fail-note"], counts.migrated ? `${count(counts.migrated)} of them cut off` : "");
-  setText(parts.running, regression.running ? `${count(regression.running)} running, says the publisher` : "");
+  setText(parts.running, regression.running ? `${count(regression.running)} of them running` : "");
   const live = regression.status === "live";
   show(parts["live-figure"], live || counts.live > 0);
   show(parts["pending-figure"], live || pending.n > 0);
@@ -293,12 +293,19 @@ function mountLive(parts, actions) {
     show(parts["live-section"], items.length > 0 || state.view.filter.live !== "");
     setField(parts["live-q"], state.view.filter.live);
     rows(chosen.slice(0, liveShown), state);
+    paintToldColumns(parts["live-table"], items);
     paintSort(parts["live-head"], sort);
     const all = live?.next ? Math.max(regression.counts.live, items.length) : items.length;
     setText(parts["live-summary"], liveSummary(chosen.length, items.length, all));
     show(parts["live-nothing"], chosen.length === 0);
     paintMore(parts["live-more"], chosen.length - liveShown, Boolean(live?.next));
   };
+}
+
+/** A column that no live job says anything for only takes room. */
+function paintToldColumns(table, items) {
+  setAttribute(table, "data-phases", items.some((job) => job.phase) ? null : "none");
+  setAttribute(table, "data-progress", items.some((job) => job.progress) ? null : "none");
 }
 
 function liveSummary(chosen, loaded, all) {
@@ -558,7 +565,7 @@ function paintRerun(parts, job) {
 
 function paintDetails(parts, lists, files, job) {
   const env = Object.entries(job.env ?? {});
-  const extra = Object.entries(job.extra ?? {});
+  const extra = Object.entries(job.extra ?? {}).filter(([field]) => field !== "username");
   const listed = (job.files ?? []).map((file, index) => ({ ...file, index }));
   lists.facts(jobFacts(job));
   lists.extra(extra);
@@ -604,7 +611,7 @@ function paintEntry(parts, entry, now) {
     parts.changes.replaceChildren(...changes.map(() => instantiate("change").root));
   }
   changes.forEach((text, index) => setText(parts.changes.children[index], text));
-  setText(parts.by, entry.created_by ? `by ${entry.created_by}` : "");
+  setCell(parts.by, entry.created_by ? `by ${entry.created_by}` : "");
 }
 
 /** An address that means nothing here. @param {Element} host @returns {() => void} */

@@ -265,5 +265,6 @@ def do(story: Story, deed: str, place: int) -> None:
         story.change(simscoped.untank_regression, regression)
     else:
         story.pass_time(place * 3600)
-        while story.change(simscoped.expire):
-            pass
+        for act in (simscoped.expire, simscoped.prune_jobs):
+            while story.change(act):
+                pass

@@ -321,7 +321,7 @@ def test_deadlines_are_acted_on_while_files_keep_coming(make_daemon: Callable[..
         daemon.start()
         publish(daemon, "job-live", "r", live(time_limit_ms=100))
 
-        job = wait_until(lambda: (items := daemon.get("/jobs?regression=r&result=fail")["items"]) and items[0], 4)
+        job = wait_until(lambda: (items := daemon.get("/jobs?regression=r&result=fail")["items"]) and items[0], 15)
     finally:
         stop.set()
         writer.join()

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,14 +24,15 @@ T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 def wait(story: Story, seconds: float) -> None:
     """Let time pass, and let the daemon act on it until there is nothing more to do."""
     story.pass_time(seconds)
-    while story.change(simscoped.expire):
-        pass
+    for act in (simscoped.expire, simscoped.prune_jobs):
+        while story.change(act):
+            pass
 
 
-def slices(story: Story) -> int:
+def slices(story: Story, act: Callable[[simscoped.Batch], bool] = simscoped.expire) -> int:
     """Let the daemon go on with what is not done yet. -> how many times it took."""
     for number in itertools.count(1):
-        if not story.change(simscoped.expire):
+        if not story.change(act):
             return number
     raise AssertionError
 
@@ -1106,7 +1108,7 @@ def test_pruning_goes_in_slices(monkeypatch):
         story.live(uniqueid=uniqueid)
     story.pass_time(7 * DAY_S)
 
-    assert slices(story) == 3
+    assert slices(story, simscoped.prune_jobs) == 3
     assert counts(story) == {}
     assert_consistent(story)
 
