@@ -32,6 +32,7 @@ Files
     static/            the page
     SPOOL/.work        files being taken    SPOOL/.bad   files refused, each with NAME.reason.json
     SPOOL/.done        files kept, by day   DB.lock      held while a daemon uses the database
+    DB.logs            lines of jobs' output, apart from the database
 
 Log, on stderr: "LEVEL part: what happened"
     service  start, stop, a part that failed      spool   files refused or not taken, folder troubles
@@ -64,6 +65,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import copy
 import fcntl
@@ -246,6 +248,13 @@ class DeclaredFile(TypedDict, total=False):
     sha256: str
 
 
+class LogLines(TypedDict, total=False):
+    """Lines of a job's output; `offset` is the number of the first one, counted from 0, or left out to append."""
+
+    offset: Annotated[int, Meta(ge=0, le=2**53)]
+    lines: list[str]
+
+
 class JobBody(TypedDict, total=False):
     """The known fields of a job message. Unknown ones are kept and shown."""
 
@@ -277,6 +286,7 @@ class JobBody(TypedDict, total=False):
     env: dict[str, str]
     results: str
     files: list[DeclaredFile]
+    log: LogLines
     reason: str
 
 
@@ -351,6 +361,7 @@ class Message(msgspec.Struct):
     result: int = LIVE
     pending: bool | None = None  # regressions
     warnings: list[str] = []
+    log: LogLines | None = None  # jobs
 
 
 class Outcome(msgspec.Struct):
@@ -650,7 +661,7 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     key = _job_key(typed, values, start, path)
     if result != LIVE:
         warnings = warnings + _missed(typed, result)
-    return Message(0, kind, regression, values, extra, metadata, key, result, None, warnings)
+    return Message(0, kind, regression, values, extra, metadata, key, result, None, warnings, typed.get("log"))
 
 
 def _job_result(typed: dict[str, Any], kind: str, path: str) -> int:
@@ -1060,11 +1071,87 @@ def to_json(value: Any) -> str:
     return encode_json(value).decode()
 
 
+class LogGap(ValueError):
+    """Lines whose offset lies beyond the end of a log: some before them are missing."""
+
+
+def log_key(regression: str, key: str | bytes) -> bytes:
+    """What a job's log is kept under: its identity, not its id, which a rollback could give to another job."""
+    return hashlib.blake2b(encode_json([regression, isinstance(key, str), key]), digest_size=16).digest()
+
+
+class LogBook:
+    """Lines of jobs' output, in a file of their own, so that the database stays small and quick to copy.
+
+    It is committed before the database: a crash between the two leaves lines that are there already when the message
+    is read again, and a repeated offset changes nothing. Writer's thread only."""
+
+    SCHEMA = """
+        CREATE TABLE IF NOT EXISTS log (
+            log BLOB PRIMARY KEY, first_offset INTEGER NOT NULL, next_offset INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE IF NOT EXISTS line (
+            log BLOB, number INTEGER, at INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (log, number)
+        ) STRICT, WITHOUT ROWID;
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.conn.executescript(PRAGMAS + self.SCHEMA)
+
+    def span(self, log: bytes) -> tuple[int, int]:
+        """The first offset that is kept, and the one that comes next."""
+        row = self.conn.execute("SELECT first_offset, next_offset FROM log WHERE log = ?", (log,)).fetchone()
+        return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def append(self, log: bytes, offset: int | None, lines: Sequence[str], now: int, most: int) -> None:
+        """Add lines; those that overlap what is there are left out. Only the newest `most` lines are kept."""
+        first, following = self.span(log)
+        begin = following if offset is None else offset
+        if begin > following:
+            raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
+        new = list(enumerate(lines, begin))[following - begin :]
+        if not new:
+            return
+        if not self.conn.in_transaction:
+            self.conn.execute("BEGIN IMMEDIATE")
+        self.conn.executemany(
+            "INSERT INTO line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in new)
+        )
+        last = new[-1][0]
+        if last + 1 - first > most:
+            first = last + 1 - most
+            self.conn.execute("DELETE FROM line WHERE log = ? AND number < ?", (log, first))
+        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, first, last + 1))
+
+    def commit(self) -> None:
+        if self.conn.in_transaction:
+            self.conn.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self.conn.in_transaction:
+            self.conn.execute("ROLLBACK")
+
+
+PRAGMAS = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
+    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
+    PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384;           -- KiB
+    PRAGMA temp_store = MEMORY;
+    PRAGMA busy_timeout = 5000;
+"""
+
+
 class Batch:
     """The rows that one transaction touches. Made and used on the writer's thread only."""
 
-    def __init__(self, conn: sqlite3.Connection, config: Config, moment: Moment) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, config: Config, moment: Moment, logbook: LogBook | None = None
+    ) -> None:
         self.conn = conn
+        self.logbook = logbook
         self.config = config
         self.moment = moment
         self.origin = "daemon"
@@ -1201,6 +1288,12 @@ class Batch:
         self.events[seq] = (seq, self.moment.now, kind, regression.id, whose, result, self.origin, told)
         return seq
 
+    def append_lines(self, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
+        """Add lines to a job's log. Raises LogGap if they do not follow what is there."""
+        if self.logbook is not None:
+            log = log_key(regression, key)
+            self.logbook.append(log, offset, lines, self.moment.now, self.config.log_lines)
+
     # Writing it all.
 
     def write(self) -> None:
@@ -1265,11 +1358,25 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
         outcome = apply_finish(batch, message)
     else:
         outcome = apply_to_regression(batch, message)
+    if message.log is not None and outcome.job is not None:
+        outcome.warnings += keep_lines(batch, message, outcome)
     outcome.index = message.index
     outcome.type = message.type
     outcome.regression = message.regression
     outcome.warnings = message.warnings + outcome.warnings
     return outcome
+
+
+def keep_lines(batch: Batch, message: Message, outcome: Outcome) -> list[str]:
+    """Keep the log lines that came with a message. -> warnings, where they cannot be taken."""
+    lines = message.log or LogLines()
+    if outcome.outcome != "applied":
+        return ["log: the job has its verdict; the lines are not taken"] if outcome.outcome == "ignored" else []
+    try:
+        batch.append_lines(message.regression, message.key, lines.get("offset"), lines.get("lines", []))
+    except LogGap as gap:
+        return [f"log: {gap}; the lines are not taken"]
+    return []
 
 
 def _became(outcome: str, reason: str | None = None, job: int | None = None, *warnings: str) -> Outcome:
@@ -1723,6 +1830,11 @@ def untank_regression(batch: Batch, regression_id: int) -> None:
     revive_all(batch, regression, TANKED, "untanked")
 
 
+def add_lines(batch: Batch, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
+    """Add lines to a job's log by themselves, without a message. Raises LogGap."""
+    batch.append_lines(regression, key, offset, lines)
+
+
 def tank_job(batch: Batch, job_id: int, reason: str) -> None:
     """Give one live job up. Raises LookupError, or ValueError for a job that is not live."""
     jobs = batch.load_jobs("id = ?", job_id)
@@ -1979,16 +2091,6 @@ T = TypeVar("T")
 READERS = 3
 TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
-PRAGMAS = """
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
-    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
-    PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -16384;           -- KiB
-    PRAGMA temp_store = MEMORY;
-    PRAGMA busy_timeout = 5000;
-"""
-
 
 def beside(name: str) -> Path:
     """A file that belongs to the program: beside this file in a checkout, in the installed data otherwise."""
@@ -2010,6 +2112,14 @@ def open_database(path: Path) -> sqlite3.Connection:
     except (sqlite3.Error, OSError) as error:
         raise SimscopedError(f"{path}: cannot be opened as a database: {error}") from None
     return conn
+
+
+def open_logbook(path: Path) -> LogBook:
+    """Open the file of the logs, made anew if there is none. Raises SimscopedError."""
+    try:
+        return LogBook(path)
+    except sqlite3.Error as error:
+        raise SimscopedError(f"{path}: cannot be opened for the logs of jobs: {error}") from None
 
 
 def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
@@ -2096,15 +2206,35 @@ class Store:
         self._lock = lock_file(Path(f"{self.config.db}.lock"), f"{self.config.db}: another simscoped works on it")
         loop = asyncio.get_running_loop()
         self._conn = await loop.run_in_executor(self._writer, open_database, self.config.db)
+        logs = Path(f"{self.config.db}.logs")
+        self._logbook = await loop.run_in_executor(self._writer, open_logbook, logs)
         self.epoch, tick, self.seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
         self.clock = Clock(tick)
         for _ in range(READERS):
-            reader = await aiosqlite.connect(read_only(self.config.db), uri=True, isolation_level=None)
-            reader.row_factory = sqlite3.Row
-            await reader.execute("PRAGMA query_only = 1")
-            await reader.execute("PRAGMA cache_size = -4096")
-            self._all_readers.append(reader)
-            self._readers.put_nowait(reader)
+            self._readers.put_nowait(await self._reader(self.config.db))
+        self._log_reader = await self._reader(logs)
+
+    async def _reader(self, path: Path) -> aiosqlite.Connection:
+        reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
+        reader.row_factory = sqlite3.Row
+        await reader.execute("PRAGMA query_only = 1")
+        await reader.execute("PRAGMA cache_size = -4096")
+        self._all_readers.append(reader)
+        return reader
+
+    async def read_log(self, log: bytes, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
+        """Lines of a log: the first offset that is kept, the next to come, and (offset, at, message) from `offset` on.
+
+        One statement, so that lines and offsets are of one moment."""
+        sql = """
+            SELECT log.first_offset, log.next_offset, line.number, line.at, line.message
+            FROM log LEFT JOIN line ON line.log = log.log AND line.number >= ? WHERE log.log = ?
+            ORDER BY line.number LIMIT ?
+        """
+        rows = [tuple(row) for row in await self._log_reader.execute_fetchall(sql, (offset, log, limit))]
+        if not rows:
+            return 0, 0, []
+        return rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None]
 
     async def close(self) -> None:
         """Finish what is being written, note the uptime, close all connections."""
@@ -2114,6 +2244,8 @@ class Store:
             with contextlib.suppress(StorageError):
                 await self.change(_save_tick)
             await asyncio.get_running_loop().run_in_executor(self._writer, self._conn.close)
+        if hasattr(self, "_logbook"):
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._logbook.conn.close)
         self._writer.shutdown()
         if hasattr(self, "_lock"):
             self._lock.close()
@@ -2139,13 +2271,15 @@ class Store:
     def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             self._conn.execute("BEGIN IMMEDIATE")
-            batch = Batch(self._conn, self.config, self.clock.moment())
+            batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook)
             result = fn(batch, *args, **kwargs)
             flush(batch)
             batch.close()
+            self._logbook.commit()
             passing("before-commit")
             self._conn.execute("COMMIT")
         except BaseException as error:
+            self._logbook.rollback()
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
             if is_storage_trouble(error):
@@ -3053,6 +3187,8 @@ def remove_old_days(folder: str, days: float) -> None:
 
 API = answers.API
 STREAMS_MOST = 2000
+STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+LOG_LIMIT_MOST = 10_000  # lines in one answer
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -3128,6 +3264,29 @@ def wait_seconds(request: web.Request) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
         raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
     return min(float(said), WAIT_MOST_S)
+
+
+def log_offset(request: web.Request) -> int:
+    """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
+    resumed = request.headers.get("Last-Event-ID", "")
+    if resumed.isascii() and resumed.isdigit() and len(resumed) < 16:
+        return int(resumed) + 1
+    said = request.query.get("offset") or "0"
+    if not (said.isascii() and said.isdigit() and len(said) < 16):
+        raise Problem(422, "log-offset-out-of-range", f"offset={said} is not a line's number, 0 or more", path="offset")
+    return int(said)
+
+
+def sha256_of(path: str) -> bytes:
+    """The SHA-256 of a file, computed again only when the file has changed."""
+    status = os.stat(path)
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 async def said_reason(request: web.Request) -> str:
@@ -3395,6 +3554,112 @@ class Api:
         }
         return self._versioned(request, row["version"], told)
 
+    async def job_logs(self, request: web.Request) -> web.StreamResponse:
+        """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
+        it follows until the log is complete."""
+        row = await self._job_row(request)
+        offset = log_offset(request)
+        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            return await self._follow_log(request, offset)
+        end = time.monotonic() + wait_seconds(request)
+        while True:
+            rung = self.store.committed.listen()
+            told = await self._log_page(row, offset, limit)
+            left = end - time.monotonic()
+            if told["lines"] or told["complete"] or left <= 0 or self.feed.closed or not await heard(rung, left):
+                return json_response(told)
+            row = await self._job_row(request)
+
+    async def _log_page(self, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
+        first, following, lines = await self.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
+        if offset > following:
+            detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
+            raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
+        end = lines[-1][0] + 1 if lines else max(offset, first)
+        return {
+            "first_offset": first,
+            "next_offset": end if len(lines) == limit else following,
+            "complete": row["state"] == DONE and len(lines) < limit,
+            "lines": [{"offset": number, "at": utc(at), "message": text} for number, at, text in lines],
+        }
+
+    async def _follow_log(self, request: web.Request, offset: int) -> web.StreamResponse:
+        response = web.StreamResponse(headers=STREAM_HEADERS)
+        while True:
+            rung = self.store.committed.listen()
+            told = await self._log_page(await self._job_row(request), offset, LOG_LIMIT_MOST)
+            if not response.prepared:
+                await response.prepare(request)
+            frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
+            offset = told["next_offset"]
+            if told["complete"]:
+                frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
+            await response.write(b"".join(frames))
+            if told["complete"] or self.feed.closed:
+                return response
+            if not told["lines"] and not await heard(rung, HEARTBEAT_S):
+                await response.write(b": alive\n\n")
+
+    async def append_logs(self, request: web.Request) -> web.Response:
+        """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
+        row = await self._job_row(request)
+        try:
+            said = msgspec.json.decode(await request.read(), type=LogLines)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
+        if row["state"] == DONE:
+            raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
+        try:
+            await self.store.change(add_lines, row["regression"], row["key"], said.get("offset"), said.get("lines", []))
+        except LogGap as gap:
+            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+        first, following, _ = await self.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
+        return json_response({"first_offset": first, "next_offset": following, "complete": False})
+
+    async def job_files(self, request: web.Request) -> web.Response:
+        """The files that a job declares; with kind=KIND those of one kind."""
+        job = self.job_object(await self._job_row(request))
+        kind = request.query.get("kind")
+        items = []
+        for file in job["files"]:
+            if kind in (None, "", file.get("kind")):
+                place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
+                items.append({**file, "_links": {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}})
+        return json_response({"items": items, "next": None})
+
+    async def job_file(self, request: web.Request) -> web.StreamResponse:
+        """A file's content, from below [server] file_roots only, with its SHA-256."""
+        job = self.job_object(await self._job_row(request))
+        kind, name = request.match_info["kind"], request.match_info["name"]
+        declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
+        if not declared or not declared[0].get("path"):
+            raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
+        path = await asyncio.to_thread(self._real_path, job, declared[0]["path"])
+        digest = await asyncio.to_thread(sha256_of, str(path))
+        shown = urllib.parse.quote(path.name, safe="")
+        headers = {
+            "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
+            "Content-Type": "application/octet-stream",
+            "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return web.FileResponse(path, headers=headers)
+
+    def _real_path(self, job: dict[str, Any], declared: str) -> Path:
+        """Where a declared file really lies. Raises Problem unless that is below a root, and none of our own files."""
+        path = Path(job["jobdir"] or "/", declared)
+        real = Path(os.path.realpath(path))
+        roots = [Path(os.path.realpath(root)) for root in self.config.file_roots]
+        own = [Path(os.path.realpath(place)) for place in (self.config.path, self.config.spool_dir)]
+        database = os.path.realpath(self.config.db)
+        is_own = any(real.is_relative_to(place) for place in own) or str(real).startswith(database)
+        if is_own or not any(real.is_relative_to(root) for root in roots):
+            raise Problem(403, "outside-roots", f"{declared!r} does not lie below one of [server] file_roots")
+        if not real.is_file():
+            raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
+        return real
+
     async def job_history(self, request: web.Request) -> web.Response:
         row = await self._job_row(request)
         rows = await self.store.read(f"{EVENTS} WHERE e.job_id = ? ORDER BY e.seq", (row["id"],))
@@ -3528,8 +3793,7 @@ class Api:
         tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
         cursor = self._cursor(request)
         epoch = request.query.get("epoch")
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers=STREAM_HEADERS)
         self.feed.streams += 1
         try:
             async with self.feed.listening():

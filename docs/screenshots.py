@@ -208,10 +208,11 @@ def main() -> int:
         for earlier in EARLIER:
             run_to_the_end(folder, *earlier)
         say(f"run {RUN}: 200 seeds; pictures at {SHARE:.0%}")
-        run = regress(folder, RUN, "--seeds", "200", "--pace", "9000")
+        run = regress(folder, RUN, "--seeds", "200", "--jobs", "12", "--pace", "6000")
         with ended(run, signal.SIGINT), browser_of(chromium) as browser:
             wait_for(f"{RUN} to get to {SHARE:.0%}", lambda: has_come_far(base), 180)
             take_pictures(base, browser)
+            say(f"enough seen, ending {RUN}")
     return 0
 
 

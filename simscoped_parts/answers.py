@@ -177,6 +177,8 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
             "self": {"href": own},
             "status": {"href": f"{own}/status"},
             "history": {"href": f"{own}/history"},
+            "logs": {"href": f"{own}/logs"},
+            "files": {"href": f"{own}/files"},
             "regression": {"href": regression},
             "events": {"href": f"{seen.base}{API}/events?job={row['id']}"},
             "web": {"href": f"{seen.base}/j/{row['id']}"},

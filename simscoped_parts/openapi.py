@@ -161,6 +161,36 @@ ROUTES = (
     ),
     Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
     Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
+    Route(
+        "GET",
+        "/jobs/{id}/logs",
+        "job_logs",
+        "Lines of its output; as text/event-stream they are followed to the end",
+        (
+            _ID,
+            query_parameter("offset", "The first line wanted, counted from 0", 0),
+            query_parameter("limit", "How many lines, 1 to 10000", 500),
+            _WAIT,
+        ),
+        answer="LogPage",
+    ),
+    Route("POST", "/jobs/{id}/logs", "append_logs", "Add lines to it", (_ID,), body="LogLines", answer="LogSpan"),
+    Route(
+        "GET",
+        "/jobs/{id}/files",
+        "job_files",
+        "The files that it declares",
+        (_ID, query_parameter("kind", "Only of this kind")),
+        answer="FileList",
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}/files/{kind}/{name}",
+        "job_file",
+        "A file's content, from below [server] file_roots; ranges are answered",
+        (_ID, path_parameter("kind", "The file's kind"), path_parameter("name", "The file's name")),
+        answer="Content",
+    ),
     Route("POST", "/jobs/{id}/tank", "tank_job", "Give a live job up", (_ID,), body="Reason", answer="Job"),
     Route(
         "GET",
@@ -297,6 +327,15 @@ ANSWERS: dict[str, Schema] = {
         _links=FREE,
     ),
     "JobStatus": _object(id=INTEGER, result=RESULT, reason=TEXT_OR_NULL, done=FLAG, version=INTEGER),
+    "LogSpan": _object(first_offset=INTEGER, next_offset=INTEGER, complete=FLAG),
+    "LogPage": _object(
+        first_offset=INTEGER,
+        next_offset=INTEGER,
+        complete=FLAG,
+        lines={"type": "array", "items": _object(offset=INTEGER, at=TIME_OR_NULL, message=TEXT)},
+    ),
+    "FileList": _object(items={"type": "array", "items": FREE}, next={"type": "null"}),
+    "Content": {"type": "string", "format": "binary"},
     "HistoryEntry": _object(
         seq=INTEGER,
         created=TIME_OR_NULL,
@@ -341,6 +380,7 @@ ANSWERS: dict[str, Schema] = {
 
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
 BODIES: dict[str, Schema] = {
+    "LogLines": {"content": {"application/json": {"schema": _ref("LogLines")}}},
     "Reason": {"content": {"application/json": {"schema": _ref("Reason")}}},
     "Body": {
         "content": {
@@ -376,7 +416,9 @@ def document(version: str, server: str, messages: Mapping[str, Any]) -> Schema:
 
 
 def _operation(route: Route) -> Schema:
-    kind = "text/event-stream" if route.answer == "EventStream" else "application/json"
+    kind = {"EventStream": "text/event-stream", "Content": "application/octet-stream"}.get(
+        route.answer, "application/json"
+    )
     operation: Schema = {
         "operationId": route.handler,
         "summary": route.summary,

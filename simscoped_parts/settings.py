@@ -29,6 +29,7 @@ class Config:
     token: str = ""
     public_url: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    file_roots: tuple[str, ...] = ()
     spool_dir: Path = Path("var/spool")
     done: str = "delete"
     keep_done_days: float = 7
@@ -42,8 +43,10 @@ class Config:
     seriesseparator: str = "/"
     message_kib: int = 1024
     body_mib: int = 64
+    log_lines: int = 10_000
     keep_events_days: float = 30
     keep_receipts_days: float = 14
+    path: Path = Path("simscope.config")  # where it was read from
 
     @property
     def host(self) -> str:
@@ -71,6 +74,7 @@ OPTIONS = (
     Option("server", "token", "text", "text; empty for none"),
     Option("server", "public_url", "url", 'text: "http://…" or "https://…"; empty for none'),
     Option("server", "allowed_hosts", "texts", "a list of host names"),
+    Option("server", "file_roots", "texts", "a list of paths of folders"),
     Option("spool", "dir", "path", "text: a path", "spool_dir"),
     Option("spool", "done", "done", '"delete" or "keep"'),
     Option("spool", "keep_done_days", "days", "a number of days, 0 to 36500"),
@@ -84,6 +88,7 @@ OPTIONS = (
     Option("regr", "seriesseparator", "separator", 'one of "/", ".", "-", ":"'),
     Option("limits", "message_kib", "positive", "a whole number of KiB, 1 or more"),
     Option("limits", "body_mib", "positive", "a whole number of MiB, 1 or more"),
+    Option("limits", "log_lines", "positive", "a whole number of lines, 1 or more"),
     Option("limits", "keep_events_days", "days", "a number of days, 0 to 36500"),
     Option("limits", "keep_receipts_days", "days", "a number of days, 0 to 36500"),
 )
@@ -152,7 +157,13 @@ def read_config(text: str, path: Path, environ: Mapping[str, str]) -> Config:
                 values[option.key] = Path(values[option.key]).absolute()
     config = Config(**values)
     base = path.absolute().parent
-    config = dataclasses.replace(config, db=base / config.db, spool_dir=base / config.spool_dir)
+    config = dataclasses.replace(
+        config,
+        db=base / config.db,
+        spool_dir=base / config.spool_dir,
+        file_roots=tuple(str(base / root) for root in config.file_roots),
+        path=path.absolute(),
+    )
     if not config.token and not is_loopback(config.host):
         raise ConfigError(
             f"{path}: [server] listen = {config.listen!r} can be reached from other machines; that needs a [server] "

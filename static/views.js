@@ -265,7 +265,7 @@ function paintCounts(parts, regression) {
   for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
   setText(parts.rate, passRate(regression) === null ? "" : `pass rate ${rate(passRate(regression))}`);
   setText(parts["fail-note"], counts.migrated ? `${count(counts.migrated)} of them cut off` : "");
-  setText(parts.running, regression.running ? `${count(regression.running)} of them running` : "");
+  setText(parts.running, regression.running ? `${count(regression.running)} running (publisher)` : "");
   const live = regression.status === "live";
   show(parts["live-figure"], live || counts.live > 0);
   show(parts["pending-figure"], live || pending.n > 0);

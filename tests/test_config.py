@@ -61,7 +61,7 @@ def test_the_example_names_every_key_in_its_section_and_no_other():
 
 
 def test_every_option_has_a_field_of_its_own():
-    assert sorted(map(field, OPTIONS)) == sorted(each.name for each in dataclasses.fields(Config))
+    assert sorted([*map(field, OPTIONS), "path"]) == sorted(each.name for each in dataclasses.fields(Config))
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
@@ -108,7 +108,8 @@ def test_the_example_with_every_shown_default_written_out_means_the_same_as_with
 def test_an_empty_file_gives_the_defaults(tmp_path):
     config = load(tmp_path, "")
 
-    assert config == Config(db=tmp_path / "var/simscope.db", spool_dir=tmp_path / "var/spool")
+    places = {"db": tmp_path / "var/simscope.db", "spool_dir": tmp_path / "var/spool"}
+    assert config == Config(**places, path=tmp_path / "simscope.config")
     assert (config.host, config.port) == ("127.0.0.1", 8040)
     assert (config.enablelivejobs, config.livetimeoutsignature, config.enableskip) == (False, "", True)
     assert (config.prunelivedays, config.autotimeouthours, config.seriesseparator) == (7, 24, "/")

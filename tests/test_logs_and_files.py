@@ -1,0 +1,216 @@
+"""Logs and files of jobs, against the real daemon."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import threading
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import LIVE_SIGS, Daemon, Story, wait_until
+
+import simscoped
+
+
+def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
+
+
+def publish(daemon: Daemon, body: dict[str, Any]) -> dict[str, Any]:
+    kind = "job-live" if body["result"] == "live" else "job-finish"
+    status, told = daemon.post(f"/publish/{kind}?regression=r", body)
+    assert status == 200, told
+    return told["details"][0]
+
+
+def texts(page: dict[str, Any]) -> list[str]:
+    return [line["message"] for line in page["lines"]]
+
+
+def test_lines_have_dense_offsets_and_a_repeated_offset_changes_nothing(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+
+    first = daemon.post(f"/jobs/{job}/logs", {"lines": ["a", "b"]})
+    again = daemon.post(f"/jobs/{job}/logs", {"offset": 1, "lines": ["b", "c"]})
+    whole = daemon.post(f"/jobs/{job}/logs", {"offset": 1, "lines": ["b", "c"]})
+
+    assert first == (200, {"first_offset": 0, "next_offset": 2, "complete": False})
+    assert again == whole == (200, {"first_offset": 0, "next_offset": 3, "complete": False})
+    page = daemon.get(f"/jobs/{job}/logs")
+    assert [(line["offset"], line["message"]) for line in page["lines"]] == [(0, "a"), (1, "b"), (2, "c")]
+    assert texts(daemon.get(f"/jobs/{job}/logs?offset=1&limit=1")) == ["b"]
+
+
+def test_lines_come_with_live_messages_and_with_the_finish_by_either_door(daemon: Daemon) -> None:
+    daemon.drop("r/1.json", live(log={"offset": 0, "lines": ["one"]}))
+    wait_until(lambda: daemon.get("/jobs")["items"])
+    job = daemon.get("/jobs")["items"][0]["id"]
+
+    publish(daemon, live(log={"offset": 0, "lines": ["one", "two"]}))
+    publish(daemon, {**live(), "result": "pass", "log": {"lines": ["end"]}})
+
+    page = daemon.get(f"/jobs/{job}/logs")
+    assert texts(page) == ["one", "two", "end"]
+    assert (page["next_offset"], page["complete"]) == (3, True)
+
+
+def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+
+    gap = daemon.post(f"/jobs/{job}/logs", {"offset": 5, "lines": ["x"]})
+    told = publish(daemon, live(log={"offset": 7, "lines": ["x"]}))
+    publish(daemon, {**live(), "result": "pass"})
+    late = daemon.post(f"/jobs/{job}/logs", {"lines": ["x"]})
+
+    assert (gap[0], gap[1]["reason"]) == (409, "log-gap")
+    assert told["outcome"] == "applied"
+    assert "gap" in told["warnings"][0]
+    assert (late[0], late[1]["reason"]) == (409, "log-complete")
+
+
+@pytest.mark.parametrize("offset", ["1", "-1", "x"])
+def test_an_offset_beyond_the_end_is_422(daemon: Daemon, offset: str) -> None:
+    job = publish(daemon, live())["job"]
+
+    status, told, _ = daemon.request("GET", f"/api/v1/jobs/{job}/logs?offset={offset}")
+
+    assert (status, told["reason"]) == (422, "log-offset-out-of-range")
+    assert daemon.get(f"/jobs/{job}/logs?offset=0")["lines"] == []
+
+
+def test_only_the_newest_lines_are_kept(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(f"{LIVE_SIGS}[limits]\nlog_lines = 10\n").start()
+    job = publish(daemon, live(log={"lines": [str(number) for number in range(25)]}))["job"]
+
+    page = daemon.get(f"/jobs/{job}/logs")
+
+    assert (page["first_offset"], page["next_offset"]) == (15, 25)
+    assert texts(page) == [str(number) for number in range(15, 25)]
+
+
+def test_a_reader_waits_for_the_next_line_and_ends_with_the_verdict(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+    threading.Timer(0.3, lambda: daemon.post(f"/jobs/{job}/logs", {"lines": ["late"]})).start()
+
+    page = daemon.get(f"/jobs/{job}/logs?wait=10")
+    threading.Timer(0.3, lambda: publish(daemon, {**live(), "result": "pass"})).start()
+    end = daemon.get(f"/jobs/{job}/logs?offset=1&wait=10")
+
+    assert texts(page) == ["late"]
+    assert (end["lines"], end["complete"]) == ([], True)
+
+
+def test_a_stream_follows_ten_thousand_lines_through_disconnects_without_gap_or_repeat(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+    count = 10_000
+
+    def write() -> None:
+        for start in range(0, count, 137):
+            lines = [f"line {number}" for number in range(start, min(start + 137, count))]
+            daemon.post(f"/jobs/{job}/logs", {"offset": start, "lines": lines})
+        publish(daemon, {**live(), "result": "pass"})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    got: list[str] = []
+    while not follow(daemon, job, got, stop_after=len(got) + 3000):
+        pass
+    writer.join()
+
+    assert got == [f"line {number}" for number in range(count)]
+
+
+def follow(daemon: Daemon, job: int, got: list[str], stop_after: int) -> bool:
+    """Read the stream on from where `got` ends, and hang up after some lines. -> True if the log was complete."""
+    address = urllib.parse.urlsplit(daemon.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)
+    resumed = {"Last-Event-ID": str(len(got) - 1)} if got else {}
+    connection.request("GET", f"/api/v1/jobs/{job}/logs", headers={"Accept": "text/event-stream", **resumed})
+    answer = connection.getresponse()
+    complete = False
+    while not complete and len(got) < stop_after and (line := answer.readline()):
+        if line.startswith(b"event: complete"):
+            complete = True
+        elif line.startswith(b"data: "):
+            got.append(json.loads(line[6:])["message"])
+    connection.close()
+    return complete
+
+
+def test_a_log_survives_a_rollback_under_the_identity_of_its_job() -> None:
+    story = Story()
+    book = simscoped.LogBook(":memory:")
+    batch = simscoped.Batch(story.conn, story.config, simscoped.Moment(1, 1), book)
+
+    batch.append_lines("r", "a", 0, ["one"])
+    book.rollback()
+
+    assert book.span(simscoped.log_key("r", "a")) == (0, 0)
+    assert simscoped.log_key("r", "a") != simscoped.log_key("r", b"a".hex())
+
+
+@pytest.fixture
+def with_files(make_daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "sim.log").write_text("0123456789")
+    (tmp_path / "secret").write_text("secret")
+    daemon = make_daemon(f'file_roots = ["{tmp_path / "runs"}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}').start()
+    files = [
+        {"kind": "log", "name": "sim.log", "path": "sim.log"},
+        {"kind": "result", "name": "out", "path": str(tmp_path / "secret")},
+        {"kind": "result", "name": "up", "path": "../secret"},
+        {"kind": "result", "name": "link", "path": "link"},
+        {"kind": "result", "name": "gone", "path": "gone"},
+        {"kind": "result", "name": "db", "path": str(daemon.db)},
+    ]
+    os.symlink(tmp_path / "secret", tmp_path / "runs" / "link")
+    publish(daemon, live(jobdir=str(tmp_path / "runs"), files=files))
+    return daemon
+
+
+def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_files: Daemon) -> None:
+    listed = with_files.get("/jobs/1/files?kind=log")["items"]
+
+    whole = with_files.request("GET", listed[0]["_links"]["content"]["href"])
+    part = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"Range": "bytes=2-4"})
+
+    assert [file["name"] for file in listed] == ["sim.log"]
+    assert (whole[0], whole[1]) == (200, "0123456789")
+    assert hashlib.sha256(b"0123456789").digest() == _digest(whole[2]["repr-digest"])
+    assert whole[2]["etag"]
+    assert "attachment" in whole[2]["content-disposition"]
+    assert (part[0], part[1]) == (206, "234")
+    again = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"If-None-Match": whole[2]["etag"]})
+    assert again[0] == 304
+
+
+def _digest(header: str) -> bytes:
+    return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
+
+
+@pytest.mark.parametrize("name", ["out", "up", "link", "db"])
+def test_nothing_outside_the_roots_is_read(with_files: Daemon, name: str) -> None:
+    status, told, _ = with_files.request("GET", f"/api/v1/jobs/1/files/result/{name}")
+
+    assert (status, told["reason"]) == (403, "outside-roots")
+
+
+@pytest.mark.parametrize("place", ["result/gone", "result/nothing", "input/sim.log"])
+def test_a_file_that_is_not_there_or_not_declared_is_404(with_files: Daemon, place: str) -> None:
+    status, told, _ = with_files.request("GET", f"/api/v1/jobs/1/files/{place}")
+
+    assert (status, told["reason"]) == (404, "no-such-file")
+
+
+def test_without_roots_files_are_listed_only(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    publish(daemon, live(files=[{"kind": "log", "name": "x", "path": str(tmp_path / "x")}]))
+
+    assert daemon.get("/jobs/1/files")["items"][0]["name"] == "x"
+    assert daemon.request("GET", "/api/v1/jobs/1/files/log/x")[0] == 403

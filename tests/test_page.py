@@ -1,0 +1,583 @@
+"""The page in a real Chromium, fed by the real daemon: what a reader sees, without ever reloading."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from conftest import Daemon
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+pytestmark = pytest.mark.browser
+
+# --no-sandbox: Chromium refuses to run as root with it, and all that is shown here is our own.
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+ARGUMENTS += ["--disable-component-update", "--disable-sync"]
+PATIENCE_MS = 10_000
+HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
+BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
+
+
+# ---- one browser, one visitor a test ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests that need nothing special; each has regressions of its own."""
+    daemon = Daemon(tmp_path_factory.mktemp("lab")).start()
+    yield daemon
+    daemon.stop()
+
+
+class Visitor:
+    """Somebody with a browser of his own; everything that the browser complains about is kept."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.complaints: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        self.loads = 0
+        context.set_default_timeout(PATIENCE_MS)
+
+    def open(self, daemon: Daemon, path: str = "/") -> Page:
+        """A tab with an address, as soon as its stream is open."""
+        page = self.context.new_page()
+        page.on("console", lambda told: told.type in ("error", "warning") and self.complaints.append(told.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("load", self.count_load)
+        page.goto(daemon.url + path)
+        expect(page.locator("#connection")).to_have_text("Live")
+        return page
+
+    def count_load(self, _: Page) -> None:
+        self.loads += 1
+
+    def unexpected(self) -> list[str]:
+        return [text for text in self.complaints if not any(words in text for words in self.expected)]
+
+
+@pytest.fixture
+def make_visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Makes visitors; at the end nobody's browser may have complained, about scripts, policies or missing files."""
+    made: list[Visitor] = []
+
+    def make(**options: Any) -> Visitor:
+        made.append(Visitor(browser.new_context(**options)))
+        return made[-1]
+
+    yield make
+    for visitor in made:
+        visitor.context.close()
+        assert visitor.unexpected() == []
+
+
+@pytest.fixture
+def visitor(make_visitor: Callable[..., Visitor]) -> Visitor:
+    return make_visitor()
+
+
+# ---- telling and looking ---------------------------------------------------------------------------------------------
+
+
+def tell(daemon: Daemon, regression: str, *messages: tuple[str, dict[str, Any] | None]) -> None:
+    envelopes = [{"type": kind, "regression": regression, "body": body} for kind, body in messages]
+    status, answer = daemon.post("/messages", envelopes)
+    assert status == 200, answer
+
+
+def live(uniqueid: str, **fields: Any) -> tuple[str, dict[str, Any]]:
+    return "job-live", {"category": "sim", "uniqueid": uniqueid, "result": "live", "name": uniqueid} | fields
+
+
+def finish(uniqueid: str, result: str = "pass", **fields: Any) -> tuple[str, dict[str, Any]]:
+    return "job-finish", {"category": "sim", "uniqueid": uniqueid, "result": result, "name": uniqueid} | fields
+
+
+def address(regression: str) -> str:
+    return f"/r/{quote(regression, safe='')}"
+
+
+def part(place: Page | Locator, name: str) -> Locator:
+    return place.locator(f'[data-part="{name}"]')
+
+
+def job_id(daemon: Daemon, regression: str, uniqueid: str) -> int:
+    items = daemon.get(f"/regressions/{quote(regression, safe='')}/jobs?limit=100")["items"]
+    return next(item["id"] for item in items if item["uniqueid"] == uniqueid)
+
+
+def rows(page: Page, table: str) -> Locator:
+    return page.locator(f"table.{table} tbody tr")
+
+
+def row(page: Page, table: str, text: str) -> Locator:
+    return rows(page, table).filter(has_text=text)
+
+
+def width(place: Locator) -> float:
+    box = place.bounding_box()
+    return box["width"] if box else 0
+
+
+def at(daemon: Daemon, path: str) -> re.Pattern[str]:
+    """The address of a view, with any query."""
+    return re.compile(f"^{re.escape(daemon.url + path)}(\\?.*)?$")
+
+
+# ---- the overview ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing: apt install curl")
+def test_the_empty_page_teaches_two_commands_and_both_work(daemon, visitor):
+    page = visitor.open(daemon)
+    expect(page.get_by_role("heading", name="No regressions yet")).to_be_visible()
+    over_http, by_spool = part(page, "curl").inner_text(), part(page, "spool").inner_text()
+    assert daemon.url in over_http
+
+    subprocess.run(["bash", "-ec", over_http.replace("demo/1", "demo/http")], check=True, capture_output=True)
+    expect(row(page, "regressions", "demo/http")).to_be_visible()
+    expect(part(page, "teach")).to_be_hidden()
+
+    subprocess.run(["bash", "-ec", by_spool.replace("var/spool", str(daemon.spool))], check=True, capture_output=True)
+    expect(row(page, "regressions", "demo/1")).to_be_visible()
+    assert visitor.loads == 1
+
+
+def test_a_file_in_the_spool_makes_a_regression_appear_and_its_bar_move_without_a_reload(lab, visitor):
+    page = visitor.open(lab)
+    lab.drop("night/1/regr-start.json", {"submitted": 4})
+    night = row(page, "regressions", "night/1")
+    expect(part(night, "status")).to_have_text("live")
+    expect(part(night, "percent")).to_have_text("0 %")
+
+    lab.drop("night/1/job-a.json", live("a")[1])
+    expect(part(night, "live")).to_have_text("1")
+    expect(part(night, "bar")).to_have_attribute("aria-label", "1 live, 3 to come")
+
+    lab.drop("night/1/job-b.json", finish("b")[1])
+    expect(part(night, "bar")).to_have_attribute("aria-label", "1 pass, 1 live, 2 to come")
+    quarter = width(night.locator("i[data-kind=pass]"))
+    lab.drop("night/1/job-c.json", finish("c")[1])
+    expect(part(night, "percent")).to_have_text("50 %")
+    assert width(night.locator("i[data-kind=pass]")) == pytest.approx(2 * quarter, rel=0.1)
+    assert visitor.loads == 1
+
+
+def test_the_filter_stands_in_the_address_and_a_second_page_shows_the_same(lab, visitor):
+    tell(lab, "filter-me/1", ("regr-start", {"model_branch": "trunk"}))
+    tell(lab, "other/1", ("regr-start", None))
+    page = visitor.open(lab)
+    expect(row(page, "regressions", "other/1")).to_be_visible()
+    part(page, "q").fill("filter-me")
+    expect(row(page, "regressions", "other/1")).to_have_count(0)
+    part(page, "status").first.select_option("live")
+    expect(page).to_have_url(f"{lab.url}/?q=filter-me&status=live")
+
+    second = visitor.open(lab, page.url.removeprefix(lab.url))
+    expect(rows(second, "regressions")).to_have_count(1)
+    expect(row(second, "regressions", "filter-me/1")).to_be_visible()
+    expect(part(second, "q")).to_have_value("filter-me")
+    expect(part(second, "filters").locator("select")).to_have_value("live")
+
+    part(second, "q").fill("no such name")
+    expect(second.get_by_text("No regression matches this filter.")).to_be_visible()
+    second.get_by_role("button", name="Clear the filter").click()
+    expect(row(second, "regressions", "other/1")).to_be_visible()
+    expect(second).to_have_url(f"{lab.url}/")
+
+
+# ---- a regression ----------------------------------------------------------------------------------------------------
+
+
+def test_the_elapsed_time_of_a_live_job_ticks(lab, visitor):
+    tell(lab, "tick/1", ("regr-start", None), live("ticking"))
+    page = visitor.open(lab, address("tick/1"))
+    elapsed = part(row(page, "live", "ticking"), "elapsed")
+    expect(elapsed).to_have_text(re.compile(r"^\d+s$"))
+    first = int(elapsed.inner_text().removesuffix("s"))
+    expect(elapsed).to_have_text(f"{first + 1}s")
+    expect(elapsed).to_have_text(f"{first + 2}s")
+
+
+def test_a_finish_moves_the_job_from_the_live_table_to_its_verdict(lab, visitor):
+    tell(lab, "moves/1", ("regr-start", {"submitted": 4}), live("good"), live("bad"), live("runs on"))
+    page = visitor.open(lab, address("moves/1"))
+    expect(rows(page, "live")).to_have_count(3)
+    head = page.locator(".view .bar.big")
+    expect(head).to_have_attribute("aria-label", "3 live, 1 to come")
+    before = width(head.locator("i[data-kind=live]"))
+
+    tell(lab, "moves/1", finish("good"), finish("bad", "fail", fail_message="UVM_ERROR @ 10: overrun"))
+    expect(rows(page, "live")).to_have_count(1)
+    expect(head).to_have_attribute("aria-label", "1 pass, 1 fail, 1 live, 1 to come")
+    for name, figure in {"pass": "1", "fail": "1", "skip": "0", "live": "1", "pending": "1", "percent": "50 %"}.items():
+        expect(part(page.locator("dl.figures"), name)).to_have_text(figure)
+    assert width(head.locator("i[data-kind=live]")) == pytest.approx(before / 3, rel=0.1)
+    expect(part(row(page, "jobs", "good"), "result")).to_have_text("pass")
+    expect(part(row(page, "jobs", "bad"), "result")).to_have_text("fail")
+    expect(page).to_have_title("50 % · 1 fail · moves/1")
+
+    tell(lab, "moves/1", ("regr-finish", None))
+    expect(part(page, "status")).to_have_text("aborted")
+    expect(part(page, "sentence")).to_contain_text("1 job cut off, 1 never seen")
+    expect(head.locator("i[data-kind=migrated]")).to_be_visible()
+    expect(part(page, "live-section")).to_be_hidden()
+    assert visitor.loads == 1
+
+
+def test_signatures_count_their_fails_and_a_click_shows_only_their_jobs(lab, visitor):
+    overruns = [finish(f"overrun-{n}", "fail", fail_message=f"UVM_ERROR @ {n}: fifo overrun") for n in range(3)]
+    tell(lab, "sign/1", ("regr-start", None), *overruns, finish("x", "fail", fail_message="assertion failed"))
+    tell(lab, "sign/1", finish("fine"))
+    page = visitor.open(lab, address("sign/1"))
+    expect(rows(page, "signatures")).to_have_count(2)
+    first = rows(page, "signatures").first
+    expect(first).to_contain_text("fifo overrun")
+    expect(part(first, "count")).to_have_text("3")
+    expect(part(first, "percent")).to_have_text("75 %")
+    expect(rows(page, "jobs")).to_have_count(5)
+
+    part(first, "choose").click()
+    expect(rows(page, "jobs")).to_have_count(3)
+    expect(part(first, "choose")).to_have_attribute("aria-pressed", "true")
+    assert "signature=" in urlsplit(page.url).query
+    expect(rows(visitor.open(lab, page.url.removeprefix(lab.url)), "jobs")).to_have_count(3)
+
+    tell(lab, "sign/1", finish("overrun-9", "fail", fail_message="UVM_ERROR @ 999: fifo overrun"))
+    expect(part(first, "count")).to_have_text("4")
+    expect(rows(page, "jobs")).to_have_count(4)
+    part(page, "unsign").click()
+    expect(rows(page, "jobs")).to_have_count(6)
+    page.get_by_role("button", name="Pass 1").click()
+    expect(rows(page, "jobs")).to_have_count(1)
+    expect(page).to_have_url(at(lab, address("sign/1")))
+    assert urlsplit(page.url).query == "result=pass"
+
+
+def test_a_regression_that_nobody_has_heard_of_shows_as_soon_as_it_starts(lab, visitor):
+    visitor.expected = ("404",)
+    page = visitor.open(lab, address("soon/1"))
+    expect(page.get_by_role("heading", name="No such regression")).to_be_visible()
+    tell(lab, "soon/1", ("regr-start", None), live("first"))
+    expect(part(page, "name")).to_have_text("soon/1")
+    expect(rows(page, "live")).to_have_count(1)
+    assert visitor.loads == 1
+
+
+def test_the_latest_of_a_series_follows_the_series(lab, visitor):
+    tell(lab, "series/1", ("regr-start", None))
+    tell(lab, "series/2", ("regr-start", None), finish("second"))
+    page = visitor.open(lab, address("series/$"))
+    expect(part(page, "name")).to_have_text("series/2")
+    expect(row(page, "jobs", "second")).to_be_visible()
+    tell(lab, "series/3", ("regr-start", None), finish("third"))
+    expect(part(page, "name")).to_have_text("series/3")
+    expect(row(page, "jobs", "third")).to_be_visible()
+    expect(row(page, "jobs", "second")).to_have_count(0)
+
+
+# ---- a job -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_job_shows_every_field_and_grows_with_its_history(lab, visitor):
+    fields = {
+        "host": "farm-12", "seed": 4711, "config": "axi burst +seed=4711", "jobdir": "/runs/axi/4711", "build": "b-77",
+        "testgroup": "bursts", "phase": "reset", "metadata": [["corner", "slow"]], "env": {"LICENSE": "lab-3"},
+        "files": [{"kind": "log", "name": "sim.log", "path": "/runs/sim.log", "size": 2048}],
+        "a field of tomorrow": "kept",
+        "progress": {"done": 10, "total": 40, "unit": "tests"},
+    }  # fmt: skip
+    tell(lab, "fields/1", ("regr-start", None), live("full", **fields))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'fields/1', 'full')}")
+    expect(part(page, "result")).to_have_text("live")
+    expect(part(page.locator("dl.figures"), "percent")).to_have_text("25 %")
+    expect(part(page, "phase").first).to_have_text("reset")
+    view = page.locator("#view")
+    told = ("farm-12", "4711", "axi burst +seed=4711", "/runs/axi/4711", "b-77", "bursts", "corner", "slow")
+    for text in (*told, "sim.log", "2.0 kB", "a field of tomorrow", "kept", "10 of 40 tests"):
+        expect(view).to_contain_text(text)
+    page.locator("summary").click()
+    expect(page.get_by_text("lab-3")).to_be_visible()
+    expect(page.locator(".timeline > li")).to_have_count(1)
+
+    tell(lab, "fields/1", live("full", phase="traffic", host="farm-13"))
+    expect(page.locator(".timeline > li")).to_have_count(2)
+    expect(page.locator(".timeline > li").last).to_contain_text("farm-12 → farm-13")
+    expect(part(page, "phase").first).to_have_text("traffic")
+
+    end = {"fail_message": "UVM_ERROR @ 5: lost a beat\nsecond line", "exit_code": 3, "cycles": 12345}
+    tell(lab, "fields/1", finish("full", "fail", runtime_ms=65_000, results="3 of 40 wrong", **end))
+    expect(part(page, "result")).to_have_text("fail")
+    expect(part(page, "elapsed")).to_have_text("1m 05s")
+    expect(part(page, "fail")).to_have_text("UVM_ERROR @ 5: lost a beat\nsecond line")
+    for text in ("12,345", "Exit code", "3 of 40 wrong", "farm-13", "slow"):
+        expect(view).to_contain_text(text)
+    expect(page.locator(".timeline > li").last).to_contain_text("failed")
+    expect(part(page, "tank")).to_be_hidden()
+
+    part(page, "signature").click()
+    expect(page).to_have_url(at(lab, address("fields/1")))
+    expect(row(page, "jobs", "full")).to_be_visible()
+    page.go_back()
+    expect(part(page, "fail")).to_be_visible()
+    assert visitor.loads == 1
+
+
+def test_hostile_text_is_shown_as_text_and_runs_nothing(lab, visitor):
+    name = f"hostile/{HOSTILE}{BIDI}"
+    line = "x" * 100_000
+    both = {"host": HOSTILE, "config": BIDI, "jobdir": "javascript:window.hacked=1", "name": HOSTILE, "phase": HOSTILE}
+    tell(lab, name, ("regr-start", {"custom_metadata": [[HOSTILE, HOSTILE]], "component": HOSTILE, HOSTILE: BIDI}))
+    tell(lab, name, live("a", **both), finish("b", "fail", **both, fail_message=f"{HOSTILE} {line}"))
+    tell(lab, name, finish("c", "fail", fail_message=f"{BIDI} <b>", metadata=[[BIDI, line]], results=HOSTILE))
+
+    overview = visitor.open(lab)
+    expect(row(overview, "regressions", "hostile/")).to_contain_text(HOSTILE)
+    regression = visitor.open(lab, address(name))
+    expect(part(regression, "name")).to_have_text(name)
+    expect(rows(regression, "live").first).to_contain_text(HOSTILE)
+    expect(rows(regression, "signatures")).to_have_count(2)
+    jobs = [visitor.open(lab, f"/j/{job_id(lab, name, uniqueid)}") for uniqueid in "bc"]
+    expect(part(jobs[0], "fail")).to_contain_text(HOSTILE)
+    part(jobs[0], "fail-all").click()
+    expect(part(jobs[0], "fail")).to_have_text(f"{HOSTILE} {line}")
+    expect(part(jobs[1], "results")).to_have_text(HOSTILE)
+    for page in (overview, regression, *jobs):
+        assert page.locator("main :is(script, b, img), main a[href^='javascript']").count() == 0
+        assert page.evaluate("window.hacked") is None
+        assert not overflows(page)
+
+
+# ---- what the reader does --------------------------------------------------------------------------------------------
+
+
+def test_tanking_asks_hides_the_regression_and_untanking_brings_it_back(lab, visitor):
+    tell(lab, "tank-me/1", ("regr-start", None), live("stuck"))
+    page = visitor.open(lab, address("tank-me/1"))
+    dialog = page.locator("dialog#confirm")
+    page.get_by_role("button", name="Tank", exact=True).click()
+    expect(dialog).to_contain_text("1 live job")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    expect(part(page, "status")).to_have_text("live")
+
+    page.get_by_role("button", name="Tank", exact=True).click()
+    dialog.get_by_label("Reason").fill("wrong netlist")
+    page.keyboard.press("Enter")
+    expect(part(page, "status")).to_have_text("tanked")
+    expect(part(page, "sentence")).to_have_text("tanked by hand: wrong netlist")
+    expect(part(page.locator("dl.figures"), "fail")).to_have_text("1")
+
+    overview = visitor.open(lab, "/?q=tank-me")
+    expect(overview.get_by_text("No regression matches this filter.")).to_be_visible()
+    overview.get_by_label("show tanked").check()
+    expect(row(overview, "regressions", "tank-me/1")).to_be_visible()
+
+    page.get_by_role("button", name="Untank").click()
+    expect(part(page, "status")).to_have_text("live")
+    expect(row(page, "live", "stuck")).to_be_visible()
+
+
+def test_a_job_can_be_tanked_and_a_regression_finished_by_hand(lab, visitor):
+    tell(lab, "by-hand/1", ("regr-start", None), live("hangs"))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'by-hand/1', 'hangs')}")
+    part(page, "tank").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Tank").click()
+    expect(part(page, "result")).to_have_text("fail")
+    expect(part(page, "sentence")).to_contain_text("Tanked by hand.")
+    page.locator("#crumbs a").last.click()
+    part(page, "finish").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Finish").click()
+    expect(part(page, "status")).to_have_text("aborted")
+
+
+def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_daemon, visitor):
+    visitor.expected = ("401",)
+    daemon = make_daemon()
+    daemon.config.write_text(daemon.config.read_text().replace("[server]\n", '[server]\ntoken = "open sesame"\n', 1))
+    daemon.start()
+    daemon.drop("guarded/1/regr-start.json", {})
+    page = visitor.open(daemon)
+    row(page, "regressions", "guarded/1").locator("a").click()
+    dialog = page.locator("dialog#token")
+    expect(dialog).to_be_hidden()
+    tank = page.get_by_role("button", name="Tank", exact=True)
+
+    tank.click()
+    page.locator("dialog#confirm").get_by_role("button", name="Tank").click()
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Nothing was changed: this needs the server's token.")).to_be_visible()
+    expect(part(page, "status")).to_have_text("live")
+
+    tank.click()
+    page.locator("dialog#confirm").get_by_role("button", name="Tank").click()
+    dialog.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_text("That token was not accepted.")).to_be_visible()
+    dialog.get_by_label("Token").fill("open sesame")
+    page.keyboard.press("Enter")
+    expect(part(page, "status")).to_have_text("tanked")
+    page.get_by_role("button", name="Untank").click()  # the token is known by now
+    expect(part(page, "status")).to_have_text("live")
+    expect(dialog).to_be_hidden()
+
+
+def test_the_keys_do_what_the_help_says(lab, visitor):
+    for number in (1, 2, 3):
+        tell(lab, f"keys/{number}", ("regr-start", None), finish("a"), finish("b"))
+    page = visitor.open(lab, "/?series=keys")
+    links = page.locator("table.regressions .row-link")
+    expect(links).to_have_text(["keys/3", "keys/2", "keys/1"])
+    page.keyboard.press("j")
+    expect(links.nth(0)).to_be_focused()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(links.nth(2)).to_be_focused()
+    page.keyboard.press("k")
+    expect(links.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(part(page, "name")).to_have_text("keys/2")
+
+    page.keyboard.press("/")
+    expect(part(page, "q")).to_be_focused()
+    page.keyboard.type("gjk?")
+    expect(part(page, "q")).to_have_value("gjk?")
+    expect(page.get_by_text("No job matches this filter.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(part(page, "q")).not_to_be_focused()
+    expect(rows(page, "jobs")).to_have_count(2)
+
+    page.keyboard.press("?")
+    expect(page.locator("dialog#help")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog#help")).to_be_hidden()
+    page.keyboard.press("g")
+    expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
+    expect(page).to_have_url(f"{lab.url}/")
+    page.go_back()
+    page.go_back()
+    expect(links.nth(1)).to_be_focused()  # where one has been
+    assert visitor.loads == 1
+
+
+# ---- trouble ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(make_daemon, visitor):
+    visitor.expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET")
+    daemon = make_daemon()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    daemon.config.write_text(daemon.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1))
+    daemon.start()
+    tell(daemon, "cut/1", ("regr-start", {"submitted": 2}), live("a"))
+    page = visitor.open(daemon, address("cut/1"))
+    expect(rows(page, "live")).to_have_count(1)
+
+    daemon.stop(signal.SIGKILL)
+    expect(page.locator("#stale")).to_contain_text("Connection lost, showing data of")
+    expect(page.locator("#connection")).to_have_text("Connection lost")
+    expect(rows(page, "live")).to_have_count(1)
+
+    daemon.drop("cut/1/1.json", finish("a")[1])
+    daemon.drop("cut/1/2.json", live("b")[1])
+    daemon.start()
+    expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+    expect(part(row(page, "jobs", "a").first, "result")).to_have_text("pass")
+    expect(row(page, "live", "b")).to_be_visible()
+    expect(page.locator("#stale")).to_have_text("Connected again, this is up to date.")
+    assert visitor.loads == 1
+
+
+def test_a_warning_says_that_live_tracking_is_off(make_daemon, visitor, lab):
+    page = visitor.open(make_daemon("[sigs]\nenablelivejobs = false\n").start())
+    expect(page.locator("#live-off")).to_contain_text("Live tracking is off on this server")
+    expect(part(page, "curl")).to_contain_text("job-finish")
+    expect(visitor.open(lab).locator("#live-off")).to_be_hidden()
+
+
+# ---- in every light and on every screen ------------------------------------------------------------------------------
+
+
+def every_view(daemon: Daemon, visitor: Visitor) -> Iterator[Page]:
+    """The overview, a regression and two of its jobs, with names as long as they come."""
+    name = "views/" + "long_name_without_any_place_to_break" * 4
+    long = {
+        "config": "+define+" * 60,
+        "host": "a-host-name.with.a.long.domain.example",
+        "metadata": [["k" * 90, "v" * 300]],
+    }
+    progress = {"done": 1, "total": 3, "unit": "tests", "note": "of the long kind"}
+    tell(daemon, name, ("regr-start", {"submitted": 5, "custom_metadata": [["k" * 90, "v" * 300]], "tag": "t" * 80}))
+    tell(daemon, name, live("runs", **long, progress=progress), finish("fine", **long), finish("left out", "skip"))
+    tell(daemon, name, finish("broken", "fail", **long, fail_message="UVM_ERROR " + "no_space" * 60))
+    jobs = [f"/j/{job_id(daemon, name, job)}" for job in ("runs", "broken")]
+    for path in ("/", address(name), *jobs):
+        page = visitor.open(daemon, path)
+        page.wait_for_selector("main tbody tr, main .timeline li")
+        yield page
+        page.close()
+
+
+def overflows(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+def test_no_view_is_wider_than_a_phone(lab, make_visitor):
+    for page in every_view(lab, make_visitor(viewport={"width": 360, "height": 780}, has_touch=True)):
+        assert not overflows(page), page.url
+
+
+def test_every_view_follows_the_readers_scheme_at_once(lab, visitor):
+    for page in every_view(lab, visitor):
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            ground, ink = (brightness(page, name) for name in ("backgroundColor", "color"))
+            assert (ground > 230 and ink < 60) if scheme == "light" else (ground < 40 and ink > 200)
+        assert not overflows(page)
+
+
+def brightness(page: Page, name: str) -> float:
+    colour = page.evaluate(f"getComputedStyle(document.body).{name}")
+    channels = [int(channel) for channel in re.findall(r"\d+", colour)[:3]]
+    return sum(channels) / 3
+
+
+def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
+    visitor.expected = ("Content Security Policy",)
+    page = visitor.open(lab)
+    blocked = """() => new Promise(resolve => {
+        document.addEventListener("securitypolicyviolation", event => resolve(event.effectiveDirective));
+        const script = document.createElement("script");
+        script.textContent = "window.hacked = 1";
+        document.body.append(script);
+    })"""
+    assert page.evaluate(blocked) == "script-src-elem"
+    assert page.evaluate("window.hacked") is None
+    expect(page.locator("#connection")).to_have_text("Live")
+    assert visitor.complaints
+
+
+def test_an_address_that_means_nothing_says_so(lab, visitor):
+    page = visitor.context.new_page()
+    page.goto(f"{lab.url}/j/not-a-number")
+    expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
+    page.get_by_role("link", name="all regressions").click()
+    expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
