@@ -24,7 +24,7 @@ run: $(STAMP) ## run the daemon on simscope.config.example, its spool and databa
 	$(BIN)/simscoped serve --config $(CONFIG)
 
 demo: $(STAMP) ## in a second terminal: run the example regression against the daemon of "make run"
-	$(BIN)/python examples/fifo/regress.py --spool var/spool --outdir var/demo --page http://127.0.0.1:8040/
+	$(BIN)/python examples/fifo/regress.py --spool var/spool --outdir var/demo --page http://$${SIMSCOPE_LISTEN:-127.0.0.1:8040}/
 
 test: $(STAMP) ## tests; those that need Chromium, Node.js or Icarus Verilog say so and are left out where it is missing
 	$(BIN)/python -m pytest -q -rs

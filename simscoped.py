@@ -71,6 +71,7 @@ import copy
 import fcntl
 import functools
 import gc
+import glob
 import hashlib
 import hmac
 import ipaddress
@@ -201,9 +202,28 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check a configuration file; simscoped_parts/settings.py has the keys. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = "--config FILE names another; simscope.config.example is one to begin with"
+        raise ConfigError(f"{path}: there is no such configuration file; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    return read_config(text, path, environ)
+    config = read_config(text, path, environ)
+    for name, place, is_wrong in (
+        ("[spool] dir", config.spool_dir, Path.is_file),
+        ("[server] db", config.db, Path.is_dir),
+    ):
+        if is_wrong(place):
+            raise ConfigError(
+                f"{path}: {name} = {str(place)!r} is {'a file' if is_wrong is Path.is_file else 'a folder'}"
+            )
+    return config
+
+
+def doubts_about(config: Config) -> list[str]:
+    """What is allowed but has no effect."""
+    if config.livetimeoutsignature and not config.enablelivejobs:
+        return ["livetimeoutsignature has no effect without enablelivejobs = true"]
+    return []
 
 
 # ======================================================================================================================
@@ -2821,9 +2841,8 @@ class Spool:
         with open(f"{target}.reason.json", "w", encoding="utf-8") as file:
             json.dump(why, file, ensure_ascii=False, indent=2)
         move(f"{self.work}/{work}", target)
-        log.warning(
-            "spool: refused: %s: %s at %s: %s", name, first.get("reason"), first.get("path"), first.get("detail")
-        )
+        place = f" at {first['path']}" if first.get("path") else ""
+        log.warning("spool: refused: %s: %s%s: %s", name, first.get("reason"), place, first.get("detail"))
 
     async def _recover(
         self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
@@ -4067,7 +4086,8 @@ class Daemon:
         try:
             await web.TCPSite(runner, self.config.host or None, self.config.port).start()
         except OSError as error:
-            raise SimscopedError(f"[server] listen = {self.config.listen}: {error.strerror or error}") from None
+            detail = f"[server] listen = {self.config.listen}: {error.strerror or error}"
+            raise SimscopedError(f"{detail}; SIMSCOPE_LISTEN=ADDRESS:PORT takes another") from None
         host, port = runner.addresses[0][:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -4087,8 +4107,8 @@ async def serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
-    if config.livetimeoutsignature and not config.enablelivejobs:
-        log.warning("config: livetimeoutsignature has no effect without enablelivejobs = true")
+    for doubt in doubts_about(config):
+        log.warning("config: %s", doubt)
     try:
         await daemon.start()
         log.info("service: simscoped %s on %s", __version__, daemon.address)
@@ -4129,7 +4149,8 @@ def _open_to_read(config: Config) -> sqlite3.Connection:
 def print_receipts(config: Config, name: str) -> int:
     """Print the newest receipt of a delivery as JSON. -> 1 if something was refused or there is none, else 0."""
     with contextlib.closing(_open_to_read(config)) as conn:
-        row = conn.execute("SELECT * FROM receipt WHERE name = ? ORDER BY id DESC LIMIT 1", (name,)).fetchone()
+        found = "SELECT * FROM receipt WHERE name = ? OR name GLOB '*/' || ? ORDER BY id DESC LIMIT 1"
+        row = conn.execute(found, (name, glob.escape(name))).fetchone()
     if row is None:
         print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
         return 1
@@ -4156,13 +4177,15 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy of the database")
     copy.add_argument("file", type=Path, metavar="FILE")
     told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
-    told.add_argument("name", metavar="NAME", help="path below the spool, or the peer of a request")
+    told.add_argument("name", metavar="NAME", help="path below the spool, or file name, or the peer of a request")
     return parser.parse_args(argv)
 
 
 def run_command(options: argparse.Namespace, config: Config) -> int:
     """Do what the command line says. -> exit code."""
     if options.command == "check-config":
+        for doubt in doubts_about(config):
+            print(f"{config_path(options)}: {doubt}")
         print(
             f"{config_path(options)}: good; listens on {config.listen}, spool {config.spool_dir}, database {config.db}"
         )

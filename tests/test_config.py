@@ -238,7 +238,7 @@ def test_a_key_that_stands_twice_is_no_toml(tmp_path):
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere\.config: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.config: there is no such"):
         simscoped.load_config(tmp_path / "nowhere.config", {})
 
 

@@ -594,7 +594,7 @@ def test_usage_that_cannot_be_is_exit_code_2(here: Here, arguments: list[str]) -
 def test_a_configuration_that_is_not_there_is_a_sentence(here: Here, tmp_path: Path, arguments: list[str]) -> None:
     ended = here(*arguments, "--config", tmp_path / "nothing.config")
 
-    assert f"{tmp_path}/nothing.config: cannot be read" in sentence(ended)
+    assert f"{tmp_path}/nothing.config: there is no such configuration file" in sentence(ended)
 
 
 def test_the_configuration_is_looked_for_here_and_may_be_named_before_the_command(shared: Daemon) -> None:
