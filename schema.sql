@@ -153,7 +153,7 @@ CREATE TABLE signature (
 CREATE TABLE event (
     seq           INTEGER PRIMARY KEY,
     at            INTEGER NOT NULL,
-    type          TEXT NOT NULL,     -- e.g. job.failed, regression.finished; the list is in the contract of the HTTP answers
+    type          TEXT NOT NULL,     -- e.g. job.failed, regression.finished; what it says is clear from its name
     regression_id INTEGER NOT NULL,
     job_id        INTEGER,           -- NULL: about the regression
     result        INTEGER,           -- the job's, at that moment

@@ -356,7 +356,7 @@ DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
 EXPECTED_OF_START = ("component", "project", "starttime")
 
-# Phases in which a job waits and does not run yet: its time limit does not count (contract 4.6).
+# Phases in which a job waits and does not run yet: its time limit does not count.
 WAITING_PHASES = frozenset(("queued", "pending", "submitted", "staging", "paused"))
 
 
@@ -698,7 +698,7 @@ def _job_result(typed: dict[str, Any], kind: str, path: str) -> int:
 
 
 def _job_key(typed: dict[str, Any], values: dict[str, Any], start: int | None, path: str) -> str | bytes:
-    """The identity of a job inside its regression (contract 4.1): text for a uniqueid, else a digest of five fields.
+    """The identity of a job inside its regression: text for a uniqueid, else a digest of five fields.
 
     The two can never collide, because the database keeps text and bytes apart."""
     if typed.get("uniqueid"):
@@ -841,7 +841,7 @@ def regression_state(ended: str | None, ending: str | None, tanked_at: int | Non
 
 
 def run_of(said: int | None, known: int | None) -> str:
-    """Which run of a regression a message speaks of, by its starttime (contract 4.8): "same", "older" or "newer".
+    """Which run of a regression a message speaks of, by its starttime: "same", "older" or "newer".
 
     A name may be used again; only a starttime tells the runs apart, so without one (on either side) it is the same."""
     if said is None or known is None or said == known:
@@ -858,7 +858,7 @@ def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick:
 
 
 def is_later_run(said: int | None, known: int | None) -> bool:
-    """Is a second finish a re-run of the job, which replaces the first (contract 4.3)?"""
+    """Is a second finish a re-run of the job, which replaces the first?"""
     return said is not None and (known is None or said > known)
 
 
@@ -985,7 +985,7 @@ class Job(msgspec.Struct):
 
 
 def counted_runtime(job: Job) -> int | None:
-    """The runtime that counts (contract 4.11): as published, else finish - start, else compute time."""
+    """The runtime that counts: as published, else finish - start, else compute time."""
     if job.runtime_ms is not None:
         return job.runtime_ms
     if job.finish_at is not None and job.start_at is not None and job.finish_at >= job.start_at:
@@ -1272,7 +1272,7 @@ class Batch:
             self.changed[job.id] = job
 
     def signature(self, regression: Regression, category: str, title: str, *, ours: bool = False) -> int:
-        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow (contract 4.12)."""
+        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow."""
         known = self.signatures.get((category, title))
         if known is not None:
             return known
@@ -1786,7 +1786,7 @@ def reopen(batch: Batch, regression: Regression, why: str) -> None:
 
 
 def reopen_after_silence(batch: Batch, regression: Regression) -> None:
-    """A regression that ended for want of messages is open again as soon as one of its jobs speaks (contract 4.4)."""
+    """A regression that ended for want of messages is open again as soon as one of its jobs speaks."""
     if regression.tanked_at is None and "timeout" in (regression.ended, regression.ending):
         reopen(batch, regression, "a job spoke after all")
 
@@ -1985,7 +1985,7 @@ class Delivery(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """What became of one delivery (contract 3)."""
+    """What became of one delivery."""
 
     id: int
     name: str
@@ -2908,7 +2908,7 @@ def _is_file(path: str, inode: int, mtime_ns: int) -> bool:
 
 
 def context_of_file(name: str) -> Context:
-    """What the path of a file below the spool says about its messages (contract 2)."""
+    """What the path of a file below the spool says about its messages."""
     folder, _, base = name.rpartition("/")
     typed = NAMED_TYPE.match(base)
     kind = SINGLE.get(typed[1], typed[1]) if typed else None
@@ -3380,7 +3380,7 @@ class Api:
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
 
-    # Who may ask (contract 3): no foreign origin, no foreign host name, writes only with the token.
+    # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
     def admit(self, request: web.Request) -> None:
         """Raises Problem for a request that must not be served."""
@@ -3465,7 +3465,7 @@ class Api:
         return self._versioned(request, row["version"], self.regression_object(row))
 
     async def _regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
-        """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series (contract 3)."""
+        """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
             rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (int(ref),))

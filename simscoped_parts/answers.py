@@ -73,7 +73,7 @@ def estimate_end(now: int, started: int, total: int | None, done: int, earlier_m
 
 
 def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
-    """A regression (contract: HTTP, regression object)."""
+    """A regression."""
     fields = decode_json(row["fields"])
     known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
     done = row["n_done"]
@@ -134,7 +134,7 @@ def _regression_due(row: Row, seen: Viewpoint) -> str | None:
 
 
 def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
-    """A job (contract: HTTP, job object)."""
+    """A job."""
     extra = json_object(row["extra"])
     own = f"{seen.base}{API}/jobs/{row['id']}"
     regression = f"{seen.base}{API}/regressions/{row['regression_id']}"
@@ -210,7 +210,7 @@ def signature_object(row: Row) -> dict[str, Any]:
 
 
 def history_object(row: Row) -> dict[str, Any]:
-    """An event as an entry of a job's history (contract 5)."""
+    """An event as an entry of a job's history."""
     event = event_object(row)
     data = event["data"]
     entry = {

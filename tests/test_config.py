@@ -102,7 +102,7 @@ def test_the_example_with_every_shown_default_written_out_means_the_same_as_with
     assert load(tmp_path, text) == load(tmp_path, "")
 
 
-# What the contract says the defaults are.
+# What the defaults are.
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path):

@@ -1,4 +1,4 @@
-"""Whatever happens to the daemon, a delivery takes effect exactly once, or is still where it was (contract, section 2).
+"""Whatever happens to the daemon, a delivery takes effect exactly once, or is still where it was.
 
 In this order: killed at the named points of a batch's life, killed at any moment, killed while the database is made,
 two daemons, databases that are not ours, a full disk.

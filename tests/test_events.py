@@ -1,4 +1,4 @@
-"""Events out of the real daemon: the feed, the stream, the long poll (contract, section 5).
+"""Events out of the real daemon: the feed, the stream, the long poll.
 
 In this order: pages of the feed, filters, waiting, cursors that are no good, the stream, streams that end, one job
 waited for.

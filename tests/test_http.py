@@ -1,4 +1,4 @@
-"""The HTTP interface of the real daemon (contract, section 3).
+"""The HTTP interface of the real daemon.
 
 In this order: messages in, both doors alike, receipts, lists and pages, what REF means, ETags, diff, by hand, who may
 ask, errors, the page's files, the daemon itself, the description.

@@ -1,7 +1,7 @@
 """Messages may come in any order, any number of times, in batches cut anywhere: what they come to is the same.
 
 A history is what publishers would send about one or two regressions. Its messages do not contradict each other (they
-are all drawn from one truth), so everything in contract 4.8 must hold: the same identities, verdicts, counts, status,
+are all drawn from one truth), so all of this must hold: the same identities, verdicts, counts, status,
 signatures and fields, whatever happened on the way. A counterexample is printed as the two deliveries that differ."""
 
 import itertools
@@ -84,7 +84,7 @@ def job_histories(draw: st.DrawFn, regression: str, number: int) -> list[Said]:
     base = {"category": "sim"} | identity
     finished = draw(st.booleans(), label="finish")
     again = finished and "uniqueid" in identity and draw(st.booleans(), label="run again")
-    # A run again clears what live messages said before it, but not what they say after it (contract 4.3, "replaces the
+    # A run again clears what live messages said before it, but not what they say after it ("replaces the
     # row whole"): of such jobs, live messages say nothing here.
     told_live = NOT_OF_LIVE if again else said | start | NOT_OF_LIVE
     lives = draw(st.lists(part_of(told_live), max_size=3))

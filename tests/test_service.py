@@ -1,4 +1,4 @@
-"""The daemon as a service, and its commands (contract, sections 4.6 and 7).
+"""The daemon as a service, and its commands.
 
 In this order: stopping, the service manager, time limits in real time, downtime, snapshot, receipt, check-config, the
 command line.

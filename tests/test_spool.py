@@ -1,4 +1,4 @@
-"""The spool folder, with real files and the real daemon (contract, section 2).
+"""The spool folder, with real files and the real daemon.
 
 In this order: what a file may hold, which names are read, files that are not whole yet, order and repetition, refused
 files, what becomes of taken ones, what is not opened, many files, troubles of the file system.

@@ -1,6 +1,6 @@
 """Section 5: stories of regressions and their jobs, told in messages, time and deeds by hand.
 
-Contract 4 numbers the rules; a heading here names the rule that its stories tell."""
+A heading names the rule that its stories tell."""
 
 import itertools
 import json
