@@ -108,7 +108,7 @@ from msgspec import Meta
 from watchfiles import awatch
 
 from simscoped_parts import answers, openapi, queries, signatures
-from simscoped_parts.answers import json_object, utc
+from simscoped_parts.answers import Row, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import Config, ConfigError, read_config
 
@@ -3458,7 +3458,7 @@ class Api:
     async def regressions(self, request: web.Request) -> web.Response:
         wants_tanked = request.query.get("tanked") == "1" or "tanked" in request.query.get("status", "").split(",")
         shown = [] if wants_tanked else [queries.Condition("r.tanked_at IS NULL")]
-        return await self._list(request, queries.REGRESSIONS, self.regression_object, *shown)
+        return await self._list(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
 
     async def regression(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
@@ -3482,9 +3482,8 @@ class Api:
 
     async def regression_jobs(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
-        return await self._list(
-            request, queries.JOBS, self.job_object, queries.Condition("j.regression_id = ?", (row["id"],))
-        )
+        here = queries.Condition("j.regression_id = ?", (row["id"],))
+        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), here)
 
     async def regression_signatures(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
@@ -3516,7 +3515,7 @@ class Api:
         if request.query.get("regression"):
             row = await self._regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
-        return await self._list(request, queries.JOBS, self.job_object, *fixed)
+        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), *fixed)
 
     async def _job_row(self, request: web.Request) -> dict[str, Any]:
         number = job_number(request.match_info["id"])
@@ -3547,7 +3546,7 @@ class Api:
             while True:
                 cursor, rung = self.feed.last, self.feed.news.listen()
                 row = await self._job_row(request)
-                reached = row["result"] != LIVE if until else row["version"] != known
+                reached = row["result"] != LIVE or (not until and row["version"] != known)
                 if reached or not await self._changed(row["id"], cursor, rung, end):
                     return row
 
@@ -3940,11 +3939,16 @@ class Api:
         timeout, prune = round(self.config.autotimeouthours * HOUR_MS), round(self.config.prunelivedays * DAY_MS)
         return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base)
 
+    def seen_now(self, show: Callable[[Row, answers.Viewpoint], dict[str, Any]]) -> Callable[[Row], dict[str, Any]]:
+        """A function that shows rows as they are seen at one moment: this one."""
+        seen = self.viewpoint()
+        return lambda row: show(row, seen)
+
     def regression_object(self, row: dict[str, Any]) -> dict[str, Any]:
-        return answers.regression_object(row, self.viewpoint())
+        return self.seen_now(answers.regression_object)(row)
 
     def job_object(self, row: dict[str, Any]) -> dict[str, Any]:
-        return answers.job_object(row, self.viewpoint())
+        return self.seen_now(answers.job_object)(row)
 
 
 API_KEY = web.AppKey("api", Api)

@@ -624,6 +624,17 @@ def test_until_done_returns_when_the_job_is_done_and_not_before(shared: Daemon, 
     assert 0.4 < took < 4
 
 
+def test_version_answers_at_once_for_a_job_that_is_done(shared: Daemon, run: str) -> None:
+    job = publish(shared, "job-finish", run, live(result="pass"))
+    version = shared.get(f"/jobs/{job}")["version"]
+    begun = time.monotonic()
+
+    told = shared.get(f"/jobs/{job}?wait=20&version={version}")
+
+    assert told["done"]
+    assert time.monotonic() - begun < 10
+
+
 def test_version_returns_at_the_next_change(shared: Daemon, run: str) -> None:
     job = publish(shared, "job-live", run, live())
     version = shared.get(f"/jobs/{job}")["version"]
