@@ -1333,7 +1333,7 @@ class Batch:
         self.conn.execute(UPDATE_COUNTERS, counters[1:])
 
     def _save_regression(self, regression: Regression) -> None:
-        """Write a regression; what every message changes is written apart, since it stands in one index only."""
+        """Write a regression; where only that changed which every message changes, few columns and hardly an index."""
         loaded, row = self.loaded_regressions[regression.id], msgspec.structs.asdict(regression)
         if all(row[name] == value for name, value in loaded.items()):
             self.conn.execute(UPDATE_BUSY_REGRESSION, [row[name] for name in (*BUSY, "id")])
@@ -2074,7 +2074,7 @@ def is_storage_trouble(error: BaseException) -> bool:
 
 def _receipt(batch: Batch, delivery: Delivery, outcomes: list[Outcome]) -> Receipt:
     batch.counters.last_receipt_id += 1
-    counts = {"applied": 0, "duplicate": 0, "ignored": 0, "rejected": 0}
+    counts = dict.fromkeys(answers.OUTCOMES, 0)
     for outcome in outcomes:
         counts[outcome.outcome] += 1
     return Receipt(batch.counters.last_receipt_id, delivery.name, batch.moment.now, **counts, details=outcomes)
@@ -2358,7 +2358,7 @@ class Intake:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.counts = dict.fromkeys(("applied", "duplicate", "ignored", "rejected"), 0)
+        self.counts = dict.fromkeys(answers.OUTCOMES, 0)
         self._queue: asyncio.Queue[Submission] = asyncio.Queue(self.WAITING)
 
     async def submit(self, deliveries: list[Delivery], settled: Sequence[int] = ()) -> tuple[list[Receipt], int]:
@@ -2494,9 +2494,9 @@ class Spool:
         self.oldest_ns: int | None = None
         self.trouble: str | None = None
         self.skipped: dict[str, str] = {}  # path -> why it is not taken
+        self._skipping: dict[str, str] = {}  # the same, of the sweep under way
         self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
         self._cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
-        self._skipping: dict[str, str] = {}  # the same, of the sweep under way
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
@@ -3258,14 +3258,7 @@ def json_response(
 def receipt_object(receipt: Receipt) -> dict[str, Any]:
     """A receipt in the answer to a POST: with all messages, if they are few."""
     details = receipt.details if receipt.messages <= DETAILS_KEPT else receipt.notable()
-    return {
-        "id": receipt.id,
-        "name": receipt.name,
-        "received_at": utc(receipt.received_at),
-        "messages": receipt.messages,
-        **{name: getattr(receipt, name) for name in ("applied", "duplicate", "ignored", "rejected")},
-        "details": details,
-    }
+    return answers.receipt_object(msgspec.structs.asdict(receipt), details)
 
 
 def job_number(text: str) -> int:

@@ -228,6 +228,11 @@ def history_object(row: Row) -> dict[str, Any]:
 
 def stored_receipt(row: Row) -> dict[str, Any]:
     """A receipt as the database keeps it."""
+    return receipt_object(row, decode_json(row["details"] or "[]"))
+
+
+def receipt_object(row: Row, details: Sequence[Any]) -> dict[str, Any]:
+    """A receipt: what became of a delivery, with the messages that are to be told one by one."""
     counts = {name: row[name] for name in OUTCOMES}
     return {
         "id": row["id"],
@@ -235,7 +240,7 @@ def stored_receipt(row: Row) -> dict[str, Any]:
         "received_at": utc(row["received_at"]),
         "messages": sum(counts.values()),
         **counts,
-        "details": decode_json(row["details"] or "[]"),
+        "details": details,
     }
 
 

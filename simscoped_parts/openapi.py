@@ -38,7 +38,7 @@ def query_parameter(name: str, text: str, default: int | None = None) -> Schema:
     return {"name": name, "in": "query", "description": text, "schema": schema}
 
 
-# The daemon imports these limits from here, so that it keeps what the description says.
+# What the description says and the daemon keeps; leaves do not import each other, so the tests hold them equal.
 LIMIT_DEFAULT = 20
 LIMIT_MOST = 500
 WAIT_MOST_S = 60

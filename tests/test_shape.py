@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import simscoped
-from simscoped_parts import settings
+from simscoped_parts import answers, openapi, queries, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "simscoped.py").read_text()
@@ -125,6 +125,13 @@ def test_every_reason_is_given_somewhere() -> None:
     code = SOURCE.partition("class SimscopedError")[2]
 
     assert [reason for reason in simscoped.REASONS if f'"{reason}"' not in code] == []
+
+
+def test_what_leaves_must_share_is_the_same_in_each() -> None:
+    assert (queries.LIMIT_DEFAULT, queries.LIMIT_MOST) == (openapi.LIMIT_DEFAULT, openapi.LIMIT_MOST)
+    assert queries.RESULTS == answers.RESULTS
+    assert queries.OUTCOMES == answers.OUTCOMES
+    assert set(openapi.TYPES) >= set(simscoped.SINGLE) | set(simscoped.SINGLE.values())
 
 
 def test_every_make_target_is_explained() -> None:
