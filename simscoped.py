@@ -2521,6 +2521,10 @@ class Spool:
                 await self._sleep_until_news()
                 news = time.monotonic()
 
+    def not_taken(self) -> dict[str, str]:
+        """Files that are not taken, and why: of the last sweep, and of the one under way."""
+        return {**self.skipped, **self._skipping}
+
     def _note_drained(self, taken: int) -> None:
         """What lay here at the start is taken, but for files that are still being written."""
         if taken < SCAN_FILES and (not self._unfinished() or time.monotonic() - self._begun > START_PATIENCE_S):
@@ -3869,7 +3873,7 @@ class Api:
         """200, or 503 with the reasons. A backlog in the spool is healthy."""
         reasons = [f"database: {self.store.trouble}"] if self.store.trouble else []
         reasons += [f"spool: {self.spool.trouble}"] if self.spool.trouble else []
-        skipped = {path.encode("utf-8", "replace").decode(): why for path, why in self.spool.skipped.items()}
+        skipped = {path.encode("utf-8", "replace").decode(): why for path, why in self.spool.not_taken().items()}
         told = {
             "status": "failing" if reasons else "ok",
             "reasons": reasons,
@@ -3898,7 +3902,7 @@ class Api:
                 "Age of the oldest of them",
                 0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
             ),
-            "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.skipped)),
+            "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.not_taken())),
             "simscoped_streams": ("Open event streams", self.feed.streams),
             "simscoped_event_seq": ("Number of the last change", self.store.seq),
             "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
