@@ -80,6 +80,7 @@ import json
 import logging
 import math
 import os
+import pickle
 import re
 import secrets
 import shutil
@@ -87,14 +88,15 @@ import signal
 import socket
 import sqlite3
 import stat
+import struct
 import sys
 import sysconfig
 import threading
 import time
+import traceback
 import urllib.parse
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -1819,6 +1821,12 @@ def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> No
 # What people do by hand.
 
 
+def by_hand(batch: Batch, peer: str, fn: Callable[..., None], *args: Any) -> None:
+    """A change that somebody asked for over HTTP."""
+    batch.origin = f"http:{peer}"
+    fn(batch, *args)
+
+
 def regression_by_id(batch: Batch, regression_id: int) -> Regression:
     """Load a regression by its id. Raises LookupError."""
     row = batch.conn.execute("SELECT name FROM regression WHERE id = ?", (regression_id,)).fetchone()
@@ -2000,6 +2008,12 @@ class Receipt(msgspec.Struct):
     def messages(self) -> int:
         return self.applied + self.duplicate + self.ignored + self.rejected
 
+    def refused(self) -> list[Any]:
+        """Those that were refused among the first, as JSON has them."""
+        if not self.rejected:
+            return []
+        return [msgspec.to_builtins(told) for told in self.notable() if told.outcome == "rejected"]
+
     def notable(self) -> list[Outcome]:
         """The first messages that were not plainly applied."""
         return [told for told in self.details if told.outcome != "applied" or told.warnings][:DETAILS_KEPT]
@@ -2102,13 +2116,17 @@ def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequenc
 # 8  Store (functions -> results · the only owner of database connections)
 # ======================================================================================================================
 #
-# One thread owns the one connection that writes, and it alone checkpoints. Work is handed to it as a function that gets
-# a Batch and runs inside BEGIN IMMEDIATE … COMMIT. Reading goes through aiosqlite on connections that cannot write.
+# The daemon is two processes, because one interpreter runs Python on one core at a time. The writer owns the one
+# connection that writes, and it alone checkpoints; the daemon proper does all the rest. Work goes over a line to the
+# writer as a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is durable, what it
+# returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
+# afresh. Reading goes through aiosqlite on connections that cannot write.
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 3
+LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
 TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
@@ -2209,30 +2227,179 @@ async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
     return bool(done)
 
 
+class Answer(NamedTuple):
+    """What comes back from the writer: an error, or what was returned, and the number of the last change."""
+
+    error: BaseException | None
+    result: Any
+    seq: int
+
+
+class Writer:
+    """The process that writes: it does what it is asked, until the other side hangs up."""
+
+    def __init__(self, config: Config, line: socket.socket) -> None:
+        self.config = config
+        self._line = line.makefile("rwb")
+
+    def run(self) -> None:
+        """Open the database, say how it is, then answer question after question."""
+        try:
+            self._conn = open_database(self.config.db)
+            self._logbook = open_logbook(Path(f"{self.config.db}.logs"))
+        except SimscopedError as error:
+            self._tell(Answer(error, None, 0))
+            return
+        epoch, tick, self._seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
+        self.clock = Clock(tick)
+        self._tell(Answer(None, (epoch, self.clock), self._seq))
+        while (asked := self._asked()) is not None:
+            self._tell(self._answer(*asked))
+        self._logbook.conn.close()
+        self._conn.close()
+
+    def _asked(self) -> Any:
+        """What is asked next; None when the other side has hung up, or broke off."""
+        head = self._line.read(FRAME_HEAD.size)
+        frame = self._line.read(FRAME_HEAD.unpack(head)[0]) if len(head) == FRAME_HEAD.size else b""
+        return pickle.loads(frame) if frame else None  # noqa: S301 - from our own process
+
+    def _tell(self, answer: Answer) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._line.write(framed(answer))
+            self._line.flush()
+
+    def _answer(self, writes: bool, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Answer:
+        """Do what is asked. An error goes back as it is, with the traceback of this side in a note."""
+        try:
+            result = self._transaction(fn, args, named) if writes else fn(self._conn, *args, **named)
+        except Exception as error:
+            error.add_note("".join(traceback.format_exception(error)))
+            return Answer(error, None, self._seq)
+        return Answer(None, result, self._seq)
+
+    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        try:
+            self._conn.execute("BEGIN IMMEDIATE")
+            batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook)
+            result = fn(batch, *args, **named)
+            flush(batch)
+            batch.close()
+            self._logbook.commit()
+            passing("before-commit")
+            self._conn.execute("COMMIT")
+        except BaseException as error:
+            self._logbook.rollback()
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
+            if is_storage_trouble(error):
+                raise StorageError(str(error)) from error
+            raise
+        passing("after-commit")
+        self._seq = batch.counters.seq
+        return result
+
+
+FRAME_HEAD = struct.Struct("!Q")  # what goes over the line is pickled, behind its length in bytes
+
+
+def framed(value: Any) -> bytes:
+    content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return FRAME_HEAD.pack(len(content)) + content
+
+
+class Asked(NamedTuple):
+    """Where an answer of the writer goes, and whether it means that something was written."""
+
+    writes: bool
+    answer: asyncio.Future[Any]
+
+
+class WriterProcess(NamedTuple):
+    """The writer as the daemon sees it: the line to it, its process, and the lock that both of them hold."""
+
+    line: socket.socket
+    pid: int
+    lock: Any
+
+
+def start_writer(config: Config) -> WriterProcess:
+    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises SimscopedError."""
+    lock = lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return WriterProcess(ours, pid, lock)
+    status = 1
+    try:
+        ours.close()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it ends when the daemon hangs up
+        Writer(config, theirs).run()
+        status = 0
+    except BaseException:
+        log.exception("store: the writer failed")
+    finally:
+        os._exit(status)
+
+
 class Store:
     """The database: change() writes, read() reads."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, writer: WriterProcess) -> None:
         self.config = config
         self.committed = Bell()
         self.trouble: str | None = None  # why the last attempt to write failed, if it did
         self.seq = 0
-        self._writer = ThreadPoolExecutor(1, "writer")
+        self._writer = writer
+        self._asked: deque[Asked] = deque()
         self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
         self._all_readers: list[aiosqlite.Connection] = []
+        self._closing = False
 
     async def open(self) -> None:
         """Open, or make, the database. Raises SimscopedError."""
-        self._lock = lock_file(Path(f"{self.config.db}.lock"), f"{self.config.db}: another simscoped works on it")
-        loop = asyncio.get_running_loop()
-        self._conn = await loop.run_in_executor(self._writer, open_database, self.config.db)
-        logs = Path(f"{self.config.db}.logs")
-        self._logbook = await loop.run_in_executor(self._writer, open_logbook, logs)
-        self.epoch, tick, self.seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
-        self.clock = Clock(tick)
+        self._hear, self._say = await asyncio.open_connection(sock=self._writer.line)
+        said = await self._heard()
+        if said.error is not None:
+            raise said.error
+        self.epoch: str
+        self.clock: Clock
+        (self.epoch, self.clock), self.seq = said.result, said.seq
+        self.listener = asyncio.create_task(self._listen(), name="writer")
         for _ in range(READERS):
             self._readers.put_nowait(await self._reader(self.config.db))
-        self._log_reader = await self._reader(logs)
+        self._log_reader = await self._reader(Path(f"{self.config.db}.logs"))
+
+    async def _heard(self) -> Answer:
+        """The writer's next answer. Raises IncompleteReadError when it has hung up."""
+        (length,) = FRAME_HEAD.unpack(await self._hear.readexactly(FRAME_HEAD.size))
+        answer: Answer = pickle.loads(await self._hear.readexactly(length))  # noqa: S301 - from our own process
+        return answer
+
+    async def _listen(self) -> None:
+        """Hand each answer to whoever asked, until the writer hangs up; which it must not do by itself."""
+        try:
+            while True:
+                said = await self._heard()
+                self._hand_over(said, self._asked.popleft())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            for asked in self._asked:
+                if not asked.answer.done():
+                    asked.answer.set_exception(StorageError("the writer's process ended"))
+        if not self._closing:
+            raise SimscopedError("the writer's process ended by itself")
+
+    def _hand_over(self, said: Answer, asked: Asked) -> None:
+        self.seq = said.seq
+        if not asked.answer.done():
+            if said.error is None:
+                asked.answer.set_result(said.result)
+            else:
+                asked.answer.set_exception(said.error)
+        if asked.writes and said.error is None:
+            self.committed.ring()
 
     async def _reader(self, path: Path) -> aiosqlite.Connection:
         reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
@@ -2257,26 +2424,24 @@ class Store:
         return rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None]
 
     async def close(self) -> None:
-        """Finish what is being written, note the uptime, close all connections."""
+        """Finish what is being written, note the uptime, close all connections, see the writer out."""
         for reader in self._all_readers:
             await reader.close()
-        if hasattr(self, "_conn"):
+        if hasattr(self, "listener"):
             with contextlib.suppress(StorageError):
                 await self.change(_save_tick)
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._conn.close)
-        if hasattr(self, "_logbook"):
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._logbook.conn.close)
-        self._writer.shutdown()
-        if hasattr(self, "_lock"):
-            self._lock.close()
+        self._closing = True
+        self._writer.line.close() if not hasattr(self, "_say") else self._say.close()
+        await asyncio.to_thread(os.waitpid, self._writer.pid, 0)
+        self._writer.lock.close()
 
     async def change(self, fn: Callable[Concatenate[Batch, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run fn(batch, …) in one transaction on the writer's thread, and answer when it is durable.
+        """Run fn(batch, …) in one transaction in the writer, and answer when it is durable. What goes there and comes
+        back is pickled, so `fn` is a function of a module.
 
         Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
-        job = asyncio.get_running_loop().run_in_executor(self._writer, self._transaction, fn, args, kwargs)
         try:
-            result = await asyncio.shield(job)
+            result: T = await self._ask(True, fn, args, kwargs)
         except StorageError as error:
             if self.trouble is None:
                 log.error("store: cannot write: %s", error)
@@ -2285,34 +2450,20 @@ class Store:
         if self.trouble is not None:
             log.warning("store: can write again")
             self.trouble = None
-        self.committed.ring()
-        return result  # type: ignore[no-any-return]
-
-    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            self._conn.execute("BEGIN IMMEDIATE")
-            batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook)
-            result = fn(batch, *args, **kwargs)
-            flush(batch)
-            batch.close()
-            self._logbook.commit()
-            passing("before-commit")
-            self._conn.execute("COMMIT")
-        except BaseException as error:
-            self._logbook.rollback()
-            if self._conn.in_transaction:
-                self._conn.execute("ROLLBACK")
-            if is_storage_trouble(error):
-                raise StorageError(str(error)) from error
-            raise
-        passing("after-commit")
-        self.seq = batch.counters.seq
         return result
 
     async def look(self, fn: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run fn(connection, …) on the writer's thread without a transaction, for a look that must cost nothing."""
-        call = lambda: fn(self._conn, *args, **kwargs)  # noqa: E731
-        return await asyncio.get_running_loop().run_in_executor(self._writer, call)
+        """Run fn(connection, …) in the writer without a transaction, for a look that must cost nothing."""
+        found: T = await self._ask(False, fn, args, kwargs)
+        return found
+
+    async def _ask(self, writes: bool, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if self.listener.done():
+            raise StorageError("the writer's process ended")
+        asked = Asked(writes, asyncio.get_running_loop().create_future())
+        self._say.write(framed((writes, fn, args, named)))
+        self._asked.append(asked)
+        return await asked.answer
 
     async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         """The rows of one SELECT by column name, from a reader's connection."""
@@ -2329,19 +2480,24 @@ def _save_tick(batch: Batch) -> None:
     """Nothing to write but the uptime, which every Batch writes."""
 
 
-def lock_file(path: Path, refusal: str) -> Any:
-    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it."""
+def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
+    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it, and
+    goes on having it for so long."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         held = path.open("a")
     except OSError as error:
         raise SimscopedError(f"{path}: cannot be opened: {error}") from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        held.close()
-        raise SimscopedError(f"{refusal} (lock {path})") from None
-    return held
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return held
+        except OSError:
+            if time.monotonic() >= end:
+                held.close()
+                raise SimscopedError(f"{refusal} (lock {path})") from None
+        time.sleep(0.02)
 
 
 # ======================================================================================================================
@@ -2447,13 +2603,15 @@ def _weight(submission: Submission) -> int:
 
 CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
-SCAN_FILES = 20_000  # listed at once, oldest first: bounds memory, whatever lies in the spool
+CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
+SCAN_FILES = 100_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 AWAKE_S = 0.010  # between two scans while files keep coming
 AWAKE_FOR_S = 1.0  # after the last file
 EMPTY_FOLDER_S = 3600.0
 LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
 START_PATIENCE_S = 3.0  # no longer than this do deadlines wait for files that may still be being written at the start
 
+NOT_TAKEN = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder named like a message"}
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES_SUFFIXES = (".ndjson", ".jsonl")
@@ -2490,13 +2648,14 @@ class Spool:
         self.root = str(config.spool_dir)
         self.work = f"{self.root}/.work"
         self.drained = asyncio.Event()  # all that lay here at the start is taken
-        self.backlog = 0  # files seen by the last scan
+        self.backlog = 0  # files seen by the last scan and not claimed yet
         self.oldest_ns: int | None = None
         self.trouble: str | None = None
         self.skipped: dict[str, str] = {}  # path -> why it is not taken
         self._skipping: dict[str, str] = {}  # the same, of the sweep under way
         self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
         self._cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
+        self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
@@ -2507,7 +2666,14 @@ class Spool:
 
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
-        await self._recover(settling, details)
+        try:
+            await self._recover(settling, details)
+            await self._follow()
+        finally:
+            for chunk in self._under_way:
+                chunk.cancel()
+
+    async def _follow(self) -> None:
         self._begun = news = time.monotonic()
         while True:
             taken = await self._sweep()
@@ -2542,6 +2708,7 @@ class Spool:
             taken = await self._take(found, self.claim)
             again = await asyncio.to_thread(self.read_again) if self._cut_short else []
             await self._apply(again)
+            await self._see_through(0)
             self.trouble = None
             self.skipped = self._skipping
             self._note_drained(taken)
@@ -2551,37 +2718,53 @@ class Spool:
         return taken + len(again)
 
     async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
-        """Claim, read, apply and settle, chunk by chunk. -> how many files.
-
-        One after the other: reading a chunk while the one before is applied was three times slower, because both
-        threads give up and take the interpreter's lock at every system call and every row."""
+        """Claim, read, apply and settle, chunk by chunk. -> how many files."""
         taken = 0
         for start in range(0, len(found), CHUNK_FILES):
-            claimed = await asyncio.to_thread(claim, found[start : start + CHUNK_FILES])
-            taken += len(claimed)
-            while claimed:
-                deliveries, claimed = await asyncio.to_thread(self.read, claimed)
+            count, deliveries, left = await asyncio.to_thread(self._pick, claim, found[start : start + CHUNK_FILES])
+            taken += count
+            self.backlog = max(self.backlog - count, 0)
+            await self._apply(deliveries)
+            while left:
+                deliveries, left = await asyncio.to_thread(self.read, left)
                 await self._apply(deliveries)
         return taken
 
+    def _pick(
+        self, claim: Callable[[Sequence[Found]], list[str]], found: Sequence[Found]
+    ) -> tuple[int, list[Delivery], list[str]]:
+        """Claim files and begin to read them. -> how many are claimed, deliveries, and the files left to read."""
+        claimed = claim(found)
+        return len(claimed), *self.read(claimed)
+
     async def _apply(self, deliveries: list[Delivery]) -> None:
-        """Apply deliveries and settle their files. While the disk is full they wait here, claimed."""
-        if not deliveries:
-            return
-        settled = await self._synced_notes()
+        """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next."""
+        if deliveries:
+            settled = await self._synced_notes()
+            self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
+        await self._see_through(CHUNKS_UNDER_WAY)
+
+    async def _see_through(self, most: int) -> None:
+        """Wait until no more than `most` chunks are under way."""
+        while len(self._under_way) > most:
+            await self._under_way[0]
+            self._under_way.popleft()
+
+    async def _apply_and_settle(self, deliveries: list[Delivery], settled: list[int]) -> None:
+        """While the disk is full, deliveries wait here, claimed."""
         while True:
             try:
-                receipts, settling = await self.intake.submit(deliveries, settled)
+                receipts, note = await self.intake.submit(deliveries, settled)
                 break
             except StorageError:
                 await asyncio.sleep(1)
         verdicts = [
-            (delivery.claim[0], [msgspec.to_builtins(told) for told in receipt.notable() if told.outcome == "rejected"])
+            (delivery.claim[0], receipt.refused())
             for delivery, receipt in zip(deliveries, receipts, strict=True)
             if delivery.claim is not None
         ]
         await self._settle(verdicts)
-        self._unsettled.append(settling)
+        self._unsettled.append(note)
 
     async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
@@ -2655,9 +2838,11 @@ class Spool:
             if len(ready) >= 2 * SCAN_FILES:
                 ready = sorted(ready)[:SCAN_FILES]
         self.backlog, self.oldest_ns = count, oldest
-        return sorted(ready)[:SCAN_FILES]
+        ready.sort()
+        return ready[:SCAN_FILES]
 
     def _files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+        """All files below a folder that are named like messages, with their sizes."""
         empty = True
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -2665,14 +2850,12 @@ class Spool:
                 name = entry.name
                 if name.startswith("."):
                     continue
-                path = prefix + name
-                if entry.is_dir(follow_symlinks=False):
-                    if name.endswith(MESSAGE_SUFFIXES):
-                        self._skip(path, "a folder named like a message")
-                    else:
-                        yield from self._folder_files(f"{folder}/{name}", f"{path}/")
-                elif name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
-                    yield from self._file(entry, path)
+                if name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
+                    status = self._status(entry, prefix + name)
+                    if status is not None:
+                        yield Found(status.st_mtime_ns, prefix + name), status.st_size
+                elif entry.is_dir():
+                    yield from self._folder_files(f"{folder}/{name}", f"{prefix}{name}/")
         if empty and prefix:
             self._remove_if_old(folder)
 
@@ -2688,20 +2871,21 @@ class Spool:
         except OSError as error:
             self._skip(prefix, f"cannot be listed: {error.strerror}")
 
-    def _file(self, entry: os.DirEntry[str], path: str) -> Iterator[tuple[Found, int]]:
+    def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
+        """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
         try:
             path.encode()
         except UnicodeEncodeError:
             self._skip(path, "its name is not UTF-8")
-            return
+            return None
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
-            return
+            return None
         if stat.S_ISREG(status.st_mode):
-            yield Found(status.st_mtime_ns, path), status.st_size
-        else:
-            self._skip(path, "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a regular file")
+            return status
+        self._skip(path, NOT_TAKEN.get(stat.S_IFMT(status.st_mode), "not a regular file"))
+        return None
 
     def _still_growing(self, found: Found, size: int, growing: dict[str, tuple[int, int, float]]) -> bool:
         """True until a file was seen unchanged for settle_ms by our own clock, unless it is from long ago."""
@@ -3265,6 +3449,11 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
     return answers.receipt_object(msgspec.structs.asdict(receipt), details)
 
 
+def peer_of(request: web.Request) -> str:
+    """Who asks, as receipts and histories tell it."""
+    return request.remote or "unknown"
+
+
 def job_number(text: str) -> int:
     """The id of a job from an address. Raises Problem 404 for anything that is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -3411,7 +3600,7 @@ class Api:
         return await self._take(request, Context(None, request.query.get("regression")))
 
     async def _take(self, request: web.Request, context: Context) -> web.Response:
-        peer = request.remote or "unknown"
+        peer = peer_of(request)
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
             raw = await request.read()
@@ -3705,17 +3894,17 @@ class Api:
 
     async def tank(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
-        await self.store.change(self._by_hand(request, tank_regression), row["id"], await said_reason(request))
+        await self.store.change(by_hand, peer_of(request), tank_regression, row["id"], await said_reason(request))
         return await self._regression_now(row["id"])
 
     async def untank(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
-        await self.store.change(self._by_hand(request, untank_regression), row["id"])
+        await self.store.change(by_hand, peer_of(request), untank_regression, row["id"])
         return await self._regression_now(row["id"])
 
     async def finish(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
-        peer = request.remote or "unknown"
+        peer = peer_of(request)
         context = Context(REGR_FINISH, row["name"], bare=True)
         await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
         return await self._regression_now(row["id"])
@@ -3723,19 +3912,10 @@ class Api:
     async def tank_job(self, request: web.Request) -> web.Response:
         row = await self._job_row(request)
         try:
-            await self.store.change(self._by_hand(request, tank_job), row["id"], await said_reason(request))
+            await self.store.change(by_hand, peer_of(request), tank_job, row["id"], await said_reason(request))
         except ValueError as error:
             raise Problem(409, "not-live", str(error)) from None
         return json_response(self.job_object(await self._job_row(request)))
-
-    def _by_hand(self, request: web.Request, fn: Callable[..., None]) -> Callable[..., None]:
-        """A change with the peer as its origin."""
-
-        def change(batch: Batch, *args: Any) -> None:
-            batch.origin = f"http:{request.remote or 'unknown'}"
-            fn(batch, *args)
-
-        return change
 
     async def _regression_now(self, number: int) -> web.Response:
         rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,))
@@ -4019,11 +4199,15 @@ def notify(state: str) -> None:
         channel.sendto(state.encode(), address)
 
 
+def _turns(conn: sqlite3.Connection) -> None:
+    """Does nothing: that it is done is what counts."""
+
+
 async def feed_watchdog(store: Store) -> None:
     """Tell the service manager that both the event loop and the writer still turn, twice per watchdog period."""
     period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
     while period:
-        await store.look(lambda conn: conn.execute("SELECT 1").fetchone())
+        await store.look(_turns)
         notify("WATCHDOG=1")
         await asyncio.sleep(period / 2)
 
@@ -4031,9 +4215,9 @@ async def feed_watchdog(store: Store) -> None:
 class Daemon:
     """All parts of a running daemon, started in order and stopped in reverse."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, writer: WriterProcess) -> None:
         self.config = config
-        self.store = Store(config)
+        self.store = Store(config, writer)
         self.intake = Intake(self.store)
         self.feed = Feed(self.store)
         self.spool = Spool(config, self.intake)
@@ -4049,6 +4233,7 @@ class Daemon:
         self._parts.enter_context(lock)
         self._parts.push_async_callback(self.store.close)
         await self.store.open()
+        self.store.listener.add_done_callback(self._ended)
         self._begin("feed", self.feed.run())
         self._begin("intake", self.intake.run())
         self._parts.push_async_callback(self.intake.drain)
@@ -4102,10 +4287,15 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-async def serve(config: Config) -> int:
-    """Run the daemon until SIGTERM or SIGINT. -> exit code."""
+def serve(config: Config) -> int:
+    """Run the daemon in its two processes. -> exit code."""
     spare_the_collector()
-    daemon = Daemon(config)
+    return asyncio.run(run_daemon(config, start_writer(config)))
+
+
+async def run_daemon(config: Config, writer: WriterProcess) -> int:
+    """Run the daemon until SIGTERM or SIGINT. -> exit code."""
+    daemon = Daemon(config, writer)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
@@ -4201,7 +4391,7 @@ def run_command(options: argparse.Namespace, config: Config) -> int:
         return 0
     if options.command == "receipt":
         return print_receipts(config, options.name)
-    return asyncio.run(serve(config))
+    return serve(config)
 
 
 def config_path(options: argparse.Namespace) -> Path:

@@ -41,7 +41,7 @@ def main() -> None:
             limits.append(at_limit(folder / f"limit{repetition}", told))
             daemon = Daemon(chosen, folder / f"daemon{repetition}")
             ours.append(drained(daemon, told))
-            memory, peak = daemon.rss_mb(), daemon.rss_mb("VmHWM")
+            memory, peak = daemon.memory_mb(), daemon.peak_mb()
             daemon.stop()
         same = rows(daemon.db) == rows(folder / f"limit{repetition}/limit.db")
         full, pruned = bytes_per_job(daemon.db)
@@ -58,7 +58,7 @@ def main() -> None:
 def idle_memory(chosen: object, folder: Path) -> float:
     daemon = Daemon(chosen, folder)
     daemon.start()
-    memory = daemon.rss_mb()
+    memory = daemon.memory_mb()
     daemon.stop()
     return memory
 

@@ -143,16 +143,25 @@ class Daemon:
                 raise SystemExit(f"the daemon died:\n{self.log.read_text()[-3000:]}")
             time.sleep(0.02)
 
-    def rss_mb(self, which: str = "VmRSS") -> float:
-        """Memory in use now, or with VmHWM at its highest."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(rf"{which}:\s+(\d+)", status)
-        return round(int(found[1]) / 1024, 1) if found else 0.0
+    def processes(self) -> list[int]:
+        """The daemon's two processes."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [self.process.pid, *map(int, children.split())]
+
+    def memory_mb(self) -> float:
+        """Memory in use by both processes; what they share counts once."""
+        told = (Path(f"/proc/{number}/smaps_rollup").read_text() for number in self.processes())
+        return round(sum(int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) for text in told) / 1024, 1)
+
+    def peak_mb(self) -> float:
+        """The highest that each process ever had, added up: what they share counts twice."""
+        told = (Path(f"/proc/{number}/status").read_text() for number in self.processes())
+        return round(sum(int(re.search(r"VmHWM:\s+(\d+)", text)[1]) for text in told) / 1024, 1)
 
     def cpu_s(self) -> float:
-        """CPU seconds used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """CPU seconds used so far by both processes."""
+        told = [Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split() for number in self.processes()]
+        return sum(int(fields[11]) + int(fields[12]) for fields in told) / TICK
 
 
 def ask(

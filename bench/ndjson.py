@@ -23,7 +23,7 @@ def main() -> None:
             begun = daemon.cpu_s()
             wall = post_all(daemon, bodies)
             ours.append(Spent(wall, daemon.cpu_s() - begun))
-            memory = daemon.rss_mb()
+            memory = daemon.memory_mb()
             daemon.stop()
     limit, spent = median(limits), median(ours)
     more = {"cpu_ratio": round(limit.cpu / spent.cpu, 3), "memory_mb": memory}

@@ -74,7 +74,7 @@ def main() -> None:
         report_most("database bytes per finished job, no receipts", size / (regressions * EACH), "bytes", 600, 430)
         report_most("start to first answer, empty", empty.start(), "s", 1, 0.4)
         first_answer = full.start()
-        report_most("start to first answer, full", first_answer, "s", 1, 0.4, memory_mb=full.rss_mb())
+        report_most("start to first answer, full", first_answer, "s", 1, 0.4, memory_mb=full.memory_mb())
         ask_all(full, regressions)
         names = ["/".join(name_of(regressions - number)) for number in range(SIDE_BY_SIDE)]
         bodies = ndjson_bodies(20_000 if chosen.quick else 100_000, names)

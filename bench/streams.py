@@ -30,9 +30,9 @@ def main() -> None:
     with work_folder(chosen) as folder:
         daemon = Daemon(chosen, folder / "fanout")
         daemon.start()
-        before = daemon.rss_mb()
+        before = daemon.memory_mb()
         cpu, delays, lost = fan_out(daemon, readers, chosen.rate, seconds)
-        memory = daemon.rss_mb() - before
+        memory = daemon.memory_mb() - before
         daemon.stop()
         what = f"{readers} streams at {chosen.rate} events/s"
         report_most(f"CPU of {what}", cpu, "% of a core", 60, 25, lost_events=lost, memory_growth_mb=round(memory, 1))
