@@ -83,6 +83,7 @@ import os
 import pickle
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -2019,13 +2020,33 @@ class Receipt(msgspec.Struct):
         return [told for told in self.details if told.outcome != "applied" or told.warnings][:DETAILS_KEPT]
 
 
-def apply_deliveries(
-    batch: Batch, deliveries: Sequence[Delivery], settled: Sequence[int] = (), *, careful: bool = False
-) -> tuple[list[Receipt], int]:
-    """Apply deliveries, write their receipts, and name the spool files that may be cleared away once this is committed.
+class Submission(NamedTuple):
+    """Deliveries that a door hands in together, and the notes about files that are certain to be cleared away."""
 
-    `careful` takes one message at a time and refuses the one that raises, which is how a batch is done that failed.
-    -> receipts in order, and the id of the settling row (0 if there were no files)."""
+    deliveries: list[Delivery]
+    settled: Sequence[int] = ()
+
+
+def apply_submissions(
+    batch: Batch, submissions: Sequence[Submission], *, careful: bool = False
+) -> list[tuple[list[Receipt], int]]:
+    """Apply deliveries, write their receipts, and note the spool files that may be cleared away once this is committed.
+
+    -> for each submission its receipts in order, and the id of the note (0 if there were no files)."""
+    deliveries = [delivery for submission in submissions for delivery in submission.deliveries]
+    receipts = iter(apply_deliveries(batch, deliveries, careful=careful))
+    told = []
+    for submission in submissions:
+        own = list(itertools.islice(receipts, len(submission.deliveries)))
+        told.append((own, _note_claims(batch, submission.deliveries, own)))
+        batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in submission.settled))
+    return told
+
+
+def apply_deliveries(batch: Batch, deliveries: Sequence[Delivery], *, careful: bool = False) -> list[Receipt]:
+    """Apply deliveries and write their receipts. -> receipts in order.
+
+    `careful` takes one message at a time and refuses the one that raises, which is how a batch is done that failed."""
     told: list[list[Outcome]] = [[] for _ in deliveries]
     messages = (
         (outcomes, delivery, message)
@@ -2043,8 +2064,7 @@ def apply_deliveries(
         flush(batch)
     receipts = [_receipt(batch, delivery, outcomes) for delivery, outcomes in zip(deliveries, told, strict=True)]
     batch.conn.executemany(INSERT_RECEIPT, map(_receipt_row, receipts))
-    batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in settled))
-    return receipts, _note_claims(batch, deliveries, receipts)
+    return receipts
 
 
 def _messages_of(delivery: Delivery, config: Config) -> Iterator[Message | Outcome]:
@@ -2227,20 +2247,78 @@ async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
     return bool(done)
 
 
+class Question(NamedTuple):
+    """What the writer is asked: a function that gets a Batch and writes, or one that gets the connection and looks."""
+
+    writes: bool
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def weight(self) -> int:
+        """How many messages are submitted, if that is what is asked; they share a transaction with what else is."""
+        if self.fn is not apply_submissions or self.named:
+            return 0
+        return sum(len(delivery.items) for submission in self.args[0] for delivery in submission.deliveries)
+
+
 class Answer(NamedTuple):
     """What comes back from the writer: an error, or what was returned, and the number of the last change."""
 
-    error: BaseException | None
+    error: Exception | None
     result: Any
     seq: int
+
+
+FRAME_HEAD = struct.Struct("!Q")  # what goes over the line is pickled, behind its length in bytes
+
+
+def framed(value: Any) -> bytes:
+    """A value as it goes over the line between the two processes."""
+    content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    return FRAME_HEAD.pack(len(content)) + content
+
+
+class Line:
+    """The writer's end of the line."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._read = bytearray()
+
+    def next(self) -> Any:
+        """Wait for a value; None when the other side has hung up."""
+        while len(self._read) < FRAME_HEAD.size or len(self._read) < self._length():
+            more = self._end.recv(1 << 20)
+            if not more:
+                return None
+            self._read += more
+        length = self._length()
+        value = pickle.loads(memoryview(self._read)[FRAME_HEAD.size : length])  # noqa: S301 - from our own process
+        del self._read[:length]
+        return value
+
+    def _length(self) -> int:
+        """Of the frame that has begun to come, with its head."""
+        return FRAME_HEAD.size + int(FRAME_HEAD.unpack_from(self._read)[0])
+
+    def has_more(self) -> bool:
+        """Is there more to read without waiting long?"""
+        return bool(self._read) or bool(select.select([self._end], [], [], 0)[0])
+
+    def tell(self, values: Iterable[Any]) -> None:
+        """Send values. That nobody listens any more is no matter."""
+        with contextlib.suppress(BrokenPipeError):
+            self._end.sendall(b"".join(map(framed, values)))
 
 
 class Writer:
     """The process that writes: it does what it is asked, until the other side hangs up."""
 
-    def __init__(self, config: Config, line: socket.socket) -> None:
+    def __init__(self, config: Config, line: Line) -> None:
         self.config = config
-        self._line = line.makefile("rwb")
+        self._line = line
+        self._next: Question | None = None
 
     def run(self) -> None:
         """Open the database, say how it is, then answer question after question."""
@@ -2248,31 +2326,51 @@ class Writer:
             self._conn = open_database(self.config.db)
             self._logbook = open_logbook(Path(f"{self.config.db}.logs"))
         except SimscopedError as error:
-            self._tell(Answer(error, None, 0))
+            self._line.tell([Answer(error, None, 0)])
             return
         epoch, tick, self._seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
         self.clock = Clock(tick)
-        self._tell(Answer(None, (epoch, self.clock), self._seq))
-        while (asked := self._asked()) is not None:
-            self._tell(self._answer(*asked))
+        self._line.tell([Answer(None, (epoch, self.clock), self._seq)])
+        while questions := self._asked():
+            self._line.tell(self._answered(questions))
         self._logbook.conn.close()
         self._conn.close()
 
-    def _asked(self) -> Any:
-        """What is asked next; None when the other side has hung up, or broke off."""
-        head = self._line.read(FRAME_HEAD.size)
-        frame = self._line.read(FRAME_HEAD.unpack(head)[0]) if len(head) == FRAME_HEAD.size else b""
-        return pickle.loads(frame) if frame else None  # noqa: S301 - from our own process
+    def _asked(self) -> list[Question]:
+        """The next question, with all submissions that wait behind it if it is one: what came while the last batch was
+        being committed makes the next one (group commit). Empty when the other side has hung up."""
+        first = self._next or self._line.next()
+        self._next = None
+        if first is None:
+            return []
+        group, weight = [first], first.weight()
+        while 0 < weight < BATCH_MESSAGES and self._line.has_more():
+            following = self._line.next()
+            if following is None or not following.weight():
+                self._next = following
+                break
+            group.append(following)
+            weight += following.weight()
+        return group
 
-    def _tell(self, answer: Answer) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            self._line.write(framed(answer))
-            self._line.flush()
+    def _answered(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers. If questions fail together, each is tried alone, so that none fails for another."""
+        if len(questions) == 1:
+            return [self._answer(questions[0])]
+        together = Question(True, apply_submissions, ([one for asked in questions for one in asked.args[0]],), {})
+        answer = self._answer(together)
+        if answer.error is not None:
+            return [self._answer(question) for question in questions]
+        told = iter(answer.result)
+        return [answer._replace(result=list(itertools.islice(told, len(asked.args[0])))) for asked in questions]
 
-    def _answer(self, writes: bool, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Answer:
+    def _answer(self, asked: Question) -> Answer:
         """Do what is asked. An error goes back as it is, with the traceback of this side in a note."""
         try:
-            result = self._transaction(fn, args, named) if writes else fn(self._conn, *args, **named)
+            if asked.writes:
+                result = self._transaction(asked.fn, asked.args, asked.named)
+            else:
+                result = asked.fn(self._conn, *asked.args, **asked.named)
         except Exception as error:
             error.add_note("".join(traceback.format_exception(error)))
             return Answer(error, None, self._seq)
@@ -2298,14 +2396,6 @@ class Writer:
         passing("after-commit")
         self._seq = batch.counters.seq
         return result
-
-
-FRAME_HEAD = struct.Struct("!Q")  # what goes over the line is pickled, behind its length in bytes
-
-
-def framed(value: Any) -> bytes:
-    content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    return FRAME_HEAD.pack(len(content)) + content
 
 
 class Asked(NamedTuple):
@@ -2336,7 +2426,7 @@ def start_writer(config: Config) -> WriterProcess:
         ours.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # it ends when the daemon hangs up
-        Writer(config, theirs).run()
+        Writer(config, Line(theirs)).run()
         status = 0
     except BaseException:
         log.exception("store: the writer failed")
@@ -2461,7 +2551,7 @@ class Store:
         if self.listener.done():
             raise StorageError("the writer's process ended")
         asked = Asked(writes, asyncio.get_running_loop().create_future())
-        self._say.write(framed((writes, fn, args, named)))
+        self._say.write(framed(Question(writes, fn, args, named)))
         self._asked.append(asked)
         return await asked.answer
 
@@ -2506,84 +2596,91 @@ def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
 
 
 class Intake:
-    """Gathers deliveries from all doors into batches and answers each with its receipt. Owned by the event loop.
+    """Takes submissions from all doors and answers each with its receipts. Owned by the event loop.
 
-    There is no timer: while one batch is being committed the next one gathers by itself (group commit)."""
+    There is no timer: what comes while one batch is being committed waits with the writer, and makes the next one."""
 
     WAITING = 64  # submissions; a door that finds the queue full waits, and so does whoever stands before it
+    UNDER_WAY = 4  # groups with the writer: it always has one ready, and what comes after them grows together here
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.counts = dict.fromkeys(answers.OUTCOMES, 0)
-        self._queue: asyncio.Queue[Submission] = asyncio.Queue(self.WAITING)
+        self._queue: asyncio.Queue[Waiting] = asyncio.Queue(self.WAITING)
+        self._room = asyncio.Semaphore(self.UNDER_WAY)
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def submit(self, deliveries: list[Delivery], settled: Sequence[int] = ()) -> tuple[list[Receipt], int]:
-        """Have deliveries applied. Answers after the commit, with the receipts and the id of the settling row.
+        """Have deliveries applied. Answers after the commit, with the receipts and the id of the note about files.
 
         Raises StorageError if the disk does not let us; nothing is applied then."""
         answer: asyncio.Future[tuple[list[Receipt], int]] = asyncio.get_running_loop().create_future()
-        await self._queue.put(Submission(deliveries, list(settled), answer))
+        await self._queue.put(Waiting(Submission(deliveries, list(settled)), answer))
         return await answer
 
     async def run(self) -> None:
-        """Apply what is submitted, batch by batch, for ever."""
+        """Hand what is submitted to the writer, group by group, for ever."""
         while True:
+            await self._room.acquire()
             group = [await self._queue.get()]
-            await asyncio.sleep(0)  # whoever is ready to submit joins: batches twice as large under load
-            size = _weight(group[0])
-            while not self._queue.empty() and size < BATCH_MESSAGES:
+            await asyncio.sleep(0)  # whoever is ready to submit joins
+            weight = group[0].weight()
+            while not self._queue.empty() and weight < BATCH_MESSAGES:
                 group.append(self._queue.get_nowait())
-                size += _weight(group[-1])
-            await self._apply(group)
-            for _ in group:
-                self._queue.task_done()
+                weight += group[-1].weight()
+            task = asyncio.create_task(self._apply(group))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
 
     async def drain(self) -> None:
         """Wait until all that was submitted is answered."""
         await self._queue.join()
 
-    async def _apply(self, group: list[Submission]) -> None:
-        deliveries = [delivery for submission in group for delivery in submission.deliveries]
-        settled = [number for submission in group for number in submission.settled]
+    async def _apply(self, group: Sequence[Waiting]) -> None:
         try:
-            receipts, settling = await self._apply_somehow(deliveries, settled)
+            told = await self._apply_somehow([waiting.submission for waiting in group])
         except Exception as error:
-            for submission in group:
-                if not submission.answer.done():
-                    submission.answer.set_exception(error)
-            if not isinstance(error, StorageError):
-                log.exception("intake: a batch failed as a whole")
-            return
-        found = iter(receipts)
-        for submission in group:
-            own = list(itertools.islice(found, len(submission.deliveries)))
-            if not submission.answer.done():
-                submission.answer.set_result((own, settling))
-        for receipt in receipts:
-            for outcome in self.counts:
-                self.counts[outcome] += getattr(receipt, outcome)
+            self._fail(group, error)
+        else:
+            for waiting, answer in zip(group, told, strict=True):
+                self._count(answer[0])
+                if not waiting.answer.done():
+                    waiting.answer.set_result(answer)
+        self._room.release()
+        for _ in group:
+            self._queue.task_done()
 
-    async def _apply_somehow(self, deliveries: list[Delivery], settled: list[int]) -> tuple[list[Receipt], int]:
+    async def _apply_somehow(self, submissions: list[Submission]) -> list[tuple[list[Receipt], int]]:
         """All at once; if that fails, one message after the other, so that the bad one alone is refused."""
         try:
-            return await self.store.change(apply_deliveries, deliveries, settled)
+            return await self.store.change(apply_submissions, submissions)
         except StorageError:
             raise
         except Exception:
             log.exception("intake: a batch failed; its messages are taken one by one")
-        return await self.store.change(apply_deliveries, deliveries, settled, careful=True)
+        return await self.store.change(apply_submissions, submissions, careful=True)
+
+    def _fail(self, group: Sequence[Waiting], error: Exception) -> None:
+        for waiting in group:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+        if not isinstance(error, StorageError):
+            log.error("intake: a batch failed as a whole", exc_info=error)
+
+    def _count(self, receipts: Iterable[Receipt]) -> None:
+        for receipt in receipts:
+            for outcome in self.counts:
+                self.counts[outcome] += getattr(receipt, outcome)
 
 
-class Submission(NamedTuple):
-    """What a door hands in, and where it waits for the answer."""
+class Waiting(NamedTuple):
+    """A submission, and where it waits for the answer."""
 
-    deliveries: list[Delivery]
-    settled: list[int]
+    submission: Submission
     answer: asyncio.Future[tuple[list[Receipt], int]]
 
-
-def _weight(submission: Submission) -> int:
-    return sum(len(delivery.items) for delivery in submission.deliveries)
+    def weight(self) -> int:
+        return sum(len(delivery.items) for delivery in self.submission.deliveries)
 
 
 # ======================================================================================================================
