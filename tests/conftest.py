@@ -67,8 +67,8 @@ class Story:
         """Apply (type, regression, body) messages in one batch. -> their outcomes."""
         items = [json.dumps({"type": kind, "regression": name, "body": body}).encode() for kind, name, body in messages]
         delivery = simscoped.Delivery("story", "story", items, simscoped.Context())
-        receipts, _ = self.change(simscoped.apply_deliveries, [delivery])
-        return receipts[0].details
+        [receipt] = self.change(simscoped.apply_deliveries, [delivery])
+        return receipt.details
 
     def live(self, regression: str = "r/1", uniqueid: str = "a", **fields: Any) -> simscoped.Outcome:
         body = {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields

@@ -262,6 +262,27 @@ def test_a_burst_survives_kills_at_random_moments(make_daemon: Callable[..., Dae
     assert_sound(daemon)
 
 
+def test_a_daemon_whose_writer_is_killed_ends_and_says_so_and_nothing_is_lost(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon(CONFIG).start()
+    daemon.post("/publish/job-live?regression=r", live("before"))
+    assert daemon.process is not None
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    for number in range(50):
+        daemon.drop(f"r/{number:02}.json", live(str(number)))
+
+    os.kill(int(children[0]), signal.SIGKILL)
+
+    wait_until(lambda: daemon.process.poll() is not None, what="the daemon to end")
+    assert daemon.process.poll() == 1
+    assert "the process that writes the database is gone" in daemon.log.read_text()
+    daemon.start()
+    wait_until(lambda: settled(daemon))
+    assert count(daemon, "job") == count(daemon, "event WHERE type = 'job.live'") == 51
+    assert_sound(daemon)
+
+
 # --- killed while the database is made --------------------------------------------------------------------------------
 
 
@@ -277,7 +298,7 @@ def test_a_daemon_killed_while_it_makes_the_database_starts_again(
     make_daemon: Callable[..., Daemon], tmp_path: Path, prelude: str
 ) -> None:
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start(wait=False)
-    wait_until(lambda: killed(daemon))
+    wait_until(lambda: daemon.process.poll() is not None)
 
     daemon.program = PLAIN
     daemon.start()

@@ -14,7 +14,7 @@ from conftest import Story
 from test_rules import SIGNATURE, assert_consistent, counts
 
 import simscoped
-from simscoped import Context, Delivery, Outcome
+from simscoped import Context, Delivery, Outcome, Submission
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -68,8 +68,8 @@ def deliver(story: Story, *items: Any, careful: bool = False) -> simscoped.Recei
     """One delivery of envelopes (or of bytes as they are). -> its receipt."""
     raw = [item if isinstance(item, bytes) else json.dumps(item).encode() for item in items]
     delivery = Delivery("file.json", "spool:file.json", raw, Context())
-    receipts, _ = story.change(simscoped.apply_deliveries, [delivery], careful=careful)
-    return receipts[0]
+    [receipt] = story.change(simscoped.apply_deliveries, [delivery], careful=careful)
+    return receipt
 
 
 def finish_of(uniqueid: str, result: str = "pass", **said: Any) -> dict[str, Any]:
@@ -123,8 +123,8 @@ DOCUMENT_FINISH_REPAIRED = DOCUMENT_FINISH.replace(']\n"fail_message"', '],\n"fa
 def publish(story: Story, kind: str, body: str) -> Outcome:
     """What the original's command does: one body in a file, type and regression said beside it."""
     delivery = Delivery("job.json", "spool:job.json", [body.encode()], Context(kind, "myrun/123"))
-    receipts, _ = story.change(simscoped.apply_deliveries, [delivery])
-    return receipts[0].details[0]
+    [receipt] = story.change(simscoped.apply_deliveries, [delivery])
+    return receipt.details[0]
 
 
 def test_the_documents_example_word_for_word(story):
@@ -1680,14 +1680,20 @@ def test_a_receipt_keeps_the_first_100_details(story):
     [row] = story.rows("SELECT * FROM receipt")
     assert row["rejected"] == receipt.rejected == 130
     assert [each["index"] for each in json.loads(row["details"])] == list(range(100))
-    assert len(receipt.details) == 130  # the answer to a request has its own measure
+
+
+def test_a_receipt_of_many_warnings_tells_of_a_refusal_all_the_same(story):
+    receipt = deliver(story, *(finish_of(f"job-{number}") for number in range(120)), b"x")
+
+    assert (receipt.applied, receipt.rejected, len(receipt.details)) == (120, 1, 100)
+    assert [told["index"] for told in receipt.refused()] == [120]
 
 
 def test_a_delivery_that_could_not_be_read_has_a_receipt_too(story):
     refusal = Outcome(0, None, None, "rejected", "unreadable", None, "gone")
     delivery = Delivery("x.json", "spool:x.json", [], Context(), refusal, ("1/x.json", 7, 8))
 
-    [receipt], settling = story.change(simscoped.apply_deliveries, [delivery])
+    [([receipt], settling)] = story.change(simscoped.apply_submissions, [Submission([delivery])])
 
     assert (receipt.rejected, receipt.messages) == (1, 1)
     assert json.loads(story.rows("SELECT files FROM settling WHERE id = ?", settling)[0]["files"]) == [
@@ -1701,9 +1707,9 @@ def test_the_files_of_a_batch_are_noted_until_they_are_settled(story):
         Delivery(f"{n}.json", "spool", [item], Context(), None, (f"1/{n}.json", n, 0)) for n, item in enumerate(good)
     ]
 
-    _, settling = story.change(simscoped.apply_deliveries, deliveries)
+    [(_, settling)] = story.change(simscoped.apply_submissions, [Submission(deliveries)])
     assert len(story.rows("SELECT * FROM settling")) == 1
-    _, nothing = story.change(simscoped.apply_deliveries, [], [settling])
+    [(_, nothing)] = story.change(simscoped.apply_submissions, [Submission([], [settling])])
 
     assert nothing == 0
     assert story.rows("SELECT * FROM settling") == []
