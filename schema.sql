@@ -15,7 +15,7 @@
 -- To change the schema: raise user_version here, and tell in CHANGELOG.md what happens to an existing file.
 
 PRAGMA application_id = 0x73696d73;  -- "sims": a file without it is not ours and is left alone
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- The daemon itself: exactly one row.
 CREATE TABLE daemon (
@@ -57,6 +57,7 @@ CREATE TABLE regression (
     active_tick      INTEGER NOT NULL,  -- the same, in ticks: autotimeouthours counts from here
     first_tick       INTEGER NOT NULL,  -- first message of this run: time_limit_ms counts from here
     limit_tick       INTEGER,           -- first_tick + time_limit_ms
+    progress_seq     INTEGER,           -- its newest event that told how many jobs run and nothing else
     first_failure    INTEGER NOT NULL DEFAULT 0,  -- 1: regression.first_failure was told
     new_signatures   INTEGER NOT NULL DEFAULT 0,  -- signatures that were first seen here (25 at most, then the overflow)
     n_pass           INTEGER NOT NULL DEFAULT 0,
@@ -119,7 +120,8 @@ CREATE TABLE job (
     seen_tick     INTEGER NOT NULL,  -- the same in ticks: prunelivedays counts from here
     running_tick  INTEGER,           -- running_at in ticks: time_limit_ms counts from here
     time_limit_ms INTEGER,           -- publisher's limit for this job; NULL none
-    limit_tick    INTEGER,           -- running_tick + time_limit_ms, or later by an extension
+    extended_ms   INTEGER,           -- added to time_limit_ms by hand, negative where the limit was drawn in; NULL nothing
+    limit_tick    INTEGER,           -- running_tick + time_limit_ms + extended_ms
     progress_seq  INTEGER,           -- its newest event that told progress and nothing else: the next one replaces it
     version       INTEGER NOT NULL,  -- seq of its last change
     UNIQUE (regression_id, key)
@@ -178,6 +180,15 @@ CREATE TABLE receipt (
 
 CREATE INDEX receipt_name ON receipt (name);
 CREATE INDEX receipt_rejected ON receipt (id) WHERE rejected > 0;
+
+-- Requests that carried an Idempotency-Key: sent again they change nothing and get the same answer. Kept as long as
+-- receipts are.
+CREATE TABLE idempotency (
+    key    TEXT PRIMARY KEY,
+    asked  TEXT NOT NULL,          -- what the request asked for: another request under the same key is refused
+    answer TEXT NOT NULL,          -- JSON, as it was answered
+    at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Spool files whose effect is committed but which may still lie in the work folder: one row per batch, written with it,
 -- removed with a later one. After a crash these files are cleared away unread, so nothing is counted twice.

@@ -115,7 +115,7 @@ from simscoped_parts.settings import Config, ConfigError, read_config
 __version__ = "0.1.0"
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -356,8 +356,12 @@ DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
 EXPECTED_OF_START = ("component", "project", "starttime")
 
-# Phases in which a job waits and does not run yet: its time limit does not count.
-WAITING_PHASES = frozenset(("queued", "pending", "submitted", "staging", "paused"))
+# Phases in which a job waits and does not run yet: its time limit does not count. Those in the second row, and some in
+# the first, are what Agave and Tapis call the states before RUNNING; a phase is compared without regard to case.
+WAITING_PHASES = frozenset(
+    "queued pending submitted staging paused "
+    "accepted blocked processing_inputs staging_inputs staged staging_job submitting submitting_job".split()
+)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -857,6 +861,40 @@ def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick:
     return new is None or running_tick is None or running_tick + new > tick
 
 
+class NotExtended(ValueError):
+    """A job's time limit cannot be moved like this. `reason` tells why: not-live, no-time-limit and not-running lie
+    with the job, bad-extension with what was asked; `path` is the member that is wrong, if one is."""
+
+    def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.path = path
+
+
+def extended_limit(
+    limit_ms: int | None, running_tick: int | None, now: int, tick: int, by_ms: int | None, until: int | None
+) -> int:
+    """The time limit, in ms since the job began to run, that a person gives it: later `by_ms`, or ending at `until`.
+
+    `by_ms` counts from the limit, or from now where the limit is over: whoever asks for ten minutes gets ten. A job
+    without a limit has no less than it asks for, so that is refused. Raises NotExtended."""
+    if by_ms is None:
+        if running_tick is None:
+            raise NotExtended("not-running", "the job waits; its time limit counts from its start: by_ms moves it")
+        new = (until or 0) - now + tick - running_tick
+        if running_tick + new <= tick:
+            raise NotExtended("bad-extension", "until is over already", "$.until")
+    else:
+        if limit_ms is None:
+            raise NotExtended("no-time-limit", "the job has no time limit that could be moved; until gives it one")
+        over = 0 if running_tick is None else max(0, tick - running_tick - limit_ms)
+        new = limit_ms + over + by_ms
+    if new > LONGEST_MS:
+        where = "$.until" if by_ms is None else "$.by_ms"
+        raise NotExtended("bad-extension", f"the job would have {new} ms in all; 24 days are the most", where)
+    return new
+
+
 def is_later_run(said: int | None, known: int | None) -> bool:
     """Is a second finish a re-run of the job, which replaces the first?"""
     return said is not None and (known is None or said > known)
@@ -928,6 +966,7 @@ class Regression(msgspec.Struct):
     active_tick: int
     first_tick: int
     limit_tick: int | None
+    progress_seq: int | None
     first_failure: int
     new_signatures: int
     n_pass: int
@@ -979,9 +1018,17 @@ class Job(msgspec.Struct):
     seen_tick: int
     running_tick: int | None
     time_limit_ms: int | None
+    extended_ms: int | None
     limit_tick: int | None
     progress_seq: int | None
     version: int
+
+
+def limit_of(job: Job) -> int | None:
+    """The time limit that holds, in ms since the job began to run: the publisher's, and what was added by hand."""
+    if job.time_limit_ms is None and job.extended_ms is None:
+        return None
+    return (job.time_limit_ms or 0) + (job.extended_ms or 0)
 
 
 def counted_runtime(job: Job) -> int | None:
@@ -1084,6 +1131,12 @@ INSERT_RECEIPT = """
     INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+
+def view_row(conn: sqlite3.Connection, sql: str, *parameters: Any) -> Row:
+    """The one row of a SELECT, by column name."""
+    cursor = conn.execute(sql, parameters)
+    return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
 
 
 def to_json(value: Any) -> str:
@@ -1308,6 +1361,11 @@ class Batch:
         self.events[seq] = (seq, self.moment.now, kind, regression.id, whose, result, self.origin, told)
         return seq
 
+    def forget_progress(self, row: Job | Regression) -> None:
+        """Delete a row's event that told progress and nothing else, because a newer one takes its place."""
+        if row.progress_seq is not None and self.events.pop(row.progress_seq, None) is None:
+            self.replaced.append(row.progress_seq)
+
     def append_lines(self, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
         """Add lines to a job's log. Raises LogGap if they do not follow what is there."""
         if self.logbook is not None:
@@ -1497,17 +1555,21 @@ def update_live(batch: Batch, regression: Regression, job: Job, message: Message
     if changed.keys() != {"progress"}:
         batch.tell("job.updated", regression, job, changed=changed, **told)
         return
-    if job.progress_seq is not None and batch.events.pop(job.progress_seq, None) is None:
-        batch.replaced.append(job.progress_seq)
+    batch.forget_progress(job)
     job.progress_seq = batch.tell("job.updated", regression, job, **told)
 
 
 def merge_live(batch: Batch, job: Job, message: Message) -> dict[str, list[Any]]:
-    """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}."""
+    """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}.
+
+    A publisher who repeats its limit leaves alone what a person added to it; one who moves its limit replaces that."""
     before = copy.copy(job)
     take_over(job, message)
     job.seen_at, job.seen_tick = batch.moment
-    start_running(batch, job, message, limit_moved=job.time_limit_ms != before.time_limit_ms)
+    limit_moved = job.time_limit_ms != before.time_limit_ms
+    if limit_moved:
+        job.extended_ms = None
+    start_running(batch, job, message, limit_moved=limit_moved)
     batch.touch(job)
     changed = difference(before, job)
     if before.running_at != job.running_at:
@@ -1521,7 +1583,13 @@ def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool
     if starts:
         job.running_at, job.running_tick = batch.moment
     if (starts or limit_moved) and job.running_tick is not None:
-        job.limit_tick = None if job.time_limit_ms is None else job.running_tick + job.time_limit_ms
+        job.limit_tick = limit_ends(job)
+
+
+def limit_ends(job: Job) -> int | None:
+    """When a job's time limit is over; None while it waits, and if it has none."""
+    limit = limit_of(job)
+    return None if limit is None or job.running_tick is None else job.running_tick + limit
 
 
 def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
@@ -1622,7 +1690,7 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     """Give a live job the verdict of its own time limit."""
     title = batch.config.livetimeoutsignature or JOB_LIMIT_SIGNATURE
     job.state = LIMITED
-    why = f"ran longer than its time limit of {job.time_limit_ms} ms"
+    why = f"ran longer than its time limit of {limit_of(job)} ms"
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
@@ -1684,9 +1752,16 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
 
 
 def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, list[Any]]) -> None:
-    if changed:
-        cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
-        batch.tell("regression.updated", regression, changed=cut)
+    """Tell what changed. How many jobs run is mere progress: of such updates only the newest stays in the history."""
+    if not changed:
+        return
+    if changed.keys() == {"running"}:
+        batch.forget_progress(regression)
+        progress = {"running": regression.running}
+        regression.progress_seq = batch.tell("regression.updated", regression, progress=progress)
+        return
+    cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
+    batch.tell("regression.updated", regression, changed=cut)
 
 
 def _past_limit(batch: Batch, regression: Regression) -> bool:
@@ -1871,6 +1946,47 @@ def tank_job(batch: Batch, job_id: int, reason: str) -> None:
     _give_up(batch, regression, job, "tanked", "job.tanked", TANKED_SIGNATURE, why)
 
 
+def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) -> None:
+    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended."""
+    (job,) = batch.load_jobs("id = ?", job_id)
+    regression = regression_by_id(batch, job.regression_id)
+    where = regression_state(regression.ended, regression.ending, regression.tanked_at)
+    if job.state not in (ALIVE, LIMITED):
+        raise NotExtended("not-live", f"job {job_id} is not live, but {RESULTS[job.result]}")
+    if job.state == LIMITED and where != OPEN:
+        raise NotExtended("not-live", f"job {job_id} ran into its time limit, and its regression is {where} by now")
+    old = limit_of(job)
+    new = extended_limit(old, job.running_tick, *batch.moment, by_ms, until)
+    job.extended_ms = new - (job.time_limit_ms or 0)
+    if job.state == LIMITED:
+        revive(batch, regression, job, None, description="its time limit was moved")
+        job.seen_tick = batch.moment.tick
+    job.limit_tick = limit_ends(job)
+    batch.touch(job)
+    said = f"until {utc(until)}" if by_ms is None else f"by {by_ms} ms"
+    changed = {"time_limit_ms": [old, new]}
+    batch.tell("job.extended", regression, job, changed=changed, description=f"time limit moved {said}")
+
+
+class KeyReused(ValueError):
+    """An Idempotency-Key came with another request than the first time."""
+
+
+def once(batch: Batch, key: str, asked: str, do: Callable[[Batch], str]) -> str:
+    """Do something and give its answer; under the same key a second time, give the answer of the first time.
+
+    Without a key it is done each time. Raises KeyReused if something else was asked for under the key."""
+    known = batch.conn.execute("SELECT asked, answer FROM idempotency WHERE key = ?", (key,)).fetchone()
+    if known is not None and known[0] != asked:
+        raise KeyReused("the Idempotency-Key was used for another request; each request takes a new one")
+    if known is not None:
+        return str(known[1])
+    answer = do(batch)
+    if key:
+        batch.conn.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, asked, answer, batch.moment.now))
+    return answer
+
+
 # What the clock does.
 
 
@@ -1952,6 +2068,7 @@ def prune_records(batch: Batch) -> bool:
         "DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE received_at < ? ORDER BY id LIMIT ?)",
         (now - round(config.keep_receipts_days * DAY_MS), PRUNE_ROWS),
     ).rowcount
+    conn.execute("DELETE FROM idempotency WHERE at < ?", (now - round(config.keep_receipts_days * DAY_MS),))
     before = now - round(config.keep_events_days * DAY_MS)
     rows = conn.execute(
         "SELECT seq, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (batch.counters.events_from_seq, PRUNE_ROWS)
@@ -2989,10 +3106,35 @@ EVENTS = """
     FROM event AS e JOIN regression AS r ON r.id = e.regression_id
 """
 
-# What a subscriber may ask for instead of a type: families, and words of other systems.
+# What a subscriber may ask for instead of a type: a family, or the names that Agave and JuliaHub give to the states of
+# a job, so that what was written for them goes on working. States in which a job waits, runs or is cleaned up after
+# are phases here: they come with the first live message or with an update. Nothing is like Agave's permissions.
+LIVE_TYPES = ("job.live", "job.updated")
 TYPE_ALIASES = {
-    "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked")
+    "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked"),
+    "CREATED": ("job.live",),
+    "UPDATED": ("job.updated",),
+    "HEARTBEAT": ("job.updated",),
+    **dict.fromkeys(
+        "SUBMITTED ACCEPTED PENDING PROCESSING_INPUTS STAGING_INPUTS STAGED STAGING_JOB SUBMITTING SUBMITTING_JOB "
+        "QUEUED BLOCKED PAUSED CLEANING_UP ARCHIVING ARCHIVING_FINISHED ARCHIVING_FAILED".split(),
+        LIVE_TYPES,
+    ),
+    "RUNNING": (*LIVE_TYPES, "job.revived"),
+    "FINISHED": ("job.passed", "job.skipped"),
+    "COMPLETED": ("job.passed", "job.skipped"),
+    "FAILED": ("job.failed", "job.timed_out", "job.missing"),
+    **dict.fromkeys(("KILLED", "STOPPED", "CANCELLED"), ("job.tanked",)),
+    "DELETED": ("job.pruned",),
+    "RESTORED": ("job.corrected", "job.revived"),
+    "PERMISSION_GRANT": (),
+    "PERMISSION_REVOKE": (),
 }
+
+
+def types_named(name: str) -> tuple[str, ...]:
+    """The event types that a name stands for: itself, or, whatever the case of its letters, an alias."""
+    return TYPE_ALIASES.get(name, TYPE_ALIASES.get(name.upper(), (name,)))
 
 
 class Frame(NamedTuple):
@@ -3027,7 +3169,7 @@ class Wanted(NamedTuple):
                 tests.append(f"{column} = ?")
                 parameters.append(value)
         if self.types is not None:
-            tests.append("(" + " OR ".join("e.type GLOB ?" for _ in self.types) + ")")
+            tests.append("(" + " OR ".join(["0", *("e.type GLOB ?" for _ in self.types)]) + ")")
             parameters += self.types  # type: ignore[arg-type]
         return queries.Condition(" AND ".join(tests), tuple(parameters))
 
@@ -3037,6 +3179,14 @@ def _type_fits(kind: str, wanted: str) -> bool:
 
 
 EVERYTHING = Wanted()
+
+
+class Subject(NamedTuple):
+    """What somebody waits for news of: a job, a regression with all its jobs, or (`own`) the regression itself."""
+
+    regression_id: int
+    job_id: int | None = None
+    own: bool = False
 
 
 class Feed:
@@ -3056,6 +3206,7 @@ class Feed:
         self._oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
         self._joined: dict[int, bytes] = {}
+        self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -3091,16 +3242,48 @@ class Feed:
         rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
         if rows:
             self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
-            self._frames.extend(_frame(row) for row in rows)
-            self.last = rows[-1]["seq"]
+            new = [_frame(row) for row in rows]
+            self._frames.extend(new)
+            self.last = new[-1].seq
             self._joined.clear()
+            self._wake(new)
             self.news.ring()
         return len(rows)
+
+    @contextlib.contextmanager
+    def news_of(self, subject: Subject) -> Iterator[asyncio.Future[None]]:
+        """The next event about one subject. Listen first, look second, wait third; only while `listening`.
+
+        Whoever waits is woken by what concerns it alone: what happens to others costs it nothing."""
+        waiting = self._awaited.setdefault(subject, set())
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.add(future)
+        try:
+            yield future
+        finally:
+            waiting.discard(future)
+            if not waiting and self._awaited.get(subject) is waiting:
+                del self._awaited[subject]
+
+    def _wake(self, frames: Iterable[Frame]) -> None:
+        if not self._awaited:
+            return
+        told = set()
+        for frame in frames:
+            whose = Subject(frame.regression_id)
+            told |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
+        for subject in told & self._awaited.keys():
+            for future in self._awaited[subject]:
+                if not future.done():
+                    future.set_result(None)
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
+        for future in itertools.chain.from_iterable(self._awaited.values()):
+            if not future.done():
+                future.set_result(None)
         self.store.committed.ring()
 
     def behind(self, cursor: int) -> list[Frame] | None:
@@ -3306,6 +3489,14 @@ def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
+def _job_is_done(row: Row) -> bool:
+    return bool(row["result"] != LIVE)
+
+
+def _regression_is_done(row: Row) -> bool:
+    return bool(row["status"] != "live")
+
+
 async def said_reason(request: web.Request) -> str:
     """The reason in the body {"reason": TEXT} of a request; the body may be missing."""
     raw = await request.read()
@@ -3318,6 +3509,36 @@ async def said_reason(request: web.Request) -> str:
     if not isinstance(reason, str):
         raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
     return reason
+
+
+class Extension(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
+
+    by_ms: Annotated[int, Meta(gt=0, le=LONGEST_MS)] | None = None
+    until: Time | None = None
+
+
+async def said_extension(request: web.Request) -> Extension:
+    """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
+    form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
+    try:
+        said = msgspec.json.decode(await request.read(), type=Extension)
+    except msgspec.ValidationError as error:
+        detail, path = _told(error)
+        raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f"{form}: {error}") from None
+    if (said.by_ms is None) == (said.until is None):
+        raise Problem(422, "bad-extension", f"either by_ms or until is needed; {form}", path="$")
+    return said
+
+
+def idempotency_key(request: web.Request) -> str:
+    """The Idempotency-Key of a request; empty if there is none. Raises Problem for one that cannot be kept."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > 255 or not key.isprintable():
+        raise Problem(422, "bad-idempotency-key", "an Idempotency-Key is 1 to 255 printable characters")
+    return key
 
 
 def host_name(host: str) -> str:
@@ -3458,7 +3679,11 @@ class Api:
         return await self._list(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
 
     async def regression(self, request: web.Request) -> web.Response:
+        """One regression. With wait=SECONDS it blocks until it is over (until=done) or has another version."""
         row = await self._regression_row(request)
+        own = request.query.get("until") == "done" and not request.query.get("version")
+        look = functools.partial(self._regression_now, row["id"])
+        row = await self._awaited(request, Subject(row["id"], own=own), look, _regression_is_done)
         return self._versioned(request, row["version"], self.regression_object(row))
 
     async def _regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
@@ -3527,40 +3752,42 @@ class Api:
 
     async def job(self, request: web.Request) -> web.Response:
         """One job. With wait=SECONDS it blocks until it is done (until=done) or has another version (version=N)."""
-        row = await self._awaited(request)
+        row = await self._awaited_job(request)
         return self._versioned(request, row["version"], self.job_object(row))
 
-    async def _awaited(self, request: web.Request) -> dict[str, Any]:
+    async def _awaited_job(self, request: web.Request) -> Row:
+        row = await self._job_row(request)
+        subject = Subject(row["regression_id"], row["id"])
+        return await self._awaited(request, subject, functools.partial(self._job_row, request), _job_is_done, row)
+
+    async def _awaited(
+        self,
+        request: web.Request,
+        subject: Subject,
+        look: Callable[[], Awaitable[Row]],
+        is_done: Callable[[Row], bool],
+        row: Row | None = None,
+    ) -> Row:
+        """A row as it is once what the request waits for has come, or its time is over: until=done, version=N."""
         wait = wait_seconds(request)
         until, version = request.query.get("until"), request.query.get("version")
         if until not in (None, "", "done"):
             raise queries.BadQuery("until", until, "done")
         known = queries.whole_number("version", version) if version else None
         if not wait or (known is None and not until):
-            return await self._job_row(request)
+            return row or await look()
         end = time.monotonic() + wait
         async with self.feed.listening():
             while True:
-                cursor, rung = self.feed.last, self.feed.news.listen()
-                row = await self._job_row(request)
-                reached = row["result"] != LIVE or (not until and row["version"] != known)
-                if reached or not await self._changed(row["id"], cursor, rung, end):
-                    return row
-
-    async def _changed(self, number: int, cursor: int, rung: asyncio.Future[None], end: float) -> bool:
-        """Wait until the feed tells something of a job. -> False if time ran out or the daemon stops."""
-        while not self.feed.closed and (left := end - time.monotonic()) > 0:
-            if not await heard(rung, left):
-                return False
-            rung = self.feed.news.listen()
-            frames = self.feed.behind(cursor)
-            if frames is None or any(frame.job_id == number for frame in frames):
-                return True
-            cursor = self.feed.last
-        return False
+                with self.feed.news_of(subject) as news:
+                    row = await look()
+                    reached = is_done(row) or (not until and row["version"] != known)
+                    left = end - time.monotonic()
+                    if reached or left <= 0 or self.feed.closed or not await heard(news, left):
+                        return row
 
     async def job_status(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
+        row = await self._awaited_job(request)
         told = {
             "id": row["id"],
             "result": row["result_name"],
@@ -3678,8 +3905,23 @@ class Api:
 
     async def job_history(self, request: web.Request) -> web.Response:
         row = await self._job_row(request)
-        rows = await self.store.read(f"{EVENTS} WHERE e.job_id = ? ORDER BY e.seq", (row["id"],))
-        return json_response({"items": [answers.history_object(event) for event in rows], "next": None})
+        return await self._history(request, queries.Condition("e.job_id = ?", (row["id"],)))
+
+    async def regression_history(self, request: web.Request) -> web.Response:
+        row = await self._regression_row(request)
+        own = queries.Condition("e.regression_id = ? AND e.job_id IS NULL", (row["id"],))
+        return await self._history(request, own)
+
+    async def _history(self, request: web.Request, whose: queries.Condition) -> web.Response:
+        """What happened to a job or a regression, oldest first; the cursor is the `seq` of the last entry."""
+        after = queries.whole_number("after", request.query.get("after") or "0")
+        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, queries.LIMIT_MOST)
+        sql = f"{EVENTS} WHERE {whose.sql} AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        rows = await self.store.read(sql, (*whose.parameters, after, limit + 1))
+        items = [answers.history_object(event) for event in rows[:limit]]
+        more = items[-1]["seq"] if len(rows) > limit else None
+        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
+        return json_response({"items": items, "next": more}, headers=headers)
 
     async def receipts(self, request: web.Request) -> web.Response:
         return await self._list(request, queries.RECEIPTS, answers.stored_receipt)
@@ -3706,19 +3948,19 @@ class Api:
     async def tank(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
         await self.store.change(self._by_hand(request, tank_regression), row["id"], await said_reason(request))
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def untank(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
         await self.store.change(self._by_hand(request, untank_regression), row["id"])
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def finish(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
         peer = request.remote or "unknown"
         context = Context(REGR_FINISH, row["name"], bare=True)
         await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def tank_job(self, request: web.Request) -> web.Response:
         row = await self._job_row(request)
@@ -3728,18 +3970,43 @@ class Api:
             raise Problem(409, "not-live", str(error)) from None
         return json_response(self.job_object(await self._job_row(request)))
 
-    def _by_hand(self, request: web.Request, fn: Callable[..., None]) -> Callable[..., None]:
+    async def extend_job(self, request: web.Request) -> web.Response:
+        """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
+        row = await self._job_row(request)
+        said, key = await said_extension(request), idempotency_key(request)
+        until = None if said.until is None else _milliseconds(said.until) or 0
+
+        def extend(batch: Batch) -> str:
+            extend_job(batch, row["id"], said.by_ms, until)
+            flush(batch)
+            return to_json(self.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", row["id"])))
+
+        asked = to_json(["extend", row["id"], said.by_ms, until])
+        try:
+            answer = await self.store.change(self._by_hand(request, once), key, asked, extend)
+        except NotExtended as error:
+            status = 422 if error.reason == "bad-extension" else 409
+            raise Problem(status, error.reason, str(error), **({"path": error.path} if error.path else {})) from None
+        except KeyReused as error:
+            raise Problem(422, "idempotency-key-reused", str(error)) from None
+        return web.Response(body=answer.encode(), content_type=JSON_TYPE)
+
+    def _by_hand(
+        self, request: web.Request, fn: Callable[Concatenate[Batch, P], T]
+    ) -> Callable[Concatenate[Batch, P], T]:
         """A change with the peer as its origin."""
 
-        def change(batch: Batch, *args: Any) -> None:
+        def change(batch: Batch, /, *args: P.args, **kwargs: P.kwargs) -> T:
             batch.origin = f"http:{request.remote or 'unknown'}"
-            fn(batch, *args)
+            return fn(batch, *args, **kwargs)
 
         return change
 
-    async def _regression_now(self, number: int) -> web.Response:
-        rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,))
-        return json_response(self.regression_object(rows[0]))
+    async def _regression_now(self, number: int) -> Row:
+        return (await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,)))[0]
+
+    async def _shown(self, number: int) -> web.Response:
+        return json_response(self.regression_object(await self._regression_now(number)))
 
     # Events.
 
@@ -3747,7 +4014,7 @@ class Api:
         types: tuple[str, ...] | None = None
         if request.query.get("types") not in (None, "", "*"):
             named = request.query["types"].split(",")
-            types = tuple(kind for name in named for kind in TYPE_ALIASES.get(name, (name,)))
+            types = tuple(kind for name in named for kind in types_named(name))
             for kind in types:
                 if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
                     raise queries.BadQuery(

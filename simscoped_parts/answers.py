@@ -122,6 +122,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
             "jobs": {"href": f"{own}/jobs"},
             "signatures": {"href": f"{own}/signatures"},
             "diff": {"href": f"{own}/diff"},
+            "history": {"href": f"{own}/history"},
             "events": {"href": f"{seen.base}{API}/events?regression={row['id']}"},
             "web": {"href": f"{seen.base}/r/{web_path}"},
         },
@@ -159,7 +160,7 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "last_seen_at": utc(row["seen_at"]),
         "due_at": _job_due(row, seen) if live else None,
         "elapsed_ms": seen.now - since if live else row["counted_runtime_ms"],
-        "time_limit_ms": row["time_limit_ms"],
+        "time_limit_ms": _limit(row),
         "compute_ms": row["compute_ms"],
         "runtime_ms": row["counted_runtime_ms"],
         "cycles": row["cycles"],
@@ -186,6 +187,13 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     }
 
 
+def _limit(row: Row) -> int | None:
+    """The time limit that holds: the publisher's, and what was added by hand."""
+    said: int | None = row["time_limit_ms"]
+    added: int | None = row["extended_ms"]
+    return said if added is None else (said or 0) + added
+
+
 def _job_due(row: Row, seen: Viewpoint) -> str | None:
     asleep = row["seen_tick"] + seen.prune_ms if seen.prune_ms else None
     return seen.at_tick(asleep, row["limit_tick"])
@@ -210,7 +218,7 @@ def signature_object(row: Row) -> dict[str, Any]:
 
 
 def history_object(row: Row) -> dict[str, Any]:
-    """An event as an entry of a job's history."""
+    """An event as an entry of the history of a job or a regression."""
     event = event_object(row)
     data = event["data"]
     entry = {

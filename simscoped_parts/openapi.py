@@ -60,6 +60,15 @@ _PAGE = (
     query_parameter("after", "The `next` of the page before"),
 )
 _WAIT = query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
+_AWAIT = (
+    _WAIT,
+    query_parameter("until", "done: wait until it is done"),
+    query_parameter("version", "wait until it has another version than this"),
+)
+_HISTORY = (
+    query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_MOST),
+    query_parameter("after", "The `next` of the page before: a seq"),
+)
 _JOB_FILTERS = tuple(
     query_parameter(name, text)
     for name, text in (
@@ -72,7 +81,7 @@ _JOB_FILTERS = tuple(
     )
 )
 _EVENT_FILTERS = (
-    query_parameter("types", "Event types, such as job.failed,regression.*"),
+    query_parameter("types", "Event types, such as job.failed,regression.*, or states of Agave, such as FINISHED"),
     query_parameter("regression", "Only of this regression (REF)"),
     query_parameter("job", "Only of this job"),
     query_parameter("epoch", "The database's epoch that the cursor belongs to"),
@@ -110,7 +119,14 @@ ROUTES = (
         ),
         answer="RegressionList",
     ),
-    Route("GET", "/regressions/{ref}", "regression", "One regression", (_REF,), answer="Regression"),
+    Route(
+        "GET",
+        "/regressions/{ref}",
+        "regression",
+        "One regression; blocks while you wait for it",
+        (_REF, *_AWAIT),
+        answer="Regression",
+    ),
     Route(
         "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
     ),
@@ -135,6 +151,14 @@ ROUTES = (
         (_REF, query_parameter("base", "The other regression (REF); else the one before in the series")),
         answer="Diff",
     ),
+    Route(
+        "GET",
+        "/regressions/{ref}/history",
+        "regression_history",
+        "What happened to it, oldest first",
+        (_REF, *_HISTORY),
+        answer="History",
+    ),
     Route("POST", "/regressions/{ref}/tank", "tank", "Give it up", (_REF,), body="Reason", answer="Regression"),
     Route("POST", "/regressions/{ref}/untank", "untank", "Take that back", (_REF,), answer="Regression"),
     Route("POST", "/regressions/{ref}/finish", "finish", "Declare it finished", (_REF,), answer="Regression"),
@@ -151,16 +175,35 @@ ROUTES = (
         "/jobs/{id}",
         "job",
         "One job; blocks while you wait for it",
-        (
-            _ID,
-            _WAIT,
-            query_parameter("until", "done: wait until it is done"),
-            query_parameter("version", "wait until it has another version than this"),
-        ),
+        (_ID, *_AWAIT),
         answer="Job",
     ),
-    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
-    Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
+    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID, *_AWAIT), answer="JobStatus"),
+    Route(
+        "GET",
+        "/jobs/{id}/history",
+        "job_history",
+        "What happened to it, oldest first",
+        (_ID, *_HISTORY),
+        answer="History",
+    ),
+    Route(
+        "POST",
+        "/jobs/{id}/extend",
+        "extend_job",
+        "Move the time limit of a live job, or of one that it ended",
+        (
+            _ID,
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Sent again under one key it is done once, and answered alike each time",
+                "schema": {"type": "string", "maxLength": 255},
+            },
+        ),
+        body="Extension",
+        answer="Job",
+    ),
     Route(
         "GET",
         "/jobs/{id}/logs",
@@ -373,7 +416,13 @@ ANSWERS: dict[str, Schema] = {
     "JobList": _list_of("Job"),
     "SignatureList": _list_of("Signature"),
     "ReceiptList": _list_of("Receipt"),
-    "History": _list_of("HistoryEntry"),
+    "History": _object(items={"type": "array", "items": _ref("HistoryEntry")}, next=INTEGER_OR_NULL),
+    "Extension": {
+        "oneOf": [
+            _object(by_ms={"type": "integer", "minimum": 1}) | {"required": ["by_ms"]},
+            _object(until={"type": "string", "format": "date-time"}) | {"required": ["until"]},
+        ]
+    },
     "Document": FREE,
     "Reason": _object(reason=TEXT),
 }
@@ -381,6 +430,7 @@ ANSWERS: dict[str, Schema] = {
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
 BODIES: dict[str, Schema] = {
     "LogLines": {"content": {"application/json": {"schema": _ref("LogLines")}}},
+    "Extension": {"content": {"application/json": {"schema": _ref("Extension")}}},
     "Reason": {"content": {"application/json": {"schema": _ref("Reason")}}},
     "Body": {
         "content": {

@@ -1197,9 +1197,18 @@ def examples(shared: Daemon) -> dict[str, Any]:
     (shared.folder / "files").mkdir(exist_ok=True)
     (shared.folder / "files" / "sim.log").write_text("text")
     files = [{"kind": "log", "name": "sim.log", "path": str(shared.folder / "files" / "sim.log")}]
-    job = publish(shared, "job-live", "described/3", live("c", files=files))["details"][0]["job"]
+    limited = live("c", files=files, time_limit_ms=3_600_000)
+    job = publish(shared, "job-live", "described/3", limited)["details"][0]["job"]
     names = {"kind": "log", "name": "sim.log"}
     return {"ref": "described%2F2", "type": "regr-update", "id": job, "receipt": told["id"], **names}
+
+
+BODIES = {
+    "/publish/{type}": {"submitted": 3},
+    "/messages": [],
+    "/jobs/{id}/logs": {"lines": ["x"]},
+    "/jobs/{id}/extend": {"by_ms": 1000},
+}
 
 
 def answers(shared: Daemon, examples: dict[str, Any]) -> Iterator[tuple[str, str, Any, int, Any, str]]:
@@ -1221,8 +1230,7 @@ def answers(shared: Daemon, examples: dict[str, Any]) -> Iterator[tuple[str, str
                     "text/event-stream" * (b"event-stream" in head),
                 )
                 continue
-            bodies = {"/publish/{type}": {"submitted": 3}, "/messages": [], "/jobs/{id}/logs": {"lines": ["x"]}}
-            body = bodies.get(path) if method == "post" else None
+            body = BODIES.get(path) if method == "post" else None
             status, told, headers = shared.request(method.upper(), address, body)
             yield method, path, operation, status, told, headers["content-type"].partition(";")[0]
 
@@ -1246,11 +1254,15 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
     paths = shared.get("/openapi.json")["paths"]
     expected = {
         "/regressions": "status q series branch component tanked limit after",
+        "/regressions/{ref}": "ref wait until version",
+        "/regressions/{ref}/history": "ref limit after",
         "/regressions/{ref}/jobs": "ref result signature category host q sort limit after",
         "/regressions/{ref}/signatures": "ref q category limit after",
         "/regressions/{ref}/diff": "ref base",
         "/jobs": "regression result signature category host q sort limit after",
         "/jobs/{id}": "id wait until version",
+        "/jobs/{id}/status": "id wait until version",
+        "/jobs/{id}/history": "id limit after",
         "/events": "after wait types regression job epoch limit",
         "/events/stream": "after coalesce types regression job epoch",
         "/receipts": "name outcome limit after",
