@@ -54,7 +54,9 @@ Contents
     12  Deadlines (clock -> verdicts and pruning)
     13  HTTP manners (who may ask, what parameters mean, how errors look)
     14  HTTP answers (requests -> receipts, JSON, streams, the page)
-    15  Service and commands (configuration -> running daemon)
+    15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+    16  HTTP application (addresses -> handlers; errors -> problems)
+    17  Service and commands (configuration -> running daemon)
 """
 
 # ======================================================================================================================
@@ -97,7 +99,17 @@ import time
 import traceback
 import urllib.parse
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -110,7 +122,7 @@ from aiohttp import web
 from msgspec import Meta
 from watchfiles import awatch
 
-from simscoped_parts import answers, openapi, queries, signatures
+from simscoped_parts import answers, figures, filters, openapi, patterns, queries, signatures
 from simscoped_parts.answers import Row, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import Config, ConfigError, read_config
@@ -118,7 +130,7 @@ from simscoped_parts.settings import Config, ConfigError, read_config
 __version__ = "0.1.0"
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -135,6 +147,9 @@ DETAILS_KEPT = 100  # messages told one by one in a receipt
 BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
 SLICE_JOBS = 2000  # jobs migrated per transaction: about 15 ms, so a waiting POST hardly notices
 PRUNE_ROWS = 5000  # rows pruned per transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 encode_json = msgspec.json.encode
 decode_json = msgspec.json.decode
@@ -359,8 +374,12 @@ DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
 EXPECTED_OF_START = ("component", "project", "starttime")
 
-# Phases in which a job waits and does not run yet: its time limit does not count.
-WAITING_PHASES = frozenset(("queued", "pending", "submitted", "staging", "paused"))
+# Phases in which a job waits and does not run yet: its time limit does not count. Those in the second row, and some in
+# the first, are what Agave and Tapis call the states before RUNNING; a phase is compared without regard to case.
+WAITING_PHASES = frozenset(
+    "queued pending submitted staging paused "
+    "accepted blocked processing_inputs staging_inputs staged staging_job submitting submitting_job".split()
+)
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -860,6 +879,43 @@ def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick:
     return new is None or running_tick is None or running_tick + new > tick
 
 
+class NotExtended(ValueError):
+    """A job's time limit cannot be moved like this. `reason` tells why: not-live, no-time-limit and not-running lie
+    with the job, bad-extension with what was asked; `path` is the member that is wrong, if one is."""
+
+    def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
+        super().__init__(reason, detail, path)
+        self.reason = reason
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+def extended_limit(
+    limit_ms: int | None, running_tick: int | None, now: int, tick: int, by_ms: int | None, until: int | None
+) -> int:
+    """The time limit, in ms since the job began to run, that a person gives it: later `by_ms`, or ending at `until`.
+
+    `by_ms` counts from the limit, or from now where the limit is over: whoever asks for ten minutes gets ten. A job
+    without a limit has no less than it asks for, so that is refused. Raises NotExtended."""
+    if by_ms is None:
+        if running_tick is None:
+            raise NotExtended("not-running", "the job waits; its time limit counts from its start: by_ms moves it")
+        new = (until or 0) - now + tick - running_tick
+        if running_tick + new <= tick:
+            raise NotExtended("bad-extension", "until is over already", "$.until")
+    else:
+        if limit_ms is None:
+            raise NotExtended("no-time-limit", "the job has no time limit that could be moved; until gives it one")
+        over = 0 if running_tick is None else max(0, tick - running_tick - limit_ms)
+        new = limit_ms + over + by_ms
+    if new > LONGEST_MS:
+        where = "$.until" if by_ms is None else "$.by_ms"
+        raise NotExtended("bad-extension", f"the job would have {new} ms in all; 24 days are the most", where)
+    return new
+
+
 def is_later_run(said: int | None, known: int | None) -> bool:
     """Is a second finish a re-run of the job, which replaces the first?"""
     return said is not None and (known is None or said > known)
@@ -868,6 +924,24 @@ def is_later_run(said: int | None, known: int | None) -> bool:
 def is_running(phase: str | None) -> bool:
     """False for the phases in which a job waits: its time limit does not count yet."""
     return phase is None or phase.casefold() not in WAITING_PHASES
+
+
+def test_of(name: str | None, config: str | None, seed: str | None) -> str | None:
+    """What a job has in common with those that differ in the seed only: its name, else its config with "*" in place of
+    the seed's value, where that stands for itself and is no part of a word. None if it has neither."""
+    if name or not config:
+        return name or None
+    if not seed or seed not in config:
+        return config
+    masked, *pieces = config.split(seed)
+    for place, piece in enumerate(pieces):
+        following = piece[:1] or (seed[:1] if place < len(pieces) - 1 else "")
+        masked += (seed if _in_word(masked[-1:]) or _in_word(following) else "*") + piece
+    return masked
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
@@ -931,6 +1005,7 @@ class Regression(msgspec.Struct):
     active_tick: int
     first_tick: int
     limit_tick: int | None
+    progress_seq: int | None
     first_failure: int
     new_signatures: int
     n_pass: int
@@ -956,6 +1031,7 @@ class Job(msgspec.Struct):
     reason: str | None
     category: str
     signature_id: int | None
+    test_id: int | None
     name: str | None
     phase: str | None
     host: str | None
@@ -982,9 +1058,17 @@ class Job(msgspec.Struct):
     seen_tick: int
     running_tick: int | None
     time_limit_ms: int | None
+    extended_ms: int | None
     limit_tick: int | None
     progress_seq: int | None
     version: int
+
+
+def limit_of(job: Job) -> int | None:
+    """The time limit that holds, in ms since the job began to run: the publisher's, and what was added by hand."""
+    if job.time_limit_ms is None and job.extended_ms is None:
+        return None
+    return (job.time_limit_ms or 0) + (job.extended_ms or 0)
 
 
 def counted_runtime(job: Job) -> int | None:
@@ -1082,6 +1166,12 @@ FIND_SIGNATURE = "SELECT id FROM signature WHERE category = ? AND title = ?"
 INSERT_SIGNATURE = """
     INSERT INTO signature (category, title, first_seen_at, first_regression_id, last_seen_at) VALUES (?, ?, ?, ?, ?)
 """
+FIND_TEST = "SELECT id FROM test WHERE key = ?"
+INSERT_TEST = "INSERT INTO test (key, title) VALUES (?, ?) RETURNING id"
+TEST_TITLE_LENGTH = 500
+INSERT_SIGHTING = """
+    INSERT INTO sighting VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at
+"""
 INSERT_EVENT = """
     INSERT INTO event (seq, at, type, regression_id, job_id, result, origin, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -1089,6 +1179,12 @@ INSERT_RECEIPT = """
     INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+
+def view_row(conn: sqlite3.Connection, sql: str, *parameters: Any) -> Row:
+    """The one row of a SELECT, by column name."""
+    cursor = conn.execute(sql, parameters)
+    return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
 
 
 def to_json(value: Any) -> str:
@@ -1184,6 +1280,8 @@ class Batch:
         self.counters = Counters(*row)
         self.counters.tick = max(self.counters.tick, moment.tick)
         self.signatures: dict[tuple[str, str], int] = {}
+        self.tests: dict[tuple[str, str], int] = {}
+        self.sightings: set[tuple[int, str]] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -1198,6 +1296,8 @@ class Batch:
         self.events: dict[int, tuple[Any, ...]] = {}
         self.replaced: list[int] = []
         self.signatures.clear()
+        self.tests.clear()
+        self.sightings.clear()
 
     # Rows, loaded once and kept.
 
@@ -1274,9 +1374,11 @@ class Batch:
         self.touched[job.id] = job
 
     def signature(self, regression: Regression, category: str, title: str, *, ours: bool = False) -> int:
-        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow."""
+        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow. Notes where it was
+        seen."""
         known = self.signatures.get((category, title))
         if known is not None:
+            self.sightings.add((known, regression.series or regression.name))
             return known
         row = self.conn.execute(FIND_SIGNATURE, (category, title)).fetchone()
         if row is None and not ours and regression.new_signatures >= signatures.OVERFLOW_AFTER:
@@ -1290,7 +1392,21 @@ class Batch:
         else:
             self.conn.execute("UPDATE signature SET last_seen_at = ? WHERE id = ?", (now, row[0]))
         self.signatures[category, title] = int(row[0])
+        self.sightings.add((int(row[0]), regression.series or regression.name))
         return int(row[0])
+
+    def test(self, job: Job) -> int | None:
+        """The id of the test that a job is a run of, made at first sight; None for a job without name and config."""
+        title = test_of(job.name, job.config, job.seed)
+        if title is None:
+            return None
+        known = self.tests.get((job.category, title))
+        if known is None:
+            key = hashlib.blake2b(encode_json([job.category, title]), digest_size=16).digest()
+            row = self.conn.execute(FIND_TEST, (key,)).fetchone()
+            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH])).fetchone()
+            known = self.tests[job.category, title] = int(row[0])
+        return known
 
     # What happened.
 
@@ -1310,6 +1426,11 @@ class Batch:
         self.events[seq] = (seq, self.moment.now, kind, regression.id, whose, result, self.origin, told)
         return seq
 
+    def forget_progress(self, row: Job | Regression) -> None:
+        """Delete a row's event that told progress and nothing else, because a newer one takes its place."""
+        if row.progress_seq is not None and self.events.pop(row.progress_seq, None) is None:
+            self.replaced.append(row.progress_seq)
+
     def append_lines(self, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
         """Add lines to a job's log. Raises LogGap if they do not follow what is there."""
         if self.logbook is not None:
@@ -1327,6 +1448,9 @@ class Batch:
             self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
         if self.events:
             self.conn.executemany(INSERT_EVENT, self.events.values())
+        if self.sightings:
+            now = self.moment.now
+            self.conn.executemany(INSERT_SIGHTING, ((*sighting, now) for sighting in self.sightings))
         self.forget()
 
     def close(self) -> None:
@@ -1346,6 +1470,7 @@ class Batch:
         self._count_jobs()
         written: dict[tuple[bool, bytes], list[tuple[Any, ...]]] = {}
         for job in self.touched.values():
+            job.test_id = self.test(job)
             row, stored = msgspec.structs.astuple(job), self.stored_jobs.get(job.id)
             changed = differing(row, itertools.repeat(None) if stored is None else stored)
             tail = () if stored is None else (job.id,)
@@ -1504,17 +1629,21 @@ def update_live(batch: Batch, regression: Regression, job: Job, message: Message
     if changed.keys() != {"progress"}:
         batch.tell("job.updated", regression, job, changed=changed, **told)
         return
-    if job.progress_seq is not None and batch.events.pop(job.progress_seq, None) is None:
-        batch.replaced.append(job.progress_seq)
+    batch.forget_progress(job)
     job.progress_seq = batch.tell("job.updated", regression, job, **told)
 
 
 def merge_live(batch: Batch, job: Job, message: Message) -> dict[str, list[Any]]:
-    """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}."""
+    """Merge a live message into a row: fields, sign of life, time limit. -> what changed: {field: [old, new]}.
+
+    A publisher who repeats its limit leaves alone what a person added to it; one who moves its limit replaces that."""
     before = copied(job)
     take_over(job, message)
     job.seen_at, job.seen_tick = batch.moment
-    start_running(batch, job, message, limit_moved=job.time_limit_ms != before.time_limit_ms)
+    limit_moved = job.time_limit_ms != before.time_limit_ms
+    if limit_moved:
+        job.extended_ms = None
+    start_running(batch, job, message, limit_moved=limit_moved)
     batch.touch(job)
     changed = difference(before, job)
     if before.running_at != job.running_at:
@@ -1528,7 +1657,13 @@ def start_running(batch: Batch, job: Job, message: Message, *, limit_moved: bool
     if starts:
         job.running_at, job.running_tick = batch.moment
     if (starts or limit_moved) and job.running_tick is not None:
-        job.limit_tick = None if job.time_limit_ms is None else job.running_tick + job.time_limit_ms
+        job.limit_tick = limit_ends(job)
+
+
+def limit_ends(job: Job) -> int | None:
+    """When a job's time limit is over; None while it waits, and if it has none."""
+    limit = limit_of(job)
+    return None if limit is None or job.running_tick is None else job.running_tick + limit
 
 
 def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
@@ -1630,7 +1765,7 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     """Give a live job the verdict of its own time limit."""
     title = batch.config.livetimeoutsignature or JOB_LIMIT_SIGNATURE
     job.state = LIMITED
-    why = f"ran longer than its time limit of {job.time_limit_ms} ms"
+    why = f"ran longer than its time limit of {limit_of(job)} ms"
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
@@ -1692,9 +1827,16 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
 
 
 def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, list[Any]]) -> None:
-    if changed:
-        cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
-        batch.tell("regression.updated", regression, changed=cut)
+    """Tell what changed. How many jobs run is mere progress: of such updates only the newest stays in the history."""
+    if not changed:
+        return
+    if changed.keys() == {"running"}:
+        batch.forget_progress(regression)
+        progress = {"running": regression.running}
+        regression.progress_seq = batch.tell("regression.updated", regression, progress=progress)
+        return
+    cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
+    batch.tell("regression.updated", regression, changed=cut)
 
 
 def _past_limit(batch: Batch, regression: Regression) -> bool:
@@ -1827,10 +1969,10 @@ def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> No
 # What people do by hand.
 
 
-def by_hand(batch: Batch, peer: str, fn: Callable[..., None], *args: Any) -> None:
+def by_hand(batch: Batch, peer: str, fn: Callable[..., T], *args: Any) -> T:
     """A change that somebody asked for over HTTP."""
     batch.origin = f"http:{peer}"
-    fn(batch, *args)
+    return fn(batch, *args)
 
 
 def regression_by_id(batch: Batch, regression_id: int) -> Regression:
@@ -1883,6 +2025,47 @@ def tank_job(batch: Batch, job_id: int, reason: str) -> None:
     job.state = TANKED
     why = f"tanked: {reason or 'no reason given'}"
     _give_up(batch, regression, job, "tanked", "job.tanked", TANKED_SIGNATURE, why)
+
+
+def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) -> None:
+    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended."""
+    (job,) = batch.load_jobs("id = ?", job_id)
+    regression = regression_by_id(batch, job.regression_id)
+    where = regression_state(regression.ended, regression.ending, regression.tanked_at)
+    if job.state not in (ALIVE, LIMITED):
+        raise NotExtended("not-live", f"job {job_id} is not live, but {RESULTS[job.result]}")
+    if job.state == LIMITED and where != OPEN:
+        raise NotExtended("not-live", f"job {job_id} ran into its time limit, and its regression is {where} by now")
+    old = limit_of(job)
+    new = extended_limit(old, job.running_tick, *batch.moment, by_ms, until)
+    job.extended_ms = new - (job.time_limit_ms or 0)
+    if job.state == LIMITED:
+        revive(batch, regression, job, None, description="its time limit was moved")
+        job.seen_tick = batch.moment.tick
+    job.limit_tick = limit_ends(job)
+    batch.touch(job)
+    said = f"until {utc(until)}" if by_ms is None else f"by {by_ms} ms"
+    changed = {"time_limit_ms": [old, new]}
+    batch.tell("job.extended", regression, job, changed=changed, description=f"time limit moved {said}")
+
+
+class KeyReused(ValueError):
+    """An Idempotency-Key came with another request than the first time."""
+
+
+def once(batch: Batch, key: str, asked: str, do: Callable[..., str], *args: Any) -> str:
+    """Do something and give its answer; under the same key a second time, give the answer of the first time.
+
+    Without a key it is done each time. Raises KeyReused if something else was asked for under the key."""
+    known = batch.conn.execute("SELECT asked, answer FROM idempotency WHERE key = ?", (key,)).fetchone()
+    if known is not None and known[0] != asked:
+        raise KeyReused("the Idempotency-Key was used for another request; each request takes a new one")
+    if known is not None:
+        return str(known[1])
+    answer = do(batch, *args)
+    if key:
+        batch.conn.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, asked, answer, batch.moment.now))
+    return answer
 
 
 # What the clock does.
@@ -1966,6 +2149,7 @@ def prune_records(batch: Batch) -> bool:
         "DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE received_at < ? ORDER BY id LIMIT ?)",
         (now - round(config.keep_receipts_days * DAY_MS), PRUNE_ROWS),
     ).rowcount
+    conn.execute("DELETE FROM idempotency WHERE at < ?", (now - round(config.keep_receipts_days * DAY_MS),))
     before = now - round(config.keep_events_days * DAY_MS)
     rows = conn.execute(
         "SELECT seq, at FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (batch.counters.events_from_seq, PRUNE_ROWS)
@@ -2154,12 +2338,10 @@ def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequenc
 # returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
 # afresh. Reading goes through aiosqlite on connections that cannot write.
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 READERS = 3
 LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
 WRITER_LOST = "the process that writes the database is gone"
+READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
 TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
@@ -2327,6 +2509,16 @@ class Line:
             self._end.sendall(b"".join(map(framed, values)))
 
 
+def portable(error: Exception) -> Exception:
+    """An error that can be sent, with the traceback of this side in a note."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    error.add_note("".join(traceback.format_exception(error)))
+    return error
+
+
 class Writer:
     """The process that writes: it does what it is asked, until it is told goodbye or the daemon is gone."""
 
@@ -2388,8 +2580,7 @@ class Writer:
             else:
                 result = asked.fn(self._conn, *asked.args, **asked.named)
         except Exception as error:
-            error.add_note("".join(traceback.format_exception(error)))
-            return Answer(error, None, self._seq)
+            return Answer(portable(error), None, self._seq)
         return Answer(None, result, self._seq)
 
     def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
@@ -2452,6 +2643,22 @@ def start_writer(config: Config) -> WriterProcess:
         os._exit(status)
 
 
+class ReadTooLong(Exception):
+    """A SELECT that took longer than READ_MOST_S was given up."""
+
+
+class Patience:
+    """Gives up what a reader's connection does for too long: SQLite asks it every so many steps of its machine."""
+
+    STEPS = 10_000  # about a third of a millisecond
+
+    def __init__(self) -> None:
+        self.ends = math.inf
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.ends
+
+
 class Store:
     """The database: change() writes, read() reads."""
 
@@ -2462,7 +2669,7 @@ class Store:
         self.seq = 0
         self._writer = writer
         self._asked: deque[Asked] = deque()
-        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
         self._all_readers: list[aiosqlite.Connection] = []
         self._closing = False
 
@@ -2480,7 +2687,10 @@ class Store:
         (self.epoch, self.clock), self.seq = said.result, said.seq
         self.listener = asyncio.create_task(self._listen(), name="writer")
         for _ in range(READERS):
-            self._readers.put_nowait(await self._reader(self.config.db))
+            reader, patience = await self._reader(self.config.db), Patience()
+            await reader.create_function("matches", 2, patterns.matches, deterministic=True)
+            await reader.set_progress_handler(patience.is_over, Patience.STEPS)
+            self._readers.put_nowait((reader, patience))
         self._log_reader = await self._reader(Path(f"{self.config.db}.logs"))
 
     async def _heard(self) -> Answer:
@@ -2578,12 +2788,17 @@ class Store:
         return await asked.answer
 
     async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """The rows of one SELECT by column name, from a reader's connection."""
-        reader = await self._readers.get()
+        """The rows of one SELECT by column name, from a reader's connection. Raises ReadTooLong."""
+        reader, patience = await self._readers.get()
+        patience.ends = time.monotonic() + READ_MOST_S
         try:
             rows = list(await reader.execute_fetchall(sql, parameters))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise ReadTooLong from None
+            raise
         finally:
-            self._readers.put_nowait(reader)
+            self._readers.put_nowait((reader, patience))
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -3292,10 +3507,35 @@ EVENTS = """
     FROM event AS e JOIN regression AS r ON r.id = e.regression_id
 """
 
-# What a subscriber may ask for instead of a type: families, and words of other systems.
+# What a subscriber may ask for instead of a type: a family, or the names that Agave and JuliaHub give to the states of
+# a job, so that what was written for them goes on working. States in which a job waits, runs or is cleaned up after
+# are phases here: they come with the first live message or with an update. Nothing is like Agave's permissions.
+LIVE_TYPES = ("job.live", "job.updated")
 TYPE_ALIASES = {
-    "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked")
+    "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked"),
+    "CREATED": ("job.live",),
+    "UPDATED": ("job.updated",),
+    "HEARTBEAT": ("job.updated",),
+    **dict.fromkeys(
+        "SUBMITTED ACCEPTED PENDING PROCESSING_INPUTS STAGING_INPUTS STAGED STAGING_JOB SUBMITTING SUBMITTING_JOB "
+        "QUEUED BLOCKED PAUSED CLEANING_UP ARCHIVING ARCHIVING_FINISHED ARCHIVING_FAILED".split(),
+        LIVE_TYPES,
+    ),
+    "RUNNING": (*LIVE_TYPES, "job.revived"),
+    "FINISHED": ("job.passed", "job.skipped"),
+    "COMPLETED": ("job.passed", "job.skipped"),
+    "FAILED": ("job.failed", "job.timed_out", "job.missing"),
+    **dict.fromkeys(("KILLED", "STOPPED", "CANCELLED"), ("job.tanked",)),
+    "DELETED": ("job.pruned",),
+    "RESTORED": ("job.corrected", "job.revived"),
+    "PERMISSION_GRANT": (),
+    "PERMISSION_REVOKE": (),
 }
+
+
+def types_named(name: str) -> tuple[str, ...]:
+    """The event types that a name stands for: itself, or, whatever the case of its letters, an alias."""
+    return TYPE_ALIASES.get(name, TYPE_ALIASES.get(name.upper(), (name,)))
 
 
 class Frame(NamedTuple):
@@ -3330,7 +3570,7 @@ class Wanted(NamedTuple):
                 tests.append(f"{column} = ?")
                 parameters.append(value)
         if self.types is not None:
-            tests.append("(" + " OR ".join("e.type GLOB ?" for _ in self.types) + ")")
+            tests.append("(" + " OR ".join(["0", *("e.type GLOB ?" for _ in self.types)]) + ")")
             parameters += self.types  # type: ignore[arg-type]
         return queries.Condition(" AND ".join(tests), tuple(parameters))
 
@@ -3340,6 +3580,14 @@ def _type_fits(kind: str, wanted: str) -> bool:
 
 
 EVERYTHING = Wanted()
+
+
+class Subject(NamedTuple):
+    """What somebody waits for news of: a job, a regression with all its jobs, or (`own`) the regression itself."""
+
+    regression_id: int
+    job_id: int | None = None
+    own: bool = False
 
 
 class Feed:
@@ -3359,6 +3607,7 @@ class Feed:
         self._oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
         self._joined: dict[int, bytes] = {}
+        self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -3394,16 +3643,48 @@ class Feed:
         rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
         if rows:
             self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
-            self._frames.extend(_frame(row) for row in rows)
-            self.last = rows[-1]["seq"]
+            new = [_frame(row) for row in rows]
+            self._frames.extend(new)
+            self.last = new[-1].seq
             self._joined.clear()
+            self._wake(new)
             self.news.ring()
         return len(rows)
+
+    @contextlib.contextmanager
+    def news_of(self, subject: Subject) -> Iterator[asyncio.Future[None]]:
+        """The next event about one subject. Listen first, look second, wait third; only while `listening`.
+
+        Whoever waits is woken by what concerns it alone: what happens to others costs it nothing."""
+        waiting = self._awaited.setdefault(subject, set())
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.add(future)
+        try:
+            yield future
+        finally:
+            waiting.discard(future)
+            if not waiting and self._awaited.get(subject) is waiting:
+                del self._awaited[subject]
+
+    def _wake(self, frames: Iterable[Frame]) -> None:
+        if not self._awaited:
+            return
+        told = set()
+        for frame in frames:
+            whose = Subject(frame.regression_id)
+            told |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
+        for subject in told & self._awaited.keys():
+            for future in self._awaited[subject]:
+                if not future.done():
+                    future.set_result(None)
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
+        for future in itertools.chain.from_iterable(self._awaited.values()):
+            if not future.done():
+                future.set_result(None)
         self.store.committed.ring()
 
     def behind(self, cursor: int) -> list[Frame] | None:
@@ -3516,6 +3797,9 @@ API = answers.API
 STREAMS_MOST = 2000
 STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LOG_LIMIT_MOST = 10_000  # lines in one answer
+SERIES_MOST = 100  # named in one request
+USUAL_FOR_S = 60.0  # how long jobs of a test take is looked up again after this
+USUAL_MOST = 20_000  # tests of which that is kept
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -3537,7 +3821,7 @@ CONTENT_TYPES = {
 }
 
 REGRESSION = f"SELECT {queries.REGRESSIONS.columns} FROM {queries.REGRESSIONS.source}"
-JOB = f"SELECT {queries.JOBS.columns} FROM {queries.JOBS.source}"
+JOB = "SELECT j.* FROM jobs AS j"
 
 
 class Problem(Exception):
@@ -3613,6 +3897,14 @@ def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
+def _job_is_done(row: Row) -> bool:
+    return bool(row["result"] != LIVE)
+
+
+def _regression_is_done(row: Row) -> bool:
+    return bool(row["status"] != "live")
+
+
 async def said_reason(request: web.Request) -> str:
     """The reason in the body {"reason": TEXT} of a request; the body may be missing."""
     raw = await request.read()
@@ -3625,6 +3917,58 @@ async def said_reason(request: web.Request) -> str:
     if not isinstance(reason, str):
         raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
     return reason
+
+
+def moment_said(request: web.Request, name: str, default: int) -> int:
+    """A parameter that is a time, in ms since 1970. Raises BadQuery."""
+    said = request.query.get(name)
+    if not said:
+        return default
+    try:
+        return _milliseconds(msgspec.convert(said, Time)) or 0
+    except msgspec.ValidationError:
+        raise queries.BadQuery(name, said, "a time with a zone, such as 2030-01-01T00:00:00Z") from None
+
+
+def job_filter(request: web.Request) -> Iterator[queries.Condition]:
+    """The condition in filter=…, if there is one. Raises Problem 422 that names the place of what is wrong."""
+    said = request.query.get("filter")
+    if said and said.strip():
+        try:
+            yield queries.Condition(*filters.condition(said, patterns.compiled))
+        except filters.BadFilter as error:
+            detail = f"{error} (at character {error.position + 1} of {said!r})"
+            raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
+
+
+class Extension(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
+
+    by_ms: Annotated[int, Meta(gt=0, le=LONGEST_MS)] | None = None
+    until: Time | None = None
+
+
+async def said_extension(request: web.Request) -> Extension:
+    """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
+    form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
+    try:
+        said = msgspec.json.decode(await request.read(), type=Extension)
+    except msgspec.ValidationError as error:
+        detail, path = _told(error)
+        raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f"{form}: {error}") from None
+    if (said.by_ms is None) == (said.until is None):
+        raise Problem(422, "bad-extension", f"either by_ms or until is needed; {form}", path="$")
+    return said
+
+
+def idempotency_key(request: web.Request) -> str:
+    """The Idempotency-Key of a request; empty if there is none. Raises Problem for one that cannot be kept."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > 255 or not key.isprintable():
+        raise Problem(422, "bad-idempotency-key", "an Idempotency-Key is 1 to 255 printable characters")
+    return key
 
 
 def host_name(host: str) -> str:
@@ -3649,6 +3993,12 @@ def own_hosts(config: Config) -> set[str]:
     return {name.casefold() for name in names if name}
 
 
+def message_schemas() -> dict[str, Any]:
+    """JSON Schema of the message bodies, from the types that check them."""
+    _, schemas = msgspec.json.schema_components([JobBody, RegressionBody], ref_template="#/components/schemas/{name}")
+    return schemas
+
+
 def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
     """The files of the page: name -> (content, type, ETag). The page learns its path prefix from {{ROOT}}."""
     for path in sorted(beside("static").iterdir()):
@@ -3667,6 +4017,15 @@ def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
 # ======================================================================================================================
 
 
+def extended(
+    batch: Batch, job_id: int, by_ms: int | None, until: int | None, seen: answers.Viewpoint, usual: Any
+) -> str:
+    """Move a job's time limit. -> the job as it is then, as JSON. Raises NotExtended."""
+    extend_job(batch, job_id, by_ms, until)
+    flush(batch)
+    return to_json(answers.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", job_id), seen, usual))
+
+
 class Api:
     """The handlers. Each takes a request and gives a response or raises Problem."""
 
@@ -3683,6 +4042,7 @@ class Api:
         self.base = config.public_url.rstrip("/") if config.public_url else ""
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
+        self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -3743,32 +4103,46 @@ class Api:
 
     # Lists and objects out.
 
-    async def _list(
+    async def page_of(
+        self, request: web.Request, listing: queries.Listing, *fixed: queries.Condition, limit: int | None = None
+    ) -> tuple[list[Row], str | None]:
+        """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
+        found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed)
+        rows = await self.store.read(found.sql, found.parameters)
+        more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
+        return rows[: found.limit], more
+
+    def listed(self, request: web.Request, items: list[Any], more: str | int | None) -> web.Response:
+        """A page of a list, with a link to the next one."""
+        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
+        return json_response({"items": items, "next": more}, headers=headers)
+
+    async def list_of(
         self,
         request: web.Request,
         listing: queries.Listing,
-        show: Callable[[dict[str, Any]], Any],
+        show: Callable[[Row], Any],
         *fixed: queries.Condition,
+        limit: int | None = None,
     ) -> web.Response:
-        """The one handler behind every list."""
-        found = queries.page(listing, request.query, *fixed)
-        rows = await self.store.read(found.sql, found.parameters)
-        more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
-        headers = {}
-        if more:
-            headers["Link"] = f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'
-        return json_response({"items": [show(row) for row in rows[: found.limit]], "next": more}, headers=headers)
+        """The handler behind every list."""
+        rows, more = await self.page_of(request, listing, *fixed, limit=limit)
+        return self.listed(request, [show(row) for row in rows], more)
 
     async def regressions(self, request: web.Request) -> web.Response:
         wants_tanked = request.query.get("tanked") == "1" or "tanked" in request.query.get("status", "").split(",")
         shown = [] if wants_tanked else [queries.Condition("r.tanked_at IS NULL")]
-        return await self._list(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
+        return await self.list_of(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
 
     async def regression(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        """One regression. With wait=SECONDS it blocks until it is over (until=done) or has another version."""
+        row = await self.regression_row(request)
+        own = request.query.get("until") == "done" and not request.query.get("version")
+        look = functools.partial(self.regression_now, row["id"])
+        row = await self._awaited(request, Subject(row["id"], own=own), look, _regression_is_done)
         return self._versioned(request, row["version"], self.regression_object(row))
 
-    async def _regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
+    async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
         """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
@@ -3785,43 +4159,44 @@ class Api:
         return rows[0]
 
     async def regression_jobs(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
-        here = queries.Condition("j.regression_id = ?", (row["id"],))
-        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), here)
+        row = await self.regression_row(request)
+        return await self._job_list(request, queries.Condition("j.regression_id = ?", (row["id"],)))
+
+    async def _job_list(self, request: web.Request, *fixed: queries.Condition) -> web.Response:
+        rows, more = await self.page_of(request, queries.JOBS, *fixed, *job_filter(request))
+        usual, seen = await self.usual_of(rows), self.viewpoint()
+        items = [answers.job_object(row, seen, usual.get(row["test_id"])) for row in rows]
+        return self.listed(request, items, more)
+
+    async def usual_of(self, rows: Iterable[Row]) -> dict[int, answers.Usual | None]:
+        """How long jobs of a kind take, for the tests of the live jobs among some rows."""
+        live = {row["test_id"] for row in rows if row["result"] == LIVE and row["test_id"] is not None}
+        return await self.usual_of_tests(live) if live else {}
+
+    async def usual_of_tests(self, tests: Collection[int]) -> dict[int, answers.Usual | None]:
+        """How long jobs of some tests take. It is looked up now and then: it changes slowly, and is asked for often."""
+        now = time.monotonic()
+        if len(self.usual) > USUAL_MOST:
+            self.usual.clear()
+        stale = [test for test in tests if self.usual.get(test, (0.0, None))[0] < now]
+        for row in await self.store.read(figures.PASSES, (to_json(stale),)) if stale else ():
+            self.usual[row["test_id"]] = (now + USUAL_FOR_S, answers.usual_of(decode_json(row["passes"])))
+        return {test: self.usual[test][1] for test in tests if test in self.usual}
 
     async def regression_signatures(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
-        return await self._list(request, queries.SIGNATURES, answers.signature_object, here)
-
-    async def regression_diff(self, request: web.Request) -> web.Response:
-        """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
-        here = await self._regression_row(request)
-        if request.query.get("base"):
-            there = await self._regression_row(request, request.query["base"])
-        else:
-            before = f"{REGRESSION} WHERE r.series = ? AND r.number < ? ORDER BY r.number DESC LIMIT 1"
-            rows = await self.store.read(before, (here["series"], here["number"]))
-            if not rows:
-                raise Problem(
-                    404, "no-base", f"{here['name']!r} has no earlier run in its series; name one with base=REF"
-                )
-            there = rows[0]
-        found: dict[str, list[Any]] = {kind: [] for kind in queries.DIFF_KINDS}
-        for row in await self.store.read(queries.DIFF, {"here": here["id"], "there": there["id"]}):
-            entry = {"config": row["config"], "jobs": row["n"], "job": row["here"], "base_job": row["there"]}
-            found[row["kind"]].append(entry)
-        counts = {kind: len(entries) for kind, entries in found.items()}
-        return json_response({"regression": here["name"], "base": there["name"], "counts": counts, **found})
+        show = functools.partial(answers.signature_object, explain=signatures.explain)
+        return await self.list_of(request, queries.SIGNATURES, show, here)
 
     async def jobs(self, request: web.Request) -> web.Response:
         fixed = []
         if request.query.get("regression"):
-            row = await self._regression_row(request, request.query["regression"])
+            row = await self.regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
-        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), *fixed)
+        return await self._job_list(request, *fixed)
 
-    async def _job_row(self, request: web.Request) -> dict[str, Any]:
+    async def job_row(self, request: web.Request) -> dict[str, Any]:
         number = job_number(request.match_info["id"])
         rows = await self.store.read(f"{JOB} WHERE j.id = ?", (number,))
         if rows:
@@ -3834,40 +4209,42 @@ class Api:
 
     async def job(self, request: web.Request) -> web.Response:
         """One job. With wait=SECONDS it blocks until it is done (until=done) or has another version (version=N)."""
-        row = await self._awaited(request)
-        return self._versioned(request, row["version"], self.job_object(row))
+        row = await self._awaited_job(request)
+        return self._versioned(request, row["version"], await self.job_shown(row))
 
-    async def _awaited(self, request: web.Request) -> dict[str, Any]:
+    async def _awaited_job(self, request: web.Request) -> Row:
+        row = await self.job_row(request)
+        subject = Subject(row["regression_id"], row["id"])
+        return await self._awaited(request, subject, functools.partial(self.job_row, request), _job_is_done, row)
+
+    async def _awaited(
+        self,
+        request: web.Request,
+        subject: Subject,
+        look: Callable[[], Awaitable[Row]],
+        is_done: Callable[[Row], bool],
+        row: Row | None = None,
+    ) -> Row:
+        """A row as it is once what the request waits for has come, or its time is over: until=done, version=N."""
         wait = wait_seconds(request)
         until, version = request.query.get("until"), request.query.get("version")
         if until not in (None, "", "done"):
             raise queries.BadQuery("until", until, "done")
         known = queries.whole_number("version", version) if version else None
         if not wait or (known is None and not until):
-            return await self._job_row(request)
+            return row or await look()
         end = time.monotonic() + wait
         async with self.feed.listening():
             while True:
-                cursor, rung = self.feed.last, self.feed.news.listen()
-                row = await self._job_row(request)
-                reached = row["result"] != LIVE or (not until and row["version"] != known)
-                if reached or not await self._changed(row["id"], cursor, rung, end):
-                    return row
-
-    async def _changed(self, number: int, cursor: int, rung: asyncio.Future[None], end: float) -> bool:
-        """Wait until the feed tells something of a job. -> False if time ran out or the daemon stops."""
-        while not self.feed.closed and (left := end - time.monotonic()) > 0:
-            if not await heard(rung, left):
-                return False
-            rung = self.feed.news.listen()
-            frames = self.feed.behind(cursor)
-            if frames is None or any(frame.job_id == number for frame in frames):
-                return True
-            cursor = self.feed.last
-        return False
+                with self.feed.news_of(subject) as news:
+                    row = await look()
+                    reached = is_done(row) or (not until and row["version"] != known)
+                    left = end - time.monotonic()
+                    if reached or left <= 0 or self.feed.closed or not await heard(news, left):
+                        return row
 
     async def job_status(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
+        row = await self._awaited_job(request)
         told = {
             "id": row["id"],
             "result": row["result_name"],
@@ -3880,7 +4257,7 @@ class Api:
     async def job_logs(self, request: web.Request) -> web.StreamResponse:
         """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
         it follows until the log is complete."""
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         offset = log_offset(request)
         limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
         if "text/event-stream" in request.headers.get("Accept", ""):
@@ -3892,7 +4269,7 @@ class Api:
             left = end - time.monotonic()
             if told["lines"] or told["complete"] or left <= 0 or self.feed.closed or not await heard(rung, left):
                 return json_response(told)
-            row = await self._job_row(request)
+            row = await self.job_row(request)
 
     async def _log_page(self, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
         first, following, lines = await self.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
@@ -3911,7 +4288,7 @@ class Api:
         response = web.StreamResponse(headers=STREAM_HEADERS)
         while True:
             rung = self.store.committed.listen()
-            told = await self._log_page(await self._job_row(request), offset, LOG_LIMIT_MOST)
+            told = await self._log_page(await self.job_row(request), offset, LOG_LIMIT_MOST)
             if not response.prepared:
                 await response.prepare(request)
             frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
@@ -3926,7 +4303,7 @@ class Api:
 
     async def append_logs(self, request: web.Request) -> web.Response:
         """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         try:
             said = msgspec.json.decode(await request.read(), type=LogLines)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -3942,7 +4319,7 @@ class Api:
 
     async def job_files(self, request: web.Request) -> web.Response:
         """The files that a job declares; with kind=KIND those of one kind."""
-        job = self.job_object(await self._job_row(request))
+        job = await self.job_shown(await self.job_row(request))
         kind = request.query.get("kind")
         items = []
         for file in job["files"]:
@@ -3953,7 +4330,7 @@ class Api:
 
     async def job_file(self, request: web.Request) -> web.StreamResponse:
         """A file's content, from below [server] file_roots only, with its SHA-256."""
-        job = self.job_object(await self._job_row(request))
+        job = await self.job_shown(await self.job_row(request))
         kind, name = request.match_info["kind"], request.match_info["name"]
         declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
         if not declared or not declared[0].get("path"):
@@ -3984,12 +4361,25 @@ class Api:
         return real
 
     async def job_history(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
-        rows = await self.store.read(f"{EVENTS} WHERE e.job_id = ? ORDER BY e.seq", (row["id"],))
-        return json_response({"items": [answers.history_object(event) for event in rows], "next": None})
+        row = await self.job_row(request)
+        return await self._history(request, queries.Condition("e.job_id = ?", (row["id"],)))
+
+    async def regression_history(self, request: web.Request) -> web.Response:
+        row = await self.regression_row(request)
+        own = queries.Condition("e.regression_id = ? AND e.job_id IS NULL", (row["id"],))
+        return await self._history(request, own)
+
+    async def _history(self, request: web.Request, whose: queries.Condition) -> web.Response:
+        """What happened to a job or a regression, oldest first; the cursor is the `seq` of the last entry."""
+        after = queries.whole_number("after", request.query.get("after") or "0")
+        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, queries.LIMIT_MOST)
+        sql = f"{EVENTS} WHERE {whose.sql} AND e.seq > ? ORDER BY e.seq LIMIT ?"
+        rows = await self.store.read(sql, (*whose.parameters, after, limit + 1))
+        items = [answers.history_object(event) for event in rows[:limit]]
+        return self.listed(request, items, items[-1]["seq"] if len(rows) > limit else None)
 
     async def receipts(self, request: web.Request) -> web.Response:
-        return await self._list(request, queries.RECEIPTS, answers.stored_receipt)
+        return await self.list_of(request, queries.RECEIPTS, answers.stored_receipt)
 
     async def receipt(self, request: web.Request) -> web.Response:
         number = queries.whole_number("id", request.match_info["id"])
@@ -4001,43 +4391,71 @@ class Api:
 
     def _versioned(self, request: web.Request, version: int, value: Any) -> web.Response:
         """An object with its ETag, or 304 if the reader has this version."""
-        tag = f'"{self.store.epoch}-{version}"'
+        return self._unchanged(request, version) or json_response(value, headers=self._tagged(version))
+
+    async def versioned(self, request: web.Request, version: int, value: Callable[[], Awaitable[Any]]) -> web.Response:
+        """The same for a value that is not made unless it is sent."""
+        return self._unchanged(request, version) or json_response(await value(), headers=self._tagged(version))
+
+    def _tagged(self, version: int) -> dict[str, str]:
+        return {"ETag": f'"{self.store.epoch}-{version}"', "Cache-Control": "no-cache"}
+
+    def _unchanged(self, request: web.Request, version: int) -> web.Response | None:
+        """304 if the reader has this version, else None."""
+        headers = self._tagged(version)
         known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if tag in known or "*" in known:
-            return web.Response(status=304, headers=headers)
-        return json_response(value, headers=headers)
+        return web.Response(status=304, headers=headers) if headers["ETag"] in known or "*" in known else None
 
     # What people do by hand.
 
     async def tank(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         await self.store.change(by_hand, peer_of(request), tank_regression, row["id"], await said_reason(request))
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def untank(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         await self.store.change(by_hand, peer_of(request), untank_regression, row["id"])
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def finish(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         peer = peer_of(request)
         context = Context(REGR_FINISH, row["name"], bare=True)
         await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
-        return await self._regression_now(row["id"])
+        return await self._shown(row["id"])
 
     async def tank_job(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         try:
             await self.store.change(by_hand, peer_of(request), tank_job, row["id"], await said_reason(request))
         except ValueError as error:
             raise Problem(409, "not-live", str(error)) from None
-        return json_response(self.job_object(await self._job_row(request)))
+        return json_response(await self.job_shown(await self.job_row(request)))
 
-    async def _regression_now(self, number: int) -> web.Response:
-        rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,))
-        return json_response(self.regression_object(rows[0]))
+    async def extend_job(self, request: web.Request) -> web.Response:
+        """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
+        row = await self.job_row(request)
+        said, key = await said_extension(request), idempotency_key(request)
+        until = None if said.until is None else _milliseconds(said.until) or 0
+        usual = (await self.usual_of([row])).get(row["test_id"])
+
+        asked = to_json(["extend", row["id"], said.by_ms, until])
+        try:
+            doing = (row["id"], said.by_ms, until, self.viewpoint(), usual)
+            answer = await self.store.change(by_hand, peer_of(request), once, key, asked, extended, *doing)
+        except NotExtended as error:
+            status = 422 if error.reason == "bad-extension" else 409
+            raise Problem(status, error.reason, str(error), **({"path": error.path} if error.path else {})) from None
+        except KeyReused as error:
+            raise Problem(422, "idempotency-key-reused", str(error)) from None
+        return web.Response(body=answer.encode(), content_type=JSON_TYPE)
+
+    async def regression_now(self, number: int) -> Row:
+        return (await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,)))[0]
+
+    async def _shown(self, number: int) -> web.Response:
+        return json_response(self.regression_object(await self.regression_now(number)))
 
     # Events.
 
@@ -4045,7 +4463,7 @@ class Api:
         types: tuple[str, ...] | None = None
         if request.query.get("types") not in (None, "", "*"):
             named = request.query["types"].split(",")
-            types = tuple(kind for name in named for kind in TYPE_ALIASES.get(name, (name,)))
+            types = tuple(kind for name in named for kind in types_named(name))
             for kind in types:
                 if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
                     raise queries.BadQuery(
@@ -4053,7 +4471,7 @@ class Api:
                     )
         regression = job = None
         if request.query.get("regression"):
-            regression = (await self._regression_row(request, request.query["regression"]))["id"]
+            regression = (await self.regression_row(request, request.query["regression"]))["id"]
         if request.query.get("job"):
             job = job_number(request.query["job"])
         return Wanted(types, regression, job)
@@ -4242,12 +4660,163 @@ class Api:
     def regression_object(self, row: dict[str, Any]) -> dict[str, Any]:
         return self.seen_now(answers.regression_object)(row)
 
-    def job_object(self, row: dict[str, Any]) -> dict[str, Any]:
-        return self.seen_now(answers.job_object)(row)
+    async def job_shown(self, row: Row) -> dict[str, Any]:
+        usual = (await self.usual_of([row])).get(row["test_id"])
+        return answers.job_object(row, self.viewpoint(), usual)
 
 
 API_KEY = web.AppKey("api", Api)
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+# ======================================================================================================================
+# 15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+# ======================================================================================================================
+#
+# What the page's pictures are drawn from, each in one request and of bounded size; figures.py has the SQL and the
+# shapes. A handler here is a function of the Api and the request.
+
+
+async def series_strips(api: Api, request: web.Request) -> web.Response:
+    """The newest runs of the series that are named (series=A&series=B), or of all."""
+    names = request.query.getall("series", [])
+    if len(names) > SERIES_MOST:
+        raise queries.BadQuery("series", f"({len(names)} of them)", f"at most {SERIES_MOST} names in one request")
+    if not names:
+        return await api.list_of(request, queries.SERIES, figures.series_object)
+    named = queries.Condition(f"s.series IN ({', '.join('?' for _ in names)})", tuple(names))
+    return await api.list_of(request, queries.SERIES, figures.series_object, named, limit=SERIES_MOST)
+
+
+async def regression_hosts(api: Api, request: web.Request) -> web.Response:
+    row = await api.regression_row(request)
+    here = queries.Condition("h.regression_id = ?", (row["id"],))
+    return await api.list_of(request, queries.HOSTS, answers.host_object, here)
+
+
+async def regression_timeline(api: Api, request: web.Request) -> web.Response:
+    """Which job ran where and when; of too many, the shortest passes are left out."""
+    row = await api.regression_row(request)
+    most = queries.whole_number("most", request.query.get("most") or str(figures.LANES_DEFAULT), 1, figures.LANES_MOST)
+    now, _ = api.store.clock.moment()
+    wanted = {"regression": row["id"], "now": now, "most": most}
+    wanted |= {"since": moment_said(request, "from", 0), "until": moment_said(request, "to", 2**62)}
+
+    async def told() -> dict[str, Any]:
+        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted), now)
+        return lanes | {name: utc(lanes[name]) for name in ("from", "to", "now")}
+
+    return await api.versioned(request, row["version"], told)
+
+
+async def regression_charts(api: Api, request: web.Request) -> web.Response:
+    """Finished jobs over time, runtimes, and runtime against cycles."""
+    row = await api.regression_row(request)
+    return await api.versioned(request, row["version"], functools.partial(_charts, api, row["id"]))
+
+
+async def _charts(api: Api, regression: int) -> dict[str, Any]:
+    here = {"regression": regression}
+    (span,) = await api.store.read(figures.SPAN, here)
+    first, last = span["first"], span["last"]
+    step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
+    edges = figures.edges_between(span["least"], span["most"])
+    finished = await api.store.read(figures.FINISHED, here | {"first": first, "step": step})
+    runtimes = await api.store.read(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
+    points = await api.store.read(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
+    told = figures.finished_object(finished, first, last, step)
+    return {
+        "jobs": span["jobs"],
+        "finished": told | {"from": utc(first)},
+        "runtime": figures.histogram(runtimes, edges),
+        "cycles": figures.points_object(points, span["pass_points"] + span["fail_points"]),
+    }
+
+
+async def regression_diff(api: Api, request: web.Request) -> web.Response:
+    """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
+    here = await api.regression_row(request)
+    there = await _base_of(api, request, here)
+    slower = queries.whole_number("slower", request.query.get("slower") or str(figures.SLOWER_DEFAULT), 1, 10_000)
+    limit = queries.whole_number("limit", request.query.get("limit") or str(figures.DIFF_MOST), 0, figures.DIFF_MOST)
+    both = {"here": here["id"], "there": there["id"]}
+
+    async def told() -> dict[str, Any]:
+        rows = await api.store.read(figures.DIFF, both | {"slower": slower})
+        differ = figures.diff_object(rows, await api.store.read(figures.DIFF_SIGNATURES, both), limit)
+        names = {"regression": here["name"], "base": there["name"]}
+        return {**names, "regression_id": here["id"], "base_id": there["id"], **differ}
+
+    return await api.versioned(request, max(here["version"], there["version"]), told)
+
+
+async def _base_of(api: Api, request: web.Request, here: Row) -> Row:
+    if request.query.get("base"):
+        return await api.regression_row(request, request.query["base"])
+    before = f"{REGRESSION} WHERE r.series = ? AND r.number < ? ORDER BY r.number DESC LIMIT 1"
+    rows = await api.store.read(before, (here["series"], here["number"]))
+    if not rows:
+        raise Problem(404, "no-base", f"{here['name']!r} has no earlier run in its series; name one with base=REF")
+    return rows[0]
+
+
+async def job_earlier(api: Api, request: web.Request) -> web.Response:
+    """What became of a job's test in earlier regressions: of its series, or of all if it belongs to none."""
+    job = await api.job_row(request)
+    limit = queries.whole_number("limit", request.query.get("limit") or str(figures.RUNS_SHOWN), 1, queries.LIMIT_MOST)
+    own = await api.regression_now(job["regression_id"])
+    wanted = {"test": job["test_id"], "seed": job["seed"], "limit": limit}
+    if own["series"] is None:
+        rows = await api.store.read(figures.EARLIER, wanted | {"regression": own["id"]})
+    else:
+        place = {"series": own["series"], "number": own["number"]}
+        rows = await api.store.read(figures.EARLIER_IN_SERIES, wanted | place)
+    shown = await api.store.read(figures.HOST_AND_SEED, (to_json([row["job"] for row in rows]),))
+    examples = {row["id"]: row for row in shown}
+    items = [
+        {**figures.earlier_object(row, examples[row["job"]]), "finished_at": utc(row["finished_at"])} for row in rows
+    ]
+    usual = None if job["test_id"] is None else (await api.usual_of_tests([job["test_id"]])).get(job["test_id"])
+    told = {
+        "test": job["test"],
+        "usual_ms": usual.median_ms if usual else None,
+        "slow_after_ms": usual.slow_after_ms if usual else None,
+        "items": items,
+        "next": None,
+    }
+    return json_response(told)
+
+
+async def show_badge(api: Api, request: web.Request) -> web.Response:
+    """The pass rate of a series' latest run as an image, for pages elsewhere."""
+    name = request.match_info["series"]
+    latest = f"{REGRESSION} WHERE r.series = ? AND r.tanked_at IS NULL ORDER BY r.number DESC LIMIT 1"
+    rows = await api.store.read(latest, (name,))
+    image = figures.badge(name, *figures.verdict_of(rows[0] if rows else None)).encode()
+    tag = f'"{hashlib.sha256(image).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "max-age=30", "X-Content-Type-Options": "nosniff"}
+    headers |= {"Content-Security-Policy": "default-src 'none'"}
+    if rows and request.headers.get("If-None-Match") == tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=image, status=200 if rows else 404, headers=headers, content_type="image/svg+xml")
+
+
+FIGURES = {
+    handler.__name__: handler
+    for handler in (
+        series_strips,
+        regression_hosts,
+        regression_timeline,
+        regression_charts,
+        regression_diff,
+        job_earlier,
+    )
+}
+
+
+# ======================================================================================================================
+# 16  HTTP application (addresses -> handlers; errors -> problems)
+# ======================================================================================================================
 
 
 @web.middleware
@@ -4260,6 +4829,9 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return problem.response()
     except queries.BadQuery as error:
         return Problem(400, "bad-query", str(error), path=error.name).response()
+    except ReadTooLong:
+        detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
+        return Problem(422 if request.query else 503, "too-expensive", detail).response()
     except StorageError as error:
         return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
     except web.HTTPException as error:
@@ -4276,20 +4848,17 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
 
 
-def message_schemas() -> dict[str, Any]:
-    """JSON Schema of the message bodies, from the types that check them."""
-    _, schemas = msgspec.json.schema_components([JobBody, RegressionBody], ref_template="#/components/schemas/{name}")
-    return schemas
-
-
 def make_app(api: Api) -> web.Application:
     """The web application. Streams end when it shuts down."""
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
     app[API_KEY] = api
     for route in openapi.ROUTES:
-        app.router.add_route(route.method, API + route.path, getattr(api, route.handler))
+        figure = FIGURES.get(route.handler)
+        handler = functools.partial(figure, api) if figure else getattr(api, route.handler)
+        app.router.add_route(route.method, API + route.path, handler)
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
+    app.router.add_get("/badge/{series:.+}.svg", functools.partial(show_badge, api))
     app.router.add_get("/static/{name}", api.static)
     for path in ("/", "/r/{name:.+}", "/j/{id}"):
         app.router.add_get(path, api.page)
@@ -4302,7 +4871,7 @@ def make_app(api: Api) -> web.Application:
 
 
 # ======================================================================================================================
-# 15  Service and commands (configuration -> running daemon)
+# 17  Service and commands (configuration -> running daemon)
 # ======================================================================================================================
 
 

@@ -60,6 +60,15 @@ _PAGE = (
     query_parameter("after", "The `next` of the page before"),
 )
 _WAIT = query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
+_AWAIT = (
+    _WAIT,
+    query_parameter("until", "done: wait until it is done"),
+    query_parameter("version", "wait until it has another version than this"),
+)
+_HISTORY = (
+    query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_MOST),
+    query_parameter("after", "The `next` of the page before: a seq"),
+)
 _JOB_FILTERS = tuple(
     query_parameter(name, text)
     for name, text in (
@@ -68,11 +77,16 @@ _JOB_FILTERS = tuple(
         ("category", "The job's category"),
         ("host", "The job's host"),
         ("q", "Text in name, config, host, seed, uniqueid or fail message"),
-        ("sort", "newest, longest or name"),
+        ("filter", "Terms with commas between them, such as result=fail, host=~^n1, runtime>10m"),
+        (
+            "sort",
+            "newest, longest, or one of id name config host phase seed test result runtime compute cycles cps started "
+            "finished seen, with - in front for the largest first",
+        ),
     )
 )
 _EVENT_FILTERS = (
-    query_parameter("types", "Event types, such as job.failed,regression.*"),
+    query_parameter("types", "Event types, such as job.failed,regression.*, or states of Agave, such as FINISHED"),
     query_parameter("regression", "Only of this regression (REF)"),
     query_parameter("job", "Only of this job"),
     query_parameter("epoch", "The database's epoch that the cursor belongs to"),
@@ -110,7 +124,30 @@ ROUTES = (
         ),
         answer="RegressionList",
     ),
-    Route("GET", "/regressions/{ref}", "regression", "One regression", (_REF,), answer="Regression"),
+    Route(
+        "GET",
+        "/series",
+        "series_strips",
+        "The newest runs of each series, for a strip of pass rates",
+        (
+            {
+                "name": "series",
+                "in": "query",
+                "description": "Only these, up to 100; the parameter is repeated",
+                "schema": {"type": "array", "items": {"type": "string"}},
+            },
+            *_PAGE,
+        ),
+        answer="SeriesList",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}",
+        "regression",
+        "One regression; blocks while you wait for it",
+        (_REF, *_AWAIT),
+        answer="Regression",
+    ),
     Route(
         "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
     ),
@@ -131,9 +168,51 @@ ROUTES = (
         "GET",
         "/regressions/{ref}/diff",
         "regression_diff",
-        "Its jobs against another regression's, matched by config",
-        (_REF, query_parameter("base", "The other regression (REF); else the one before in the series")),
+        "Its jobs against another regression's, matched by config; which signatures are new, which are gone",
+        (
+            _REF,
+            query_parameter("base", "The other regression (REF); else the one before in the series"),
+            query_parameter("slower", "Percent of the runtime from which a job counts as slower or faster", 20),
+            query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
+        ),
         answer="Diff",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/hosts",
+        "regression_hosts",
+        "What became of its jobs on each host, most fails first",
+        (_REF, *_PAGE),
+        answer="HostList",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/timeline",
+        "regression_timeline",
+        "Which job ran on which host and when: live ones, fails, and the longest passes",
+        (
+            _REF,
+            query_parameter("from", "Only jobs that ran at this time or later"),
+            query_parameter("to", "Only jobs that ran at this time or earlier"),
+            query_parameter("most", "How many jobs, 1 to 20000", 5000),
+        ),
+        answer="Timeline",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/charts",
+        "regression_charts",
+        "Finished jobs over time, runtimes, runtime against cycles",
+        (_REF,),
+        answer="Charts",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/history",
+        "regression_history",
+        "What happened to it, oldest first",
+        (_REF, *_HISTORY),
+        answer="History",
     ),
     Route("POST", "/regressions/{ref}/tank", "tank", "Give it up", (_REF,), body="Reason", answer="Regression"),
     Route("POST", "/regressions/{ref}/untank", "untank", "Take that back", (_REF,), answer="Regression"),
@@ -151,16 +230,43 @@ ROUTES = (
         "/jobs/{id}",
         "job",
         "One job; blocks while you wait for it",
-        (
-            _ID,
-            _WAIT,
-            query_parameter("until", "done: wait until it is done"),
-            query_parameter("version", "wait until it has another version than this"),
-        ),
+        (_ID, *_AWAIT),
         answer="Job",
     ),
-    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID,), answer="JobStatus"),
-    Route("GET", "/jobs/{id}/history", "job_history", "What happened to it, oldest first", (_ID,), answer="History"),
+    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID, *_AWAIT), answer="JobStatus"),
+    Route(
+        "GET",
+        "/jobs/{id}/history",
+        "job_history",
+        "What happened to it, oldest first",
+        (_ID, *_HISTORY),
+        answer="History",
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}/earlier",
+        "job_earlier",
+        "What became of its test in earlier regressions, newest first",
+        (_ID, query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_DEFAULT)),
+        answer="Earlier",
+    ),
+    Route(
+        "POST",
+        "/jobs/{id}/extend",
+        "extend_job",
+        "Move the time limit of a live job, or of one that it ended",
+        (
+            _ID,
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Sent again under one key it is done once, and answered alike each time",
+                "schema": {"type": "string", "maxLength": 255},
+            },
+        ),
+        body="Extension",
+        answer="Job",
+    ),
     Route(
         "GET",
         "/jobs/{id}/logs",
@@ -258,6 +364,8 @@ NUMBER_OR_NULL = {"type": ["number", "null"]}
 FLAG = {"type": "boolean"}
 TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 FREE = {"type": "object", "additionalProperties": True}
+LIST = {"type": "array", "items": FREE}
+INTEGERS = {"type": "array", "items": INTEGER}
 PAIRS = {"type": "array", "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}}
 RESULT = {"type": "string", "enum": ["live", "pass", "fail", "skip"]}
 
@@ -300,6 +408,10 @@ ANSWERS: dict[str, Schema] = {
         stats=_object(
             **_fields(INTEGER, "compute_ms runtime_ms cycles"), **_fields(NUMBER_OR_NULL, "cycles_per_s pass_rate")
         ),
+        eta={
+            "type": ["object", "null"],
+            "properties": {**_fields(TIME_OR_NULL, "at low high"), "basis": TEXT},
+        },
         custom_metadata=PAIRS,
         fields=FREE,
         _links=FREE,
@@ -308,10 +420,13 @@ ANSWERS: dict[str, Schema] = {
         **_fields(INTEGER, "id regression_id version"),
         **_fields(
             TEXT_OR_NULL,
-            "uniqueid name reason phase host config seed build testgroup jobdir fail_message results",
+            "uniqueid name test reason phase host config seed build testgroup jobdir fail_message results",
         ),
         **_fields(TIME_OR_NULL, "start_time finish_time submitted_at started_at finished_at last_seen_at due_at"),
-        **_fields(INTEGER_OR_NULL, "elapsed_ms time_limit_ms compute_ms runtime_ms cycles exit_code"),
+        **_fields(
+            INTEGER_OR_NULL, "elapsed_ms usual_ms slow_after_ms time_limit_ms compute_ms runtime_ms cycles exit_code"
+        ),
+        slow=FLAG,
         cycles_per_s=NUMBER_OR_NULL,
         regression=TEXT,
         category=TEXT,
@@ -350,14 +465,57 @@ ANSWERS: dict[str, Schema] = {
         new=FLAG,
         first_seen_at=TIME_OR_NULL,
         last_seen_at=TIME_OR_NULL,
+        first_regression=_object(id=INTEGER, name=TEXT_OR_NULL),
+        elsewhere=_object(count=INTEGER, series={"type": "array", "items": TEXT}),
+        hosts={"type": "array", "items": _object(host=TEXT, count=INTEGER)},
+        hosts_count=INTEGER,
         example=FREE,
     ),
-    "DiffEntry": _object(config=TEXT, jobs=INTEGER, job=INTEGER_OR_NULL, base_job=INTEGER_OR_NULL),
+    "DiffEntry": _object(
+        config=TEXT,
+        jobs=INTEGER,
+        **_fields(INTEGER_OR_NULL, "job base_job runtime_ms base_runtime_ms"),
+        percent=NUMBER_OR_NULL,
+    ),
     "Diff": _object(
         regression=TEXT,
         base=TEXT,
+        **_fields(INTEGER, "regression_id base_id"),
         counts=FREE,
-        **_fields({"type": "array", "items": _ref("DiffEntry")}, "newly_failing fixed still_failing missing added"),
+        **_fields(
+            {"type": "array", "items": _ref("DiffEntry")},
+            "newly_failing fixed still_failing missing added slower faster",
+        ),
+        signatures=_object(new=LIST, fixed=LIST, still=INTEGER),
+    ),
+    "Host": _object(host=TEXT_OR_NULL, **_fields(INTEGER, "pass fail skip live runtime_ms"), fail_rate=NUMBER_OR_NULL),
+    "Timeline": _object(
+        **dict.fromkeys(("from", "to", "now"), TIME_OR_NULL),
+        hosts={"type": "array", "items": TEXT},
+        **_fields(INTEGER, "jobs shown"),
+        **_fields({"type": "array", "items": INTEGER_OR_NULL}, "id host start length result"),
+    ),
+    "Charts": _object(
+        jobs=INTEGER,
+        finished=_object(**{"from": TIME_OR_NULL}, step_ms=INTEGER, **_fields(INTEGERS, "pass fail skip")),
+        runtime=_object(edges_ms={"type": ["array", "null"], "items": INTEGER}, **_fields(INTEGERS, "pass fail")),
+        cycles=_object(**_fields(INTEGER, "shown of"), **_fields(INTEGERS, "id runtime_ms cycles result")),
+    ),
+    "Series": _object(series=TEXT, runs={"type": "array", "items": FREE}),
+    "EarlierRun": _object(
+        **_fields(INTEGER, "regression_id jobs pass fail skip job"),
+        **_fields(INTEGER_OR_NULL, "number runtime_ms"),
+        regression=TEXT,
+        result=RESULT,
+        **_fields(TEXT_OR_NULL, "host seed"),
+        finished_at=TIME_OR_NULL,
+        same_seed=FLAG,
+    ),
+    "Earlier": _object(
+        test=TEXT_OR_NULL,
+        **_fields(INTEGER_OR_NULL, "usual_ms slow_after_ms"),
+        items={"type": "array", "items": _ref("EarlierRun")},
+        next={"type": "null"},
     ),
     "Event": _object(
         seq=INTEGER, at=TIME_OR_NULL, type=TEXT, regression=TEXT, regression_id=INTEGER, job=INTEGER_OR_NULL, data=FREE
@@ -372,8 +530,16 @@ ANSWERS: dict[str, Schema] = {
     "RegressionList": _list_of("Regression"),
     "JobList": _list_of("Job"),
     "SignatureList": _list_of("Signature"),
+    "HostList": _list_of("Host"),
+    "SeriesList": _list_of("Series"),
     "ReceiptList": _list_of("Receipt"),
-    "History": _list_of("HistoryEntry"),
+    "History": _object(items={"type": "array", "items": _ref("HistoryEntry")}, next=INTEGER_OR_NULL),
+    "Extension": {
+        "oneOf": [
+            _object(by_ms={"type": "integer", "minimum": 1}) | {"required": ["by_ms"]},
+            _object(until={"type": "string", "format": "date-time"}) | {"required": ["until"]},
+        ]
+    },
     "Document": FREE,
     "Reason": _object(reason=TEXT),
 }
@@ -381,6 +547,7 @@ ANSWERS: dict[str, Schema] = {
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
 BODIES: dict[str, Schema] = {
     "LogLines": {"content": {"application/json": {"schema": _ref("LogLines")}}},
+    "Extension": {"content": {"application/json": {"schema": _ref("Extension")}}},
     "Reason": {"content": {"application/json": {"schema": _ref("Reason")}}},
     "Body": {
         "content": {

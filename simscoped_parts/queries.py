@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,6 +57,8 @@ class Listing:
     source: str  # FROM …
     filters: Mapping[str, Filter]
     orders: Mapping[str, tuple[Key, ...]]  # the first one is the default
+    more: str = ""  # columns that are found only for the rows of the page, which is called page there
+    join: str = ""  # what they are found in, as a JOIN
 
 
 class Page(NamedTuple):
@@ -148,14 +151,40 @@ REGRESSIONS = Listing(
     orders={"live": (Key("(r.ended IS NULL)", True), Key("r.id", True))},
 )
 
-JOB_ORDERS = {
-    "newest": (Key("j.id", True),),
-    "longest": (Key("coalesce(j.counted_runtime_ms, -1)", True), Key("j.id", True)),
-    "name": (Key("coalesce(j.name, j.config, '')", False), Key("j.id", False)),
+# What jobs can be sorted by. What is not set comes first.
+JOB_KEYS = {
+    "id": None,
+    "name": "coalesce(j.name, j.config, '')",
+    **{word: f"coalesce(j.{word}, '')" for word in ("config", "host", "phase", "seed", "test")},
+    "result": "j.result",
+    "runtime": "coalesce(j.counted_runtime_ms, -1)",
+    "compute": "coalesce(j.compute_ms, -1)",
+    "cycles": "coalesce(j.cycles, -1)",
+    "cps": "coalesce(1000.0 * j.cycles / nullif(j.compute_ms, 0), -1.0)",
+    "started": "coalesce(j.running_at, j.start_at, j.submitted_at)",
+    "finished": "coalesce(j.done_at, -1)",
+    "seen": "j.seen_at",
 }
 
+
+def job_order(word: str, *, descending: bool) -> tuple[Key, ...]:
+    expression = JOB_KEYS[word]
+    last = Key("j.id", descending)
+    return (last,) if expression is None else (Key(expression, descending), last)
+
+
+JOB_ORDERS = {
+    "newest": job_order("id", descending=True),
+    "longest": job_order("runtime", descending=True),
+    **{word: job_order(word, descending=False) for word in JOB_KEYS},
+    **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
+}
+
+# Rows are wide: the page is found and sorted by its keys, then the rows of the page are read.
 JOBS = Listing(
-    columns="j.*",
+    columns="j.id",
+    more="wide.*",
+    join="JOIN jobs AS wide ON wide.id = page.id",
     source="jobs AS j",
     filters={
         "result": one_of("j.result", RESULTS, numbered=True),
@@ -167,19 +196,68 @@ JOBS = Listing(
     orders=JOB_ORDERS,
 )
 
-# The example is the job that shows the failure soonest.
-SIGNATURES = Listing(
-    columns="""
-    g.*, (
-        SELECT json_object('id', e.id, 'name', e.name, 'config', e.config, 'seed', e.seed, 'host', e.host,
-                           'runtime_ms', e.counted_runtime_ms, 'fail_message', e.fail_message)
+# Of a signature in a regression: the job that shows it soonest, where else it was seen (series, or single runs), newest
+# first, and the hosts that it gathers on.
+SIGNATURE_DETAILS = """
+    (
+        SELECT json_object('id', e.id, 'name', e.name, 'category', e.category, 'config', e.config, 'seed', e.seed,
+                           'build', e.build, 'testgroup', e.testgroup, 'jobdir', e.jobdir, 'host', e.host,
+                           'username', e.extra ->> '$.username', 'runtime_ms', e.counted_runtime_ms,
+                           'bucket', e.bucket, 'fail_message', substr(e.fail_message, 1, 20000))
         FROM jobs AS e
-        WHERE e.regression_id = g.regression_id AND e.signature_id = g.id AND e.result = 2
-        ORDER BY e.counted_runtime_ms IS NULL, e.counted_runtime_ms, e.id LIMIT 1) AS example
-    """,
-    source="regression_signatures AS g",
+        WHERE e.regression_id = page.regression_id AND e.signature_id = page.id AND e.result = 2
+        ORDER BY e.counted_runtime_ms IS NULL, e.counted_runtime_ms, e.id LIMIT 1) AS example,
+    (SELECT r.name FROM regression AS r WHERE r.id = page.first_regression_id) AS first_regression,
+    (SELECT count(*) FROM sighting AS o WHERE o.signature_id = page.id AND o.series <> page.series) AS elsewhere_count,
+    (
+        SELECT json_group_array(series) FROM (
+            SELECT o.series FROM sighting AS o WHERE o.signature_id = page.id AND o.series <> page.series
+            ORDER BY o.last_seen_at DESC, o.series LIMIT 5)) AS elsewhere,
+    (
+        SELECT json_group_array(json_object('host', host, 'count', n)) FROM (
+            SELECT h.host, count(*) AS n FROM job AS h
+            WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2
+            AND h.host IS NOT NULL GROUP BY h.host ORDER BY n DESC, h.host LIMIT 3)) AS hosts,
+    (
+        SELECT count(DISTINCT h.host) FROM job AS h
+        WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2) AS hosts_count
+"""
+
+SIGNATURES = Listing(
+    columns="g.*, coalesce(own.series, own.name) AS series",
+    source="regression_signatures AS g JOIN regression AS own ON own.id = g.regression_id",
     filters={"category": equal("g.category"), "q": contains("g.title")},
     orders={"largest": (Key("g.n", True), Key("g.id", True))},
+    more=SIGNATURE_DETAILS,
+)
+
+# Series, and of each its newest runs that are not tanked.
+STRIP_RUNS = 20
+SERIES = Listing(
+    columns="s.*",
+    source="(SELECT series, max(id) AS newest FROM regression WHERE series IS NOT NULL GROUP BY series) AS s",
+    filters={},
+    orders={"newest": (Key("s.newest", True),)},
+    more=f"""
+    (
+        SELECT json_group_array(json_object(
+            'id', id, 'number', number, 'status', status, 'pass', n_pass, 'fail', n_fail, 'skip', n_skip,
+            'live', n_live, 'pass_rate', round(1.0 * n_pass / nullif(n_pass + n_fail, 0), 4)))
+        FROM (
+            SELECT * FROM regressions AS r WHERE r.series = page.series AND r.tanked_at IS NULL
+            ORDER BY r.number DESC LIMIT {STRIP_RUNS})) AS runs
+    """,
+)
+
+HOSTS = Listing(
+    columns="h.*",
+    source="""(
+        SELECT regression_id, host, sum(result = 1) AS n_pass, sum(result = 2) AS n_fail, sum(result = 3) AS n_skip,
+               sum(result = 0) AS n_live, total(CASE WHEN result <> 0 THEN coalesce(runtime_ms,
+                   CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms) END) AS runtime_ms
+        FROM job GROUP BY regression_id, host) AS h""",
+    filters={},
+    orders={"failing": (Key("h.n_fail", True), Key("coalesce(h.host, '')", False))},
 )
 
 RECEIPTS = Listing(
@@ -208,6 +286,9 @@ def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page
     where = " AND ".join(condition.sql for condition in conditions) or "1"
     by = ", ".join(f"{key.expression} {'DESC' if key.descending else 'ASC'}" for key in keys)
     sql = f"SELECT {columns} FROM {listing.source} WHERE {where} ORDER BY {by} LIMIT ?"
+    if listing.more:
+        by = ", ".join(f"key_{place} {'DESC' if key.descending else 'ASC'}" for place, key in enumerate(keys))
+        sql = f"SELECT page.*, {listing.more} FROM ({sql}) AS page {listing.join} ORDER BY {by}"
     parameters = tuple(value for condition in conditions for value in condition.parameters)
     return Page(sql, (*parameters, limit + 1), limit, order, len(keys))
 
@@ -241,36 +322,8 @@ def _read_cursor(cursor: str, order: str, keys: int) -> list[Any]:
 
 
 def _can_be_stored(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, str):
         return value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-# Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
-# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one.
-DIFF = """
-WITH
-here AS (
-    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
-           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
-    FROM job WHERE regression_id = :here AND result <> 0 AND config IS NOT NULL GROUP BY config),
-there AS (
-    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
-           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
-    FROM job WHERE regression_id = :there AND result <> 0 AND config IS NOT NULL GROUP BY config)
-SELECT kind, config, here, there, n FROM (
-    SELECT CASE WHEN here.failed AND there.failed THEN 'still_failing'
-                WHEN here.failed THEN 'newly_failing'
-                WHEN there.failed AND here.ran THEN 'fixed' END AS kind,
-           here.config AS config, here.id AS here, there.id AS there, here.n AS n
-    FROM here JOIN there ON there.config = here.config
-    UNION ALL
-    SELECT 'missing', there.config, NULL, there.id, there.n
-    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
-    UNION ALL
-    SELECT 'added', here.config, here.id, NULL, here.n
-    FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
-WHERE kind IS NOT NULL
-ORDER BY kind, config
-"""
-DIFF_KINDS = ("newly_failing", "fixed", "still_failing", "missing", "added")

@@ -796,8 +796,9 @@ def test_diff_tells_five_kinds_by_config(shared: Daemon, run: str) -> None:
     diff = shared.get(f"/regressions/{run}%2F2/diff?base={run}%2F1")
 
     assert (diff["regression"], diff["base"]) == (f"{run}/2", f"{run}/1")
-    assert diff["counts"] == {"newly_failing": 2, "fixed": 1, "still_failing": 1, "missing": 1, "added": 1}
-    configs = {kind: [entry["config"] for entry in diff[kind]] for kind in diff["counts"]}
+    changed = {"newly_failing": 2, "fixed": 1, "still_failing": 1, "missing": 1, "added": 1}
+    assert {kind: diff["counts"][kind] for kind in changed} == changed
+    configs = {kind: [entry["config"] for entry in diff[kind]] for kind in changed}
     assert configs == {
         "newly_failing": ["breaks", "seeds"],
         "fixed": ["heals"],
@@ -1197,9 +1198,18 @@ def examples(shared: Daemon) -> dict[str, Any]:
     (shared.folder / "files").mkdir(exist_ok=True)
     (shared.folder / "files" / "sim.log").write_text("text")
     files = [{"kind": "log", "name": "sim.log", "path": str(shared.folder / "files" / "sim.log")}]
-    job = publish(shared, "job-live", "described/3", live("c", files=files))["details"][0]["job"]
+    limited = live("c", files=files, time_limit_ms=3_600_000)
+    job = publish(shared, "job-live", "described/3", limited)["details"][0]["job"]
     names = {"kind": "log", "name": "sim.log"}
     return {"ref": "described%2F2", "type": "regr-update", "id": job, "receipt": told["id"], **names}
+
+
+BODIES = {
+    "/publish/{type}": {"submitted": 3},
+    "/messages": [],
+    "/jobs/{id}/logs": {"lines": ["x"]},
+    "/jobs/{id}/extend": {"by_ms": 1000},
+}
 
 
 def answers(shared: Daemon, examples: dict[str, Any]) -> Iterator[tuple[str, str, Any, int, Any, str]]:
@@ -1221,8 +1231,7 @@ def answers(shared: Daemon, examples: dict[str, Any]) -> Iterator[tuple[str, str
                     "text/event-stream" * (b"event-stream" in head),
                 )
                 continue
-            bodies = {"/publish/{type}": {"submitted": 3}, "/messages": [], "/jobs/{id}/logs": {"lines": ["x"]}}
-            body = bodies.get(path) if method == "post" else None
+            body = BODIES.get(path) if method == "post" else None
             status, told, headers = shared.request(method.upper(), address, body)
             yield method, path, operation, status, told, headers["content-type"].partition(";")[0]
 
@@ -1246,11 +1255,17 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
     paths = shared.get("/openapi.json")["paths"]
     expected = {
         "/regressions": "status q series branch component tanked limit after",
-        "/regressions/{ref}/jobs": "ref result signature category host q sort limit after",
+        "/regressions/{ref}": "ref wait until version",
+        "/regressions/{ref}/history": "ref limit after",
+        "/regressions/{ref}/jobs": "ref result signature category host q filter sort limit after",
         "/regressions/{ref}/signatures": "ref q category limit after",
-        "/regressions/{ref}/diff": "ref base",
-        "/jobs": "regression result signature category host q sort limit after",
+        "/regressions/{ref}/diff": "ref base slower limit",
+        "/regressions/{ref}/timeline": "ref from to most",
+        "/series": "series limit after",
+        "/jobs": "regression result signature category host q filter sort limit after",
         "/jobs/{id}": "id wait until version",
+        "/jobs/{id}/status": "id wait until version",
+        "/jobs/{id}/history": "id limit after",
         "/events": "after wait types regression job epoch limit",
         "/events/stream": "after coalesce types regression job epoch",
         "/receipts": "name outcome limit after",

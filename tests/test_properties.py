@@ -4,6 +4,7 @@ A history is what publishers would send about one or two regressions. Its messag
 are all drawn from one truth), so all of this must hold: the same identities, verdicts, counts, status,
 signatures and fields, whatever happened on the way. A counterexample is printed as the two deliveries that differ."""
 
+import contextlib
 import itertools
 import json
 from dataclasses import dataclass
@@ -174,8 +175,9 @@ def tell(delivery: Delivery, options: dict[str, Any]) -> Story:
 
 # Columns that say when something was heard, or number it: they depend on the order by their nature.
 OF_THE_WAY = frozenset(
-    """id regression_id version signature_id submitted_at running_at running_tick limit_tick done_at seen_at seen_tick
-    progress_seq created_at ended_at last_activity_at active_tick first_tick new_signatures first_failure""".split()
+    """id regression_id version signature_id test_id submitted_at running_at running_tick limit_tick done_at seen_at
+    seen_tick progress_seq created_at ended_at last_activity_at active_tick first_tick new_signatures
+    first_failure""".split()
 )
 HEARTBEAT = frozenset("last_activity_at active_tick seen_at seen_tick".split())
 
@@ -242,9 +244,11 @@ def stored(story: Story) -> dict[str, list[dict[str, Any]]]:
 
 
 @EVERYDAY
-@given(worlds(), st.lists(st.tuples(st.sampled_from(["tank", "untank", "wait"]), st.integers(0, 99)), max_size=6))
+@given(
+    worlds(), st.lists(st.tuples(st.sampled_from(["tank", "untank", "wait", "extend"]), st.integers(0, 99)), max_size=6)
+)
 def test_whatever_is_done_by_hand_and_by_the_clock_the_counters_hold(world, deeds):
-    """Tanking, untanking and time limits in between: nothing is promised of the order, all of the book-keeping."""
+    """Tanking, untanking, extending, time limits: nothing is promised of the order, all of the book-keeping."""
     story = Story(**world.options)
     for number, batch in enumerate(world.one.batches):
         story.send(*batch)
@@ -263,6 +267,10 @@ def do(story: Story, deed: str, place: int) -> None:
         story.change(simscoped.tank_regression, regression, "by hand")
     elif deed == "untank":
         story.change(simscoped.untank_regression, regression)
+    elif deed == "extend":
+        for row in story.rows("SELECT id FROM job ORDER BY id"):
+            with contextlib.suppress(simscoped.NotExtended):
+                story.change(simscoped.extend_job, row["id"], place * 60_000 + 1, None)
     else:
         story.pass_time(place * 3600)
         for act in (simscoped.expire, simscoped.prune_jobs):

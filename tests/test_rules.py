@@ -347,6 +347,37 @@ def test_which_live_message_moves_a_limit(old, said, running, tick, answer):
     assert moves_limit(old, said, running, tick) is answer
 
 
+NOW = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "running", "by", "until", "told"),
+    [
+        (1000, 0, 500, None, 1500),  # at tick 400: from the limit on
+        (400, 0, 500, None, 900),
+        (300, 0, 500, None, 900),  # over: from now on
+        (1000, None, 500, None, 1500),  # it waits
+        (None, 0, 500, None, "no-time-limit"),
+        (None, None, 500, None, "no-time-limit"),
+        (1000, 0, None, NOW + 50, 450),  # earlier than it was
+        (None, 100, None, NOW + 50, 350),
+        (300, 0, None, NOW + 1, 401),
+        (300, 0, None, NOW, "bad-extension"),
+        (300, None, None, NOW + 50, "not-running"),
+        (1000, 0, simscoped.LONGEST_MS - 1000, None, simscoped.LONGEST_MS),
+        (1000, 0, simscoped.LONGEST_MS - 999, None, "bad-extension"),
+        (None, 0, None, NOW + simscoped.LONGEST_MS, "bad-extension"),
+    ],
+)
+def test_which_limit_an_extension_gives(limit, running, by, until, told):
+    try:
+        new = simscoped.extended_limit(limit, running, NOW, 400, by, until)
+    except simscoped.NotExtended as error:
+        new = error.reason
+
+    assert new == told
+
+
 @pytest.mark.parametrize(
     ("said", "known", "answer"),
     [
@@ -363,7 +394,10 @@ def test_which_finish_is_a_run_again(said, known, answer):
     assert is_later_run(said, known) is answer
 
 
-@pytest.mark.parametrize("phase", ["queued", "pending", "submitted", "staging", "paused", "Queued", "PENDING"])
+WAITING = "queued pending submitted staging paused Queued PENDING STAGING_INPUTS STAGED SUBMITTING PAUSED blocked"
+
+
+@pytest.mark.parametrize("phase", WAITING.split())
 def test_a_job_waits_in_these_phases(phase):
     assert is_running(phase) is False
 
@@ -422,14 +456,16 @@ def test_a_name_tells_its_series(name, separator, series, number):
     ],
 )
 def test_when_a_regression_will_be_over(now, total, done, earlier, end):
-    assert estimate_end(now, 0, total, done, earlier) == end
+    estimate = estimate_end(now, 0, total, done, earlier)
+
+    assert (estimate.at if estimate else None) == end
 
 
 def test_an_end_is_never_estimated_in_the_past():
     for done, now in itertools.product(range(10), range(0, 2000, 50)):
         end = estimate_end(now, 0, 10, done, [1000])
 
-        assert end is None or end >= now
+        assert end is None or now <= (end.low or now) <= end.at <= (end.high or end.at)
 
 
 def a_job(state: str = DONE, result: int = simscoped.PASS, **columns: Any) -> Job:

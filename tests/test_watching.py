@@ -1,0 +1,551 @@
+"""Watching jobs as a person or a script does, against the real daemon: extending, waiting, histories, other words."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import LIVE_SIGS, Daemon, Story, wait_until
+
+import simscoped
+
+numbers = itertools.count(1)
+AN_HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path_factory.mktemp("watching")).start()
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture
+def run() -> str:
+    """A regression that no other test uses."""
+    return f"run{next(numbers)}"
+
+
+def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
+
+
+def publish(daemon: Daemon, regression: str, body: dict[str, Any]) -> int:
+    kind = "job-live" if body["result"] == "live" else "job-finish"
+    status, told = daemon.post(f"/publish/{kind}?regression={regression}", body)
+    assert status == 200, told
+    return int(told["details"][0]["job"])
+
+
+def regr(daemon: Daemon, kind: str, regression: str, body: Any = None) -> None:
+    status, told = daemon.post(f"/publish/{kind}?regression={regression}", body)
+    assert status == 200, told
+
+
+def extend(daemon: Daemon, job: int, body: Any, key: str | None = None) -> tuple[int, Any]:
+    headers = {"Idempotency-Key": key} if key else {}
+    return daemon.request("POST", f"/api/v1/jobs/{job}/extend", body, headers)[:2]
+
+
+def history(daemon: Daemon, job: int) -> list[str]:
+    return [entry["type"] for entry in daemon.get(f"/jobs/{job}/history")["items"]]
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+# --- moving a time limit ----------------------------------------------------------------------------------------------
+
+
+def test_by_ms_moves_the_limit_of_a_live_job_and_says_who(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    before = shared.get(f"/jobs/{job}")
+
+    status, told = extend(shared, job, {"by_ms": 600_000})
+
+    assert (status, told["time_limit_ms"], told["result"]) == (200, AN_HOUR + 600_000, "live")
+    moved = moment(told["due_at"]) - moment(before["due_at"])
+    assert abs(moved - timedelta(minutes=10)) < timedelta(seconds=1)
+    assert told["version"] > before["version"]
+    entry = shared.get(f"/jobs/{job}/history")["items"][-1]
+    assert (entry["type"], entry["created_by"]) == ("job.extended", "http:127.0.0.1")
+    assert entry["changed"] == {"time_limit_ms": [AN_HOUR, AN_HOUR + 600_000]}
+    assert "600000 ms" in entry["description"]
+
+
+def test_extensions_add_up_and_a_heartbeat_that_repeats_the_limit_takes_none_back(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    extend(shared, job, {"by_ms": 1000})
+    extend(shared, job, {"by_ms": 2000})
+
+    publish(shared, run, live(time_limit_ms=AN_HOUR, host="h1"))
+
+    assert shared.get(f"/jobs/{job}")["time_limit_ms"] == AN_HOUR + 3000
+
+
+def test_a_publisher_who_moves_its_limit_replaces_what_was_added(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    extend(shared, job, {"by_ms": 1000})
+
+    publish(shared, run, live(time_limit_ms=2 * AN_HOUR))
+
+    assert shared.get(f"/jobs/{job}")["time_limit_ms"] == 2 * AN_HOUR
+
+
+def test_until_is_a_moment(shared: Daemon, run: str) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=3)).replace(microsecond=0)
+    limited = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    unlimited = publish(shared, run, live("b"))
+
+    for job in (limited, unlimited):
+        status, told = extend(shared, job, {"until": until.isoformat()})
+
+        assert status == 200, told
+        assert abs(moment(told["due_at"]) - until) < timedelta(seconds=1)
+
+
+def test_a_job_that_its_limit_ended_lives_again_for_as_long_as_was_asked(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=1))
+    wait_until(lambda: shared.get(f"/jobs/{job}")["reason"] == "time-limit")
+
+    status, told = extend(shared, job, {"by_ms": AN_HOUR})
+
+    assert (status, told["result"], told["reason"], told["done"]) == (200, "live", None, False)
+    assert told["signature"] is None
+    left = moment(told["due_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+    assert history(shared, job) == ["job.live", "job.timed_out", "job.revived", "job.extended"]
+    assert shared.get(f"/regressions/{run}")["counts"] == {"pass": 0, "fail": 0, "skip": 0, "live": 1, "migrated": 0}
+
+
+def test_an_extended_job_runs_into_its_new_limit(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+
+    assert extend(shared, job, {"until": soon})[0] == 200
+
+    told = shared.get(f"/jobs/{job}?wait=20&until=done")
+    assert (told["result"], told["reason"]) == ("fail", "time-limit")
+
+
+@pytest.mark.parametrize("result", ["pass", "fail", "skip"])
+def test_a_job_with_a_verdict_of_its_own_is_not_extended(shared: Daemon, run: str, result: str) -> None:
+    job = publish(shared, run, {**live(time_limit_ms=1), "result": result})
+
+    status, told = extend(shared, job, {"by_ms": 1000})
+
+    assert (status, told["reason"]) == (409, "not-live")
+    assert shared.get(f"/jobs/{job}")["result"] == result
+
+
+@pytest.mark.parametrize("end", ["regr-finish", "tank"])
+def test_what_something_else_ended_is_not_extended(shared: Daemon, run: str, end: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    if end == "tank":
+        shared.post(f"/jobs/{job}/tank", {})
+    else:
+        regr(shared, end, run)
+
+    status, told = extend(shared, job, {"by_ms": 1000})
+
+    assert (status, told["reason"]) == (409, "not-live")
+
+
+def test_a_limit_that_ended_a_job_stays_where_its_regression_is_over(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=1))
+    wait_until(lambda: shared.get(f"/jobs/{job}")["done"])
+    regr(shared, "regr-finish", run)
+
+    status, told = extend(shared, job, {"by_ms": AN_HOUR})
+
+    assert (status, told["reason"]) == (409, "not-live")
+    assert shared.get(f"/jobs/{job}")["reason"] == "time-limit"
+
+
+def test_a_job_without_a_limit_has_nothing_to_move(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live())
+
+    status, told = extend(shared, job, {"by_ms": 1000})
+
+    assert (status, told["reason"]) == (409, "no-time-limit")
+    assert history(shared, job) == ["job.live"]
+
+
+def test_a_job_that_waits_is_given_more_time_but_no_moment(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(phase="QUEUED", time_limit_ms=1000))
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+    refused = extend(shared, job, {"until": until})
+    status, told = extend(shared, job, {"by_ms": AN_HOUR})
+    publish(shared, run, live(phase="RUNNING", time_limit_ms=1000))
+
+    assert (refused[0], refused[1]["reason"]) == (409, "not-running")
+    assert (status, told["time_limit_ms"]) == (200, AN_HOUR + 1000)
+    left = moment(shared.get(f"/jobs/{job}")["due_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=59) < left < timedelta(minutes=61)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"", 400, "bad-json"),
+        (b"{", 400, "bad-json"),
+        (b"[]", 422, "bad-extension"),
+        ({}, 422, "bad-extension"),
+        ({"by": 1000}, 422, "bad-extension"),
+        ({"by_ms": 0}, 422, "bad-extension"),
+        ({"by_ms": -5}, 422, "bad-extension"),
+        ({"by_ms": "1h"}, 422, "bad-extension"),
+        ({"by_ms": True}, 422, "bad-extension"),
+        ({"by_ms": 1.5}, 422, "bad-extension"),
+        ({"by_ms": 25 * 24 * AN_HOUR}, 422, "bad-extension"),
+        ({"by_ms": 24 * 24 * AN_HOUR}, 422, "bad-extension"),  # together with what it has
+        ({"by_ms": 2**70}, 422, "bad-extension"),
+        ({"until": "2001-01-01T00:00:00Z"}, 422, "bad-extension"),
+        ({"until": "0001-01-01T00:00:00Z"}, 422, "bad-extension"),
+        ({"until": "9999-12-31T00:00:00Z"}, 422, "bad-extension"),
+        ({"until": "tomorrow"}, 422, "bad-extension"),
+        ({"until": "2030-01-01T00:00:00"}, 422, "bad-extension"),  # without a zone
+        ({"by_ms": 1, "until": "2030-01-01T00:00:00Z"}, 422, "bad-extension"),
+    ],
+)
+def test_what_is_no_extension_is_refused_and_changes_nothing(
+    shared: Daemon, run: str, body: Any, status: int, reason: str
+) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+
+    said, told = extend(shared, job, body)
+
+    assert (said, told["reason"]) == (status, reason)
+    assert told["detail"]
+    assert history(shared, job) == ["job.live"]
+
+
+def test_the_same_key_answers_the_same_and_extends_once(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+
+    first = extend(shared, job, {"by_ms": 1000}, f"key {run}")
+    publish(shared, run, live(host="h9"))
+    again = extend(shared, job, {"by_ms": 1000}, f"key {run}")
+    other = extend(shared, job, {"by_ms": 2000}, f"key {run}")
+    new = extend(shared, job, {"by_ms": 2000}, f"another key {run}")
+
+    assert first == again
+    assert first[1]["time_limit_ms"] == AN_HOUR + 1000
+    assert (other[0], other[1]["reason"]) == (422, "idempotency-key-reused")
+    assert new[1]["time_limit_ms"] == AN_HOUR + 3000
+
+
+def test_a_key_of_another_job_is_refused_and_one_that_failed_may_be_used_again(shared: Daemon, run: str) -> None:
+    one, two = publish(shared, run, live(time_limit_ms=AN_HOUR)), publish(shared, run, live("b"))
+    assert extend(shared, two, {"by_ms": 1000}, run)[0] == 409
+
+    assert extend(shared, one, {"by_ms": 1000}, run)[0] == 200
+    assert extend(shared, two, {"by_ms": 1000}, run)[1]["reason"] == "idempotency-key-reused"
+
+
+def test_many_retries_at_once_extend_once(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    told: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: told.append(extend(shared, job, {"by_ms": 1000}, run))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [status for status, _ in told] == [200] * 8
+    assert shared.get(f"/jobs/{job}")["time_limit_ms"] == AN_HOUR + 1000
+
+
+@pytest.mark.parametrize("key", ["x" * 256, "a\tb"])
+def test_a_key_that_cannot_be_kept_is_422(shared: Daemon, run: str, key: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+
+    status, told = extend(shared, job, {"by_ms": 1000}, key)
+
+    assert (status, told["reason"]) == (422, "bad-idempotency-key")
+
+
+def test_extending_a_job_that_is_not_there_is_404(shared: Daemon) -> None:
+    assert extend(shared, 999_999, {"by_ms": 1})[0] == 404
+
+
+def test_an_extension_holds_over_a_restart(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    job = publish(daemon, "r", live(time_limit_ms=AN_HOUR))
+    first = extend(daemon, job, {"by_ms": 1000}, "k")
+    daemon.stop()
+    daemon.start()
+
+    assert daemon.get(f"/jobs/{job}")["time_limit_ms"] == AN_HOUR + 1000
+    assert extend(daemon, job, {"by_ms": 1000}, "k")[1]["version"] == first[1]["version"]
+
+
+def test_an_answer_under_a_key_is_kept_as_long_as_receipts_are(story: Story) -> None:
+    story.live(time_limit_ms=AN_HOUR)
+    story.change(simscoped.once, "k", "asked", lambda batch: "{}")
+    story.pass_time(13 * 86400)
+    story.change(simscoped.prune_records)
+    assert story.rows("SELECT key FROM idempotency") == [{"key": "k"}]
+
+    story.pass_time(2 * 86400)
+    story.change(simscoped.prune_records)
+
+    assert story.rows("SELECT key FROM idempotency") == []
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def waiting(daemon: Daemon, path: str) -> tuple[threading.Thread, list[Any]]:
+    told: list[Any] = []
+    thread = threading.Thread(target=lambda: told.append(daemon.get(path)))
+    thread.start()
+    return thread, told
+
+
+def test_a_regression_is_waited_for_until_it_is_done(shared: Daemon, run: str) -> None:
+    regr(shared, "regr-start", run, {})
+    thread, told = waiting(shared, f"/regressions/{run}?wait=30&until=done")
+    publish(shared, run, {**live(), "result": "pass"})
+    thread.join(0.3)
+    assert thread.is_alive()
+
+    regr(shared, "regr-finish", run)
+
+    thread.join(10)
+    assert told[0]["status"] == "complete"
+
+
+def test_a_regression_is_waited_for_until_it_changes(shared: Daemon, run: str) -> None:
+    regr(shared, "regr-start", run, {})
+    version = shared.get(f"/regressions/{run}")["version"]
+    thread, told = waiting(shared, f"/regressions/{run}?wait=30&version={version}")
+    publish(shared, f"{run}-other", live())
+    thread.join(0.3)
+    assert thread.is_alive()
+
+    publish(shared, run, live())
+
+    thread.join(10)
+    assert told[0]["counts"]["live"] == 1
+    assert told[0]["version"] > version
+
+
+def test_a_status_is_waited_for(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live())
+    thread, told = waiting(shared, f"/jobs/{job}/status?wait=30&until=done")
+
+    publish(shared, run, {**live(), "result": "fail", "fail_message": "x"})
+
+    thread.join(10)
+    assert set(told[0]) == {"id", "result", "reason", "done", "version"}
+    assert (told[0]["result"], told[0]["done"]) == ("fail", True)
+
+
+@pytest.mark.parametrize("path", ["/regressions/{run}", "/jobs/{job}", "/jobs/{job}/status"])
+def test_until_takes_done_only(shared: Daemon, run: str, path: str) -> None:
+    job = publish(shared, run, live())
+
+    status, told, _ = shared.request("GET", f"/api/v1{path.format(run=run, job=job)}?wait=1&until=pass")
+
+    assert (status, told["reason"]) == (400, "bad-query")
+
+
+def test_what_happens_to_other_jobs_wakes_nobody(make_daemon: Callable[..., Daemon], tmp_path: Any) -> None:
+    """Each look of a waiter is a SELECT; with many waiters a busy daemon must not look for all at each commit."""
+    prelude = """
+looked = simscoped.Api.job_row
+
+async def counted(self, request):
+    with open("looks", "a") as file:
+        file.write("x")
+    return await looked(self, request)
+
+simscoped.Api.job_row = counted
+"""
+    program = tmp_path / "driven.py"
+    program.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    daemon = make_daemon(LIVE_SIGS, program=[simscoped.sys.executable, str(program)]).start()
+    jobs = [publish(daemon, "r", live(f"j{number}")) for number in range(20)]
+    waiters = [waiting(daemon, f"/jobs/{job}?wait=60&until=done") for job in jobs]
+    looks = daemon.folder / "looks"
+    wait_until(lambda: looks.exists() and looks.stat().st_size == 40, what="all to look before they wait")
+
+    for number in range(30):
+        publish(daemon, "r", live("other", phase=str(number)))
+    publish(daemon, "r", {**live("j0"), "result": "pass"})
+    waiters[0][0].join(10)
+
+    assert waiters[0][1][0]["result"] == "pass"
+    assert looks.stat().st_size <= 42
+    daemon.stop()
+    for thread, _ in waiters:
+        thread.join(10)
+
+
+def test_a_waiter_that_goes_away_is_forgotten(shared: Daemon, run: str) -> None:
+    feed = simscoped.Feed(None)  # type: ignore[arg-type]
+    loop = simscoped.asyncio.new_event_loop()
+    subject = simscoped.Subject(1, 2)
+
+    async def come_and_go() -> None:
+        with feed.news_of(subject), feed.news_of(subject):
+            assert len(feed._awaited[subject]) == 2
+
+    loop.run_until_complete(come_and_go())
+    loop.close()
+
+    assert feed._awaited == {}
+
+
+def test_waiters_do_not_keep_the_daemon_from_stopping(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    job = publish(daemon, "r", live())
+    waiters = [waiting(daemon, f"/{path}?wait=60&until=done") for path in (f"jobs/{job}", "regressions/r")]
+    time.sleep(0.2)
+    begun = time.monotonic()
+
+    assert daemon.stop() == 0
+
+    assert time.monotonic() - begun < 2
+    for thread, _ in waiters:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+# --- histories --------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_job_tells_every_change_with_who_and_what(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(phase="QUEUED"))
+    publish(shared, run, live(phase="RUNNING", host="h1"))
+    publish(shared, run, live(progress={"done": 1, "total": 3}))
+    publish(shared, run, live(progress={"done": 2, "total": 3}))
+    publish(shared, run, {**live(), "result": "fail", "fail_message": "x"})
+
+    told = shared.get(f"/jobs/{job}/history")["items"]
+
+    assert [entry["type"] for entry in told] == ["job.live", "job.updated", "job.updated", "job.failed"]
+    assert all(entry["created_by"] == "http:127.0.0.1" for entry in told)
+    assert [entry["phase"] for entry in told] == ["QUEUED", "RUNNING", "RUNNING", "RUNNING"]
+    assert told[1]["changed"]["phase"] == ["QUEUED", "RUNNING"]
+    assert told[1]["changed"]["host"] == [None, "h1"]
+    assert told[2]["progress"] == {"done": 2, "total": 3}
+    assert [entry["result"] for entry in told] == ["live", "live", "live", "fail"]
+    assert [entry["seq"] for entry in told] == sorted(entry["seq"] for entry in told)
+
+
+def test_the_history_of_a_regression_is_its_own_and_keeps_the_newest_progress(shared: Daemon, run: str) -> None:
+    regr(shared, "regr-start", run, {"submitted": 9, "tag": "a"})
+    for running in (1, 2, 3):
+        regr(shared, "regr-update", run, {"running": running})
+    publish(shared, run, live())
+    regr(shared, "regr-update", run, {"tag": "b", "running": 4})
+    regr(shared, "regr-update", run, {"running": 5})
+    shared.post(f"/regressions/{run}/tank", {"reason": "bad model"})
+    shared.post(f"/regressions/{run}/untank")
+    regr(shared, "regr-finish", run)
+
+    told = shared.get(f"/regressions/{run}/history")["items"]
+
+    kinds = [entry["type"].removeprefix("regression.") for entry in told]
+    assert kinds == ["started", "updated", "updated", "tanked", "first_failure", "untanked", "finished"]
+    assert told[1]["changed"]["tag"] == ["a", "b"]
+    assert told[2]["progress"] == {"running": 5}
+    assert "changed" not in told[2]
+    assert told[3]["reason"] == "bad model"
+    assert {entry["created_by"] for entry in told} == {"http:127.0.0.1"}
+    assert shared.get(f"/regressions/{run}")["_links"]["history"]["href"].endswith("/history")
+
+
+def test_a_verdict_of_the_clock_says_so(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live(time_limit_ms=1))
+    wait_until(lambda: shared.get(f"/jobs/{job}")["done"])
+
+    entry = shared.get(f"/jobs/{job}/history")["items"][-1]
+
+    assert (entry["type"], entry["created_by"], entry["reason"]) == ("job.timed_out", "daemon:timeout", "time-limit")
+    assert "time limit of 1 ms" in entry["description"]
+
+
+def test_histories_come_in_pages(shared: Daemon, run: str) -> None:
+    job = publish(shared, run, live())
+    for number in range(4):
+        publish(shared, run, live(phase=f"step {number}"))
+    whole = shared.get(f"/jobs/{job}/history")["items"]
+
+    first = shared.get(f"/jobs/{job}/history?limit=2")
+    second = shared.get(f"/jobs/{job}/history?limit=3&after={first['next']}")
+
+    assert first["items"] + second["items"] == whole
+    assert (first["next"], second["next"]) == (whole[1]["seq"], None)
+
+
+# --- words of other systems -------------------------------------------------------------------------------------------
+
+AGAVE = (
+    "PENDING PROCESSING_INPUTS STAGING_INPUTS STAGED STAGING_JOB SUBMITTING QUEUED RUNNING PAUSED CLEANING_UP "
+    "ARCHIVING ARCHIVING_FINISHED ARCHIVING_FAILED FINISHED FAILED STOPPED KILLED HEARTBEAT"
+).split()
+
+
+@pytest.mark.parametrize("phase", AGAVE)
+def test_a_phase_is_shown_as_given_and_ends_no_job(shared: Daemon, run: str, phase: str) -> None:
+    job = publish(shared, run, live(phase=phase))
+
+    told = shared.get(f"/jobs/{job}")
+
+    waits = AGAVE.index(phase) < AGAVE.index("RUNNING") or phase == "PAUSED"
+    assert (told["phase"], told["result"], told["done"]) == (phase, "live", False)
+    assert (told["started_at"] is None) == waits
+
+
+@pytest.fixture(scope="module")
+def lives(shared: Daemon) -> str:
+    """A regression in which everything happens that has a name."""
+    publish(shared, "lives", live("p", phase="PENDING"))
+    publish(shared, "lives", live("p", phase="RUNNING"))
+    publish(shared, "lives", {**live("p"), "result": "pass"})
+    publish(shared, "lives", {**live("f"), "result": "fail", "fail_message": "x"})
+    shared.post(f"/jobs/{publish(shared, 'lives', live('t'))}/tank", {})
+    return "lives"
+
+
+@pytest.mark.parametrize(
+    ("types", "expected"),
+    [
+        ("CREATED", "live live"),
+        ("PENDING,RUNNING", "live updated live"),
+        ("Running", "live updated live"),
+        ("HEARTBEAT", "updated"),
+        ("FINISHED", "passed"),
+        ("Completed", "passed"),
+        ("FAILED", "failed"),
+        ("STOPPED", "tanked"),
+        ("FINISHED,FAILED,KILLED", "passed failed tanked"),
+        ("FINISHED,job.failed", "passed failed"),
+        ("DELETED", ""),
+        ("PERMISSION_GRANT", ""),
+    ],
+)
+def test_events_are_found_by_the_names_of_other_systems(shared: Daemon, lives: str, types: str, expected: str) -> None:
+    told = shared.get(f"/events?regression={lives}&types={types}&limit=500")["items"]
+
+    assert [item["type"] for item in told] == [f"job.{word}" for word in expected.split()]
+
+
+def test_every_status_of_agave_is_a_name_for_events(shared: Daemon) -> None:
+    assert [word for word in AGAVE if word not in simscoped.TYPE_ALIASES] == []
+
+
+def test_a_name_that_nobody_uses_is_refused(shared: Daemon) -> None:
+    assert shared.request("GET", "/api/v1/events?types=SLEEPING")[0] == 400
