@@ -35,6 +35,7 @@ def load_module() -> Any:
     spec = importlib.util.spec_from_file_location("simscope_under_test", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
