@@ -2299,7 +2299,7 @@ class Stream:
         """Open it; raises as `ask` does."""
         self._address = address
         self._connection = address.connection()
-        self._half = b""
+        self._rest = b""
         try:
             with reaching(address):
                 self._connection.connect()
@@ -2319,13 +2319,13 @@ class Stream:
                 data = self._answer.read1(READ_BYTES)
             if not data:
                 raise Unreachable(f"the server {self._address.url} has ended the stream")
-            *blocks, self._half = (self._half + data).split(b"\n\n")
-        frames = [self._frame(block.decode("utf-8", "replace")) for block in blocks]
+            *blocks, self._rest = (self._rest + data).split(b"\n\n")
+        frames = [self._frame(part.decode("utf-8", "replace")) for part in blocks]
         return [frame for frame in frames if frame is not None]
 
-    def _frame(self, block: str) -> Frame | None:
+    def _frame(self, text: str) -> Frame | None:
         said = {}
-        for line in block.split("\n"):
+        for line in text.split("\n"):
             name, _, value = line.partition(":")
             if name:
                 said[name] = value[1:] if value.startswith(" ") else value
@@ -2586,6 +2586,9 @@ def read_lines(page: Mapping[str, Any]) -> list[LogLine]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+_NOTHING: Mapping[str, Any] = {}
+
+
 class _Place:
     """How far somebody has read the events of a database."""
 
@@ -2686,14 +2689,14 @@ class Client:
     def job(self, ref: JobRef, missing_ok: bool = False) -> Job | None:
         """Return a job as it is now. If there is none, raise NotFound, or return None with `missing_ok`."""
         try:
-            return self._job(job_number(ref))
+            return self._job(ref)
         except NotFound:
             if missing_ok:
                 return None
             raise
 
-    def _job(self, number: int, **parameters: Any) -> Job:
-        return read_job(self._get(f"/jobs/{number}", **parameters))
+    def _job(self, ref: Any, **parameters: Any) -> Job:
+        return read_job(self._get(f"/jobs/{job_number(ref)}", **parameters))
 
     def status(self, ref: JobRef) -> JobStatus:
         """Return only result, reason, done and version of a job."""
@@ -2708,11 +2711,11 @@ class Client:
                 return None
             raise
 
-    def _regression(self, ref: Any) -> Regression:
-        return snapshot(Regression, self._get(regression_path(ref)))
+    def _regression(self, ref: Any, **parameters: Any) -> Regression:
+        return snapshot(Regression, self._get(regression_path(ref), **parameters))
 
-    def _any(self, ref: AnyRef) -> Job | Regression:
-        return self._regression(ref) if means_regression(ref) else self._job(job_number(ref))
+    def _any(self, ref: Any, **parameters: Any) -> Job | Regression:
+        return self._regression(ref, **parameters) if means_regression(ref) else self._job(ref, **parameters)
 
     def history(self, ref: AnyRef) -> list[HistoryEntry]:
         """Return what happened to a job or a regression, oldest first."""
@@ -2760,13 +2763,8 @@ class Client:
         until = moment(timeout)
         if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
             raise UsageError(f"interval={interval!r} is not accepted; it takes seconds above 0")
-        every: Iterator[Job | Regression]
-        if means_regression(ref):
-            every = self._regression_changes(ref, "regression.*", until)
-        else:
-            every = self._job_changes(ref, {"until": "done"}, until, interval)
-        newest: collections.deque[Job | Regression] = collections.deque(every, maxlen=1)
-        return self._judged(newest[0] if newest else None, ref, check)
+        found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
+        return self._judged(found[0] if found else None, ref, check)
 
     def _judged(self, found: Job | Regression | None, ref: AnyRef, check: bool) -> Job | Regression:
         what = ref if isinstance(ref, (int, str)) else ref.id
@@ -2784,56 +2782,35 @@ class Client:
         """Yield a job or a regression as it is now, and again after each change, until it is over. Changes that come
         close together may be shown as one. Raises WaitTimeout."""
         until, found = moment(timeout), None
-        every: Iterator[Job | Regression]
-        if means_regression(ref):
-            every = self._regression_changes(ref, None, until)
-        else:
-            every = self._job_changes(ref, {}, until, WAIT_SECONDS)
-        for found in every:
+        for found in self._changes(ref, {}, until, WAIT_SECONDS):
             yield found
         self._judged(found, ref, check=False)
 
-    def _job_changes(self, ref: Any, wanted: Mapping[str, str], until: float | None, interval: float) -> Iterator[Job]:
-        """Yield a job whenever the server finds it worth an answer: changed or, with until=done in `wanted`, done."""
-        number, wait = job_number(ref), 0.0
-        known = ref if isinstance(ref, Job) else None
-        version = 0 if known is None else known.version
+    def _changes(
+        self, ref: AnyRef, wanted: Mapping[str, str], until: float | None, interval: float
+    ) -> Iterator[Job | Regression]:
+        """Yield how it is now, and then whenever the server finds it worth an answer: when it has changed, or, with
+        until=done in `wanted`, when it is over. The server compares with the version that we have: nothing can happen
+        unnoticed between two questions. Ends when it is over and at the moment `until`."""
+        known = ref if isinstance(ref, (Job, Regression)) else None
+        version, wait = -1, 0.0
         while True:
             begun = time.monotonic()
-            parameters = wanted or {"version": str(version)}
+            parameters = {**(wanted or {"version": str(version)}), "wait": wait} if wait else {}
             try:
-                job = self.caller.insist(lambda: self._job(number, wait=wait, **parameters), until)  # noqa: B023
-            except Pruned:
-                yield pruned_job(number, known)
-                return
+                found = self._now(known or ref, until, parameters)
             except Unreachable:
                 if known is not None and seconds_left(until) <= 0:
                     return
                 raise
-            if wait == 0 or job.done or job.version != version:
-                yield job
-            known, version = job, job.version
-            if job.done or seconds_left(until) <= 0:
+            if found.version != version or found.done:
+                yield found
+            if found.done or seconds_left(until) <= 0:
                 return
-            if wait and time.monotonic() - begun < min(wait, 0.5):  # it answered early, and with nothing: it stops
-                self.caller.pause(jitter(0), until, None)
+            if wait and found.version == version and time.monotonic() - begun < min(wait, 0.5):
+                self.caller.pause(jitter(0), until, None)  # an answer too early: the server is about to stop
+            known, version = found, found.version
             wait = max(0.001, min(interval, 2 * WAIT_SECONDS, seconds_left(until)))
-
-    def _regression_changes(self, ref: Any, types: str | None, until: float | None) -> Iterator[Regression]:
-        """Yield a regression, and again after events of these types, until it is over."""
-        about = self.caller.insist(self.about, until)
-        known = self.caller.insist(lambda: self._regression(ref), until)
-        yield known
-        number = known.id
-        news = self._news(about, types, number, until, coalesce=None if types else 500)
-        while not known.done:
-            events = next(news, ())
-            if events == ():
-                return
-            if events != []:
-                known, before = self.caller.insist(lambda: self._regression(number), until), known
-                if known.version != before.version or known.done:
-                    yield known
 
     def as_completed(self, refs: Iterable[AnyRef], timeout: float | None = None) -> Iterator[Job | Regression]:
         """Yield jobs and regressions as they are over, each once, however many there are: one stream of events tells.
@@ -2868,17 +2845,17 @@ class Client:
         regressions = {found.regression_id if isinstance(found, Job) else found.id for found in waiting.values()}
         only = regressions.pop() if len(regressions) == 1 else None
         if waiting:
-            for events in self._news(about, _ENDS, only, until):
+            for events in self._news(about, {"types": _ENDS, "regression": only}, until):
                 if events is None:
                     yield from list(waiting)
                 else:
                     yield from [("Job", event.job or 0) for event in events if event.job]
                     yield from [("Regression", event.regression_id) for event in events if not event.job]
 
-    def _now(self, ref: AnyRef, until: float | None) -> Job | Regression:
-        """The thing as it is now; a pruned job as its tombstone."""
+    def _now(self, ref: AnyRef, until: float | None, parameters: Mapping[str, Any] = _NOTHING) -> Job | Regression:
+        """The thing as it is now, or after a wait; a pruned job as its tombstone."""
         try:
-            return self.caller.insist(lambda: self._any(ref), until)
+            return self.caller.insist(lambda: self._any(ref, **parameters), until)
         except Pruned:
             return pruned_job(job_number(ref), ref if isinstance(ref, Job) else None)
 
@@ -2911,18 +2888,12 @@ class Client:
             about = {"seq": seq, "epoch": ""}
         named = types if types is None or isinstance(types, str) else ",".join(types)
         number = None if regression is None else self._regression(regression).id
-        which = None if job is None else job_number(job)
-        news = self._news(about, named, number, None, strict, job=which)
+        wanted = {"types": named, "regression": number, "job": None if job is None else job_number(job)}
+        news = self._news(about, wanted, None, strict)
         return itertools.chain.from_iterable(events or () for events in news)
 
     def _news(
-        self,
-        about: Mapping[str, Any],
-        types: str | None,
-        regression: int | None,
-        until: float | None,
-        strict: bool = False,
-        **more: Any,
+        self, about: Mapping[str, Any], wanted: Mapping[str, Any], until: float | None, strict: bool = False
     ) -> Iterator[list[Event] | None]:
         """Yield events behind a cursor ("seq" and "epoch" of `about`), a list at a time, [] as a sign of life.
 
@@ -2931,7 +2902,6 @@ class Client:
         on from now, or raises CursorExpired if that is `strict`.
         """
         place = _Place(about["seq"], about["epoch"])
-        wanted = {"types": types, "regression": regression, **more}
         while seconds_left(until) > 0:
             try:
                 yield from self._events_kept(place, wanted, until)
@@ -3703,10 +3673,10 @@ def command_extend(options: Any) -> int:
 def command_watch(options: Any) -> int:
     """Show a regression until it is over; return its verdict, or 0 if the reader has seen enough."""
     client, board, seen = connect(options), Board(), set()
-    about = client.about()
+    parameters: dict[str, Any] = {}
     try:
         while True:
-            found = client.caller.insist(lambda: client._regression(options.name))
+            found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
             fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))  # noqa: B023
             if options.json:
                 readable = board.note(compact(found.raw))
@@ -3721,21 +3691,10 @@ def command_watch(options: Any) -> int:
                     seen.add((job.id, job.version))
             if found.done or options.once or not readable:
                 return exit_code(found) if found.done else EXIT_OK
-            about = {"seq": next_event(client, about["seq"], found.id)}
+            time.sleep(_WATCH_PAUSE)
+            parameters = {"version": found.version, "wait": _WATCH_SECONDS}
     except KeyboardInterrupt:
         return EXIT_OK
-
-
-def next_event(client: Client, seq: int, regression: int) -> int:
-    """Wait a little, but not for long, for something to happen; return where the events go on."""
-    time.sleep(_WATCH_PAUSE)
-    try:
-        page = client.caller.insist(
-            lambda: client.events_page(seq, PAGE_ITEMS, wait=_WATCH_SECONDS, regression=regression)
-        )
-    except CursorExpired as error:
-        return int(error.problem["newest"])
-    return int(page["next"])
 
 
 def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: int | None, lines: int) -> list[str]:
