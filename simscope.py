@@ -179,7 +179,7 @@ BACKLOG_PER_CALL = 50  # messages sent again by one call
 BACKLOG_SECONDS = 5.0  # time spent on it
 BACKLOG_FILES = 100000  # more are not kept
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
-SILENT_SECONDS = 45.0  # the server says something every 15 s on a stream; one that is silent longer is broken
+SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
 PAUSE_MOST = 30.0
 OUTAGE_SECONDS = 600.0  # who waits puts up with a server that is away for so long
@@ -704,7 +704,10 @@ def ask(address: Address, connection: Any, method: str, path: str, text: str | N
     """Send `text` (JSON) and return the JSON value answered; raise Refused, UsageError or Unreachable."""
     answer = open_answer(address, connection, method, path, text, **headers)
     with reaching(address):
-        document = answer_document(answer.read(ANSWER_BYTES))
+        content = answer.read(ANSWER_BYTES)
+    document = answer_document(content)
+    if document is None and answer.length and len(content) < ANSWER_BYTES:
+        raise Unreachable(f"the server {address.url} broke off in the middle of its answer")
     if document is None:
         raise refusal(address, answer, None)
     return document
@@ -2350,43 +2353,46 @@ class Stream:
 class Follower:
     """A stream that is taken up again where it broke off, for as long as its reader wants.
 
-    `path()` tells the address that goes on from here. Iterating gives a list of frames at a time, empty at a sign of
-    life, and ends at the moment `until` and after `interrupt`; raises what `Caller.insist` raises.
+    `path()` tells the address that goes on from here. Iterating gives a list of frames at a time, an empty one at a
+    sign of life and when the stream was opened anew, and ends at the moment `until` and after `interrupt`; raises what
+    `Caller.insist` raises.
     """
 
     def __init__(self, caller: Caller, path: Callable[[], str], until: float | None = None) -> None:
         self._caller = caller
         self._path = path
         self._until = until
-        self._stop = threading.Event()
+        self.stop = threading.Event()
         self._stream: Stream | None = None
 
     def __iter__(self) -> Iterator[list[Frame]]:
         breaks = 0
         while not self._over():
             try:
-                stream = self._stream = self._caller.insist(self._open, self._until, self._stop)
+                stream = self._stream = self._caller.insist(self._open, self._until, self.stop)
             except Unreachable:
                 if self._over():
                     return
                 raise
             try:
+                if breaks:
+                    yield []
                 while not self._over():
                     frames = stream.read(min(SILENT_SECONDS, seconds_left(self._until)))
                     breaks = 0 if frames else breaks
                     yield frames
             except Unreachable:
                 if not self._over():
-                    self._caller.pause(jitter(breaks), self._until, self._stop)
+                    self._caller.pause(jitter(breaks), self._until, self.stop)
                 breaks += 1
             finally:
                 stream.close()
 
     def _over(self) -> bool:
-        return self._stop.is_set() or seconds_left(self._until) <= 0
+        return self.stop.is_set() or seconds_left(self._until) <= 0
 
     def _open(self) -> Stream:
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise Unreachable("the stream was interrupted")
         stream = Stream(self._caller.address, self._path())
         self._caller.reached = True
@@ -2394,7 +2400,7 @@ class Follower:
 
     def interrupt(self) -> None:
         """End the iteration, from whatever thread, also while the server is silent."""
-        self._stop.set()
+        self.stop.set()
         if self._stream is not None:
             self._stream.interrupt()
 
@@ -2528,12 +2534,17 @@ class LogBuffer:
     def _run(self, follower: Follower) -> None:
         try:
             for frames in follower:
-                if self._take(frames) or (not frames and self._client.log_is_over(self._job, self._next)):
+                if self._take(frames) or (not frames and self._is_over(follower)):
                     return
         except Pruned:
             pass  # the job is gone, and its log with it
         except SimscopeError as error:
-            self.error = error
+            if not follower.stop.is_set():
+                self.error = error
+
+    def _is_over(self, follower: Follower) -> bool:
+        caller = self._client.caller
+        return caller.insist(lambda: self._client.log_is_over(self._job, self._next), stop=follower.stop)
 
     def _take(self, frames: Sequence[Frame]) -> bool:
         """Append the lines of some frames; return whether the log is complete."""
