@@ -2257,20 +2257,29 @@ class Caller:
             connection.sock.settimeout(timeout)
         return connection, used
 
-    def insist(self, attempt: Callable[[], T], until: float | None = None, stop: threading.Event | None = None) -> T:
+    def insist(
+        self,
+        attempt: Callable[[], T],
+        until: float | None = None,
+        stop: threading.Event | None = None,
+        outage: float | None = None,
+    ) -> T:
         """Call `attempt` until it does not raise Unreachable, with pauses; return what it returns.
 
-        Gives up, with the last Unreachable, when an outage lasts too long, at the moment `until`, when `stop` is set,
-        and at once if the server has never answered: then it is not an outage but the wrong address.
+        Gives up, with the last Unreachable, when an outage lasts too long, when `stop` is set, and at once if the
+        server has never answered: then it is not an outage but the wrong address. At the moment `until` raises
+        WaitTimeout.
         """
         begun, failures = time.monotonic(), 0
+        outage = self.outage if outage is None else outage
         while True:
             try:
                 return attempt()
             except Unreachable as error:
-                over = time.monotonic() > begun + self.outage or seconds_left(until) <= 0
-                if over or not self.reached or (stop is not None and stop.is_set()):
+                if time.monotonic() > begun + outage or not self.reached or (stop is not None and stop.is_set()):
                     raise
+                if seconds_left(until) <= 0:
+                    raise WaitTimeout(f"the time that was given for waiting is over, and {error}") from error
                 self.pause(max(jitter(failures), error.retry_after), until, stop)
                 failures += 1
 
@@ -2370,7 +2379,7 @@ class Follower:
         while not self._over():
             try:
                 stream = self._stream = self._caller.insist(self._open, self._until, self.stop)
-            except Unreachable:
+            except (Unreachable, WaitTimeout):
                 if self._over():
                     return
                 raise
@@ -2755,10 +2764,8 @@ class Client:
         body = compact({"by_ms": extension_ms(by)} if by is not None else {"until": aware(until)})
         key = idempotency_key or os.urandom(16).hex()
         path = f"/jobs/{job_number(ref)}/extend"
-        answer = self.caller.insist(
-            lambda: self.caller.ask("POST", path, body, Idempotency_Key=f'"{key}"'), moment(_TRIES_SECONDS)
-        )
-        return read_job(answer)
+        send = functools.partial(self.caller.ask, "POST", path, body, Idempotency_Key=f'"{key}"')
+        return read_job(self.caller.insist(send, outage=_TRIES_SECONDS))
 
     # Waiting.
 
@@ -2810,10 +2817,10 @@ class Client:
             parameters = {**(wanted or {"version": str(version)}), "wait": wait} if wait else {}
             try:
                 found = self._now(known or ref, until, parameters)
-            except Unreachable:
-                if known is not None and seconds_left(until) <= 0:
-                    return
-                raise
+            except WaitTimeout:
+                if known is None:
+                    raise
+                return
             if found.version != version or found.done:
                 yield found
             if found.done or seconds_left(until) <= 0:
@@ -2900,8 +2907,11 @@ class Client:
         named = types if types is None or isinstance(types, str) else ",".join(types)
         number = None if regression is None else self._regression(regression).id
         wanted = {"types": named, "regression": number, "job": None if job is None else job_number(job)}
-        news = self._news(about, wanted, None, strict)
-        return itertools.chain.from_iterable(events or () for events in news)
+        return self._events(self._news(about, wanted, None, strict))
+
+    def _events(self, news: Iterator[list[Event] | None]) -> Iterator[Event]:
+        for events in news:
+            yield from events or ()
 
     def _news(
         self, about: Mapping[str, Any], wanted: Mapping[str, Any], until: float | None, strict: bool = False

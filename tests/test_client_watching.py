@@ -445,6 +445,22 @@ def test_who_has_never_been_answered_does_not_wait(tmp_path: Path) -> None:
         assert time.monotonic() - begun < 3
 
 
+def test_the_time_for_waiting_ends_during_an_outage_too(daemon: Daemon, client: Client) -> None:
+    job = client.job(publish(daemon, live()))
+    assert job is not None
+    daemon.stop()
+
+    for call in (
+        lambda: client.wait(job, timeout=0.5),
+        lambda: list(client.as_completed([job], timeout=0.5)),
+        lambda: list(client.iter_logs(job, follow=True, timeout=0.5)),
+    ):
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            call()
+        assert time.monotonic() - begun < SOON
+
+
 def test_an_outage_that_lasts_too_long_ends_the_waiting(daemon: Daemon) -> None:
     client = Client(daemon.url, outage=0.5)
     number = publish(daemon, live())
