@@ -299,7 +299,9 @@ def test_a_view_fits_its_terminal() -> None:
 
 def test_ctrl_c_ends_watch_in_peace(daemon: Daemon) -> None:
     publish(daemon, live())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
     watching = start(daemon, "watch", "n/1")
+    signal.signal(signal.SIGINT, before)
     assert watching.stdout is not None and watching.stdout.readline()
 
     watching.send_signal(signal.SIGINT)
