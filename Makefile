@@ -53,6 +53,7 @@ bench: $(STAMP) ## the measurements behind the figures in the README (minutes; s
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/queries.py
 	$(BIN)/python bench/streams.py
+	$(BIN)/python bench/waiters.py
 	$(BIN)/python bench/kills.py
 	$(BIN)/python bench/fuzz.py
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""simscope: tell simscoped about simulation jobs.
+"""simscope: tell simscoped about simulation jobs, and watch them.
 
 One file, standard library only, Python 3.8 or newer, Linux or another Unix. Copy it to the hosts of the farm and run
-it.
+it, or import it: `from simscope import Client`.
 
-COMMANDS
+COMMANDS THAT PUBLISH
 
   simscope.py publish TYPE --regression NAME [FILE...|-]
       sends messages. TYPE is regr-start, regr-update, regr-finish, job-live, job-finish, batch-job-live or
@@ -20,7 +20,33 @@ COMMANDS
   simscope-tunnel --config=FILE --publish TYPE --regression=NAME FILE
       the form of the original tool, for scripts that have it already; simscope.py understands it too.
 
-WHERE MESSAGES GO
+COMMANDS THAT WATCH
+
+  jobs, regressions                 lists, newest first (of regressions the live ones first)
+  job ID, regression NAME           all that is known of one
+  status REF, history REF           its result in a word; what happened to it
+  wait REF... [--timeout TIME]      until all are over; the exit code is the worst verdict
+  logs ID [--follow]                its log
+  files ID, download ID NAME        its files; a download is checked by its SHA-256 and never overwrites
+  extend ID TIME                    moves its time limit
+  watch NAME                        a live view of a regression, until it is over
+  completion bash|zsh|fish          prints completions for a shell
+
+  A REF that is a number is a job's id; anything else is a regression's name, or SERIES/$ for the latest of a series.
+  They print tables or lines for people; on a terminal wait and watch draw in place, elsewhere they print a line when
+  something has changed. --json prints the daemon's own objects, one a line. What jobs have written is shown without
+  control characters and escape sequences. An outage or a restart of the daemon does not end wait, watch and logs
+  --follow, once it has answered.
+
+THE PYTHON CLIENT
+
+  client = Client("http://tracker:8040")
+  job = client.wait(1234, timeout=3600)         a frozen snapshot: job.result, job.done, job.fail_message, job.raw
+  for job in client.as_completed(client.jobs(100, regression="nightly/$", result="live")): ...
+  for line in client.iter_logs(job, follow=True): print(line.message)
+  docs/client.md tells it all. Every error is a SimscopeError, and the builtin one that fits it.
+
+WHERE MESSAGES GO, AND WHO IS ASKED
 
   To a spool folder (--spool DIR, SIMSCOPE_SPOOL, key spool): one file per message, written under a name that
   begins with a dot, synced, and renamed, so the daemon never sees half a message. Needs no network, and works
@@ -31,6 +57,7 @@ WHERE MESSAGES GO
   An option beats the environment, the environment beats the file named by --config; where one place names both a
   spool and a server, the spool is taken. The token (--token, SIMSCOPE_TOKEN, key token) is looked up in the same
   order; other users can see options in the process list, so prefer the environment or the file.
+  Watching asks the server in the same order; where none is named, http://127.0.0.1:8040.
 
 WHAT run DOES TO THE COMMAND
 
@@ -43,6 +70,11 @@ WHAT run DOES TO THE COMMAND
   been silent for 1 s (30 s at most).
   The job fails on a non-zero exit code or on a line that looks like a failure (section 9 lists the patterns,
   --help the options to change them): simulators often exit 0 after an error.
+  The output is also sent to the daemon as the job's log, in parcels every 2 to 10 s and the last lines with the
+  finish (--no-stream: not at all). What is too much is left out, older lines first, and a line says how much: at
+  most 2,000 lines or 128 KiB go at once, 512 KiB wait in memory. Only the log is cut, never the output itself.
+  The job-live is repeated every 60 s as a sign of life (--heartbeat), and tells the ids of Slurm, LSF, SGE or PBS.
+  Nothing else is measured or sent.
   The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
   write a JSON object to that file: result, fail_message, cycles, metadata (object or list of pairs), files,
   results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
@@ -62,18 +94,28 @@ FILES
 ENVIRONMENT
 
   SIMSCOPE_SPOOL, SIMSCOPE_SERVER, SIMSCOPE_TOKEN, SIMSCOPE_BACKLOG as above; SIMSCOPE_REGRESSION is used where
-  --regression is not given, so that a command under run can publish about its own regression.
+  --regression is not given to publish and run, so that a command under run can publish about its own regression.
+  NO_COLOR switches colours off.
 
 EXIT CODES (of everything but run with a command that was started)
 
-  0 done   1 refused by the server   2 wrong usage, configuration or input file   3 the daemon cannot be reached
+  0 done; what was waited for has passed or is complete
+  1 refused by the server; what was waited for has a fail
+  2 wrong usage, configuration or input file; no such job or regression
+  3 the daemon cannot be reached
+  4 what was waited for is aborted, tanked or pruned
+  5 wait --timeout ran out
   A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is no error: 0.
 
 SECTIONS, in the order data flows
 
-  1 limits and errors   2 text, JSON, times   3 messages   4 configuration file   5 files that appear at once
-  6 HTTP   7 destinations   8 backlog   9 failures in the output   10 what the host knows   11 running the command
-  12 results and verdict   13 reporting beside the run   14 commands   15 command line
+  What goes out:     1 limits and errors   2 text, JSON, times   3 messages   4 configuration file
+  5 files that appear at once   6 HTTP   7 destinations   8 backlog   9 failures in the output
+  10 what the host knows   11 the output as log lines   12 running the command   13 results and verdict
+  14 reporting beside the run
+  What comes back:   15 snapshots   16 asking   17 a window on a log   18 the client
+  For people:        19 lines for a terminal   20 commands that publish   21 commands that watch
+  22 command line   23 completion   24 entry points
 """
 
 from __future__ import annotations
@@ -81,8 +123,11 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 import argparse
+import collections
 import contextlib
+import dataclasses
 import errno
+import functools
 import itertools
 import json
 import os
@@ -94,7 +139,11 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from typing import Any, BinaryIO, Callable, Iterator, Mapping, Sequence
+    from datetime import datetime, timedelta
+    from pathlib import Path
+    from typing import Any, BinaryIO, Callable, Iterable, Iterator, Mapping, Sequence, TypeVar, Union
+
+    T = TypeVar("T")
 
 # ----------------------------------------------------------------------------------------------------------------------
 # 1 Limits and errors
@@ -104,6 +153,8 @@ EXIT_OK = 0
 EXIT_NO = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
+EXIT_ABORTED = 4
+EXIT_TIMEOUT = 5
 
 NAME_CHARACTERS = 512  # longest regression name
 PARCEL_MESSAGES = 100  # bodies sent together; receipts list every message of up to this many
@@ -118,37 +169,103 @@ FAIL_CHARACTERS = 4000  # of the first failing line
 RESULTS_BYTES = 256 * 1024  # largest results file; with it the finish stays below the daemon's limit
 SILENCE_SECONDS = 1.0  # wait this long for output after the command is over
 LINGER_SECONDS = 30.0  # and this long in all
+LOG_SECONDS = 2.0  # between two parcels of log lines; each parcel makes it a tenth longer, a full one twice as long,
+LOG_SECONDS_MOST = 10.0  # up to this: a farm full of chatty jobs must not be a burden to the daemon
+LOG_LINES = 2000  # of one parcel
+LOG_PARCEL = 128 * 1024  # characters of one parcel, as JSON
+LOG_LINE = 2000  # characters of one line
+LOG_WAITING = 512 * 1024  # bytes of output that wait for the next parcel; the oldest go
 BACKLOG_PER_CALL = 50  # messages sent again by one call
 BACKLOG_SECONDS = 5.0  # time spent on it
 BACKLOG_FILES = 100000  # more are not kept
+WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
+SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
+PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
+PAUSE_MOST = 30.0
+OUTAGE_SECONDS = 600.0  # who waits puts up with a server that is away for so long
+PAGE_ITEMS = 500  # most that the server gives of a list at once
+PAGE_LINES = 10000  # and of a log
 
 
 class SimscopeError(Exception):
-    """Anything that ends a command with a sentence instead of a trace; `exit_code` is the process's."""
+    """The root of all errors of this file. A command ends with its sentence and `exit_code`, without a trace.
+
+    `problem` is what the server answered (the members of RFC 9457: type, title, status, detail, reason …) and `status`
+    the number of that answer; both are None where it answered nothing. Each error is also the builtin one that a
+    Python programmer would catch.
+    """
 
     exit_code = EXIT_NO
+    status: int | None = None
 
-
-class Refused(SimscopeError):
-    """The server read the request and said no; `document` is what it answered."""
-
-    exit_code = EXIT_NO
-
-    def __init__(self, text: str, document: Any = None) -> None:
+    def __init__(self, text: str, problem: Any = None) -> None:
         super().__init__(text)
-        self.document = document
+        self.problem = problem
 
 
-class UsageError(SimscopeError):
-    """Wrong options, configuration or input; sending it again will not help."""
+class Refused(SimscopeError, ValueError):
+    """The server read the request and said no (400, 422)."""
+
+
+class Conflict(Refused):
+    """What is asked does not fit the state of the thing (409): to extend a job that is done, say."""
+
+
+class NotFound(Refused, LookupError):
+    """There is no such thing (404)."""
 
     exit_code = EXIT_USAGE
 
 
-class Unreachable(SimscopeError):
-    """The daemon cannot be reached now; sending it later may help."""
+class Pruned(NotFound):
+    """The job was live without news for so long that the server has deleted it (410)."""
+
+    exit_code = EXIT_ABORTED
+
+
+class CursorExpired(Refused, LookupError):
+    """The events after this cursor are not kept any more (410): read the state anew, and go on from now."""
+
+
+class UsageError(SimscopeError, ValueError):
+    """Wrong options, arguments, configuration or input; sending it again will not help."""
+
+    exit_code = EXIT_USAGE
+
+
+class NotAllowed(UsageError, PermissionError):
+    """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
+
+
+class AlreadyThere(UsageError, FileExistsError):
+    """A download would overwrite a file."""
+
+
+class Unreachable(SimscopeError, ConnectionError):
+    """The daemon cannot be reached now, or cannot answer now (5xx); trying later may help.
+
+    `retry_after` is the number of seconds that it asks for, 0 if it does not.
+    """
 
     exit_code = EXIT_UNREACHABLE
+    retry_after = 0.0
+
+
+class WaitTimeout(SimscopeError, TimeoutError):
+    """The time that was given for waiting is over; `snapshot` is how it looked last (None if nothing was seen)."""
+
+    exit_code = EXIT_TIMEOUT
+    snapshot: Job | Regression | None = None
+
+
+class NotPassed(SimscopeError):
+    """What was waited for with `check=True` is over and not good; `snapshot` is the job or the regression."""
+
+    snapshot: Job | Regression | None = None
+
+
+class ChecksumMismatch(SimscopeError, ValueError):
+    """A download is not what its SHA-256 says."""
 
 
 def complain(text: str, program: str = "simscope") -> None:
@@ -245,6 +362,19 @@ def clean(value: Any, depth: int = 0) -> Any:
     return value
 
 
+# What a terminal takes for an order: sequences that begin with ESC (CSI, OSC, DCS, PM, APC, SOS, and those of two
+# characters), all other control characters but the tab, those of 8 bits too, and the signs that turn the direction.
+_ORDERS = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-Z\\^-~])"
+)
+_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: str) -> str:
+    """Return one line of `text` as it may be shown on a terminal, whoever wrote it: nothing in it gives orders."""
+    return _CONTROLS.sub("", _ORDERS.sub("", text) if "\x1b" in text else text)
+
+
 def as_text(value: Any) -> str:
     """Return any JSON value as text: strings as they are, everything else as JSON writes it."""
     return value if isinstance(value, str) else compact(value)
@@ -254,6 +384,13 @@ def rfc3339(seconds: float) -> str:
     """Return seconds since 1970 as RFC 3339 in UTC with milliseconds."""
     whole, milli = divmod(int(seconds * 1000), 1000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milli:03d}Z"
+
+
+def parse_time(text: str) -> datetime:
+    """Return a time of the server as an aware datetime in UTC."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def duration_ms(text: str) -> int:
@@ -518,6 +655,7 @@ def sync_folder(folder: str) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 API = "/api/v1"
+DEFAULT_SERVER = "http://127.0.0.1:8040"  # where the daemon listens if nothing else is configured
 _ASK_AGAIN = (408, 425, 429)  # "later", said with a number of the 400s
 _NOT_THIS_MESSAGE = (401, 403, 407, 421)  # the token, the proxy or the address is wrong
 
@@ -554,38 +692,66 @@ class Address:
 
 
 def request(address: Address, method: str, path: str, text: str | None = None) -> Any:
-    """Send `text` (JSON) and return the JSON value answered; raise Refused, UsageError or Unreachable."""
-    import http.client
-
-    headers = {"Accept": "application/json", "User-Agent": "simscope/" + __version__}
-    if text is not None:
-        headers["Content-Type"] = "application/json"
-    if address.token:
-        headers["Authorization"] = "Bearer " + address.token
-    data = b"" if text is None and method == "POST" else text.encode("utf-8") if text is not None else None
+    """Send `text` (JSON) on a connection of its own and return the JSON value answered; raise as `ask` does."""
     connection = address.connection()
     try:
-        status, kind, content = exchange(connection, method, address.prefix + API + path, data, headers)
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(f"the server {address.url} cannot be reached: {reason_of(error)}") from error
+        return ask(address, connection, method, path, text)
     finally:
         connection.close()
+
+
+def ask(address: Address, connection: Any, method: str, path: str, text: str | None = None, **headers: str) -> Any:
+    """Send `text` (JSON) and return the JSON value answered; raise Refused, UsageError or Unreachable."""
+    answer = open_answer(address, connection, method, path, text, **headers)
+    with reaching(address):
+        content = answer.read(ANSWER_BYTES)
     document = answer_document(content)
-    if 200 <= status < 300 and document is not None:
-        return document
-    raise refusal(address, status, kind, document)
+    if document is None and answer.length and len(content) < ANSWER_BYTES:
+        raise Unreachable(f"the server {address.url} broke off in the middle of its answer")
+    if document is None:
+        raise refusal(address, answer, None)
+    return document
 
 
-def exchange(connection: Any, method: str, path: str, data: bytes | None, headers: Any) -> tuple[int, str, bytes]:
-    """Return (status, content type, content)."""
+def open_answer(
+    address: Address, connection: Any, method: str, path: str, text: str | None = None, **headers: str
+) -> Any:
+    """Send a request and return its answer, the content not read yet, if it is a good one; else raise as `ask` does."""
+    sent = {"Accept": "application/json", "User-Agent": "simscope/" + __version__}
+    if text is not None:
+        sent["Content-Type"] = "application/json"
+    if address.token:
+        sent["Authorization"] = "Bearer " + address.token
+    sent.update((name.replace("_", "-"), value) for name, value in headers.items())
+    data = b"" if text is None and method == "POST" else text.encode("utf-8") if text is not None else None
+    with reaching(address):
+        send(connection, method, address.prefix + API + path, data, sent)
+        answer = connection.getresponse()
+        if not 200 <= answer.status < 300:
+            raise refusal(address, answer, answer_document(answer.read(ANSWER_BYTES)))
+    return answer
+
+
+@contextlib.contextmanager
+def reaching(address: Address) -> Iterator[None]:
+    """Turn what may happen to a connection into Unreachable."""
+    import http.client
+
+    try:
+        yield
+    except SimscopeError:
+        raise
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
+        raise Unreachable(f"the server {address.url} cannot be reached: {reason_of(error)}") from error
+
+
+def send(connection: Any, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> None:
     try:
         connection.request(method, path, body=data, headers=headers)
     except (BrokenPipeError, ConnectionResetError):
         if connection.sock is None:
             raise
         # The server stopped reading (too large, say): its answer may be waiting and tells why.
-    answer = connection.getresponse()
-    return answer.status, answer.getheader("Content-Type") or "", answer.read(ANSWER_BYTES)
 
 
 def answer_document(content: bytes) -> Any:
@@ -595,17 +761,27 @@ def answer_document(content: bytes) -> Any:
         return None
 
 
-def refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
+def refusal(address: Address, answer: Any, document: Any) -> SimscopeError:
     """Return the error that stands for an answer which is not a good one."""
+    error = _refusal(address, answer.status, answer.getheader("Content-Type") or "", document)
+    error.status, error.problem = answer.status, document
+    if isinstance(error, Unreachable) and re.fullmatch("[0-9]{1,4}", answer.getheader("Retry-After") or ""):
+        error.retry_after = float(answer.getheader("Retry-After"))
+    return error
+
+
+def _refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
     text = f"the server {address.url} answered {status}" + problem_text(document)
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
-        return UsageError(text + ("" if address.token else " (no token is set)"))
+        return NotAllowed(text + ("" if address.token else " (no token is set)"))
     if status >= 400 and kind.startswith("application/problem+json"):
-        return Refused(text, document)
+        reason = str(document.get("reason")) if isinstance(document, dict) else ""
+        gone = CursorExpired if reason.startswith("cursor") else Pruned
+        return {404: NotFound, 409: Conflict, 410: gone, 412: Conflict}.get(status, Refused)(text)
     if status == 413:
-        return Refused(text + ": the message is too large", document)
+        return Refused(text + ": the message is too large")
     return UsageError(text + ", not what simscoped answers; is this its address?")
 
 
@@ -923,8 +1099,6 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 )
 # Lines that say of themselves that they are no error.
 _HARMLESS = re.compile(r"[#*\s]*(?:UVM_INFO|UVM_WARNING|%Warning|Warning|WARNING|Note|NOTE|Info|INFO)\b")
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[@-~]")
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class Scanner:
@@ -936,8 +1110,6 @@ class Scanner:
     def __init__(
         self, own: Sequence[str] = (), passing: Sequence[str] = (), ignored: Sequence[str] = (), defaults: bool = True
     ) -> None:
-        import collections
-
         rows = FAIL_PATTERNS if defaults else ()
         self._fails = [(hints, re.compile(text)) for hints, text, _ in rows]
         self._own = [re.compile(text) for text in own]
@@ -964,7 +1136,7 @@ class Scanner:
 
     def tail(self) -> str:
         """Return the last lines of the output."""
-        return "\n".join(_CONTROLS.sub("", _COLOURS.sub("", line)).rstrip() for line in self._tail)
+        return "\n".join(plain(line).rstrip() for line in self._tail)
 
     def _look(self, block: str) -> None:
         lines = block.split("\n")
@@ -980,7 +1152,7 @@ class Scanner:
         self.failure = next((self._shown(line) for line in lines if self._fails_by(line, active)), "")
 
     def _fails_by(self, line: str, active: Sequence[re.Pattern[str]]) -> bool:
-        line = _COLOURS.sub("", line[:LINE_BYTES]) if "\x1b" in line else line[:LINE_BYTES]
+        line = _ORDERS.sub("", line[:LINE_BYTES]) if "\x1b" in line else line[:LINE_BYTES]
         if self._matches(self._own, line):
             failing = True
         else:
@@ -993,7 +1165,7 @@ class Scanner:
 
     @staticmethod
     def _shown(line: str) -> str:
-        return _CONTROLS.sub("", _COLOURS.sub("", line)).strip()[:FAIL_CHARACTERS] or "a failing line"
+        return plain(line).strip()[:FAIL_CHARACTERS] or "a failing line"
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1001,13 +1173,13 @@ class Scanner:
 # ----------------------------------------------------------------------------------------------------------------------
 
 # Each row: name, variable of the id, variables of which one must be there too (the id's own name is too common),
-# array job, array index (with the values that mean "none"), restarts, queue.
+# array job, array index (PBS Pro and Torque differ), restarts, queue.
 _SLURM = "SLURM_ARRAY_"
 _SGE = ("SGE_TASK_ID", "SGE_ROOT", "SGE_O_HOST", "PE_HOSTFILE")
 _BATCH_SYSTEMS = (
     ("slurm", "SLURM_JOB_ID", (), _SLURM + "JOB_ID", _SLURM + "TASK_ID", "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION"),
     ("lsf", "LSB_JOBID", (), "LSB_JOBID", "LSB_JOBINDEX", "LSB_RESTART", "LSB_QUEUE"),
-    ("pbs", "PBS_JOBID", (), "", "PBS_ARRAY_INDEX", "", "PBS_QUEUE"),
+    ("pbs", "PBS_JOBID", (), "", "PBS_ARRAY_INDEX PBS_ARRAYID", "", "PBS_QUEUE"),
     ("sge", "JOB_ID", _SGE, "JOB_ID", "SGE_TASK_ID", "RESTARTED", "QUEUE"),
 )
 _ARRAY_FORMS = {"slurm": "{}_{}", "lsf": "{}[{}]", "sge": "{}.{}"}
@@ -1023,14 +1195,14 @@ def batch_job(environ: Mapping[str, str]) -> tuple[str, list[list[str]]]:
         ident = environ.get(variable, "")
         if not ident or (witnesses and not any(environ.get(name) for name in witnesses)):
             continue
-        index = environ.get(array_index, "")
+        index = next(filter(None, map(environ.get, array_index.split())), "")
         index = "" if index == "undefined" or (system == "lsf" and index == "0") else index
-        restart = environ.get(restarts, "")
+        restart = {"Y": "1", "N": ""}.get(environ.get(restarts, ""), environ.get(restarts, ""))
         pairs = [
             ["batch.system", system],
             ["batch.id", ident],
             ["batch.array_index", index],
-            ["batch.restart", "" if restart in ("0", "N") else restart],
+            ["batch.restart", "" if restart == "0" else restart],
             ["batch.queue", environ.get(queue, "")],
         ]
         if index and system in _ARRAY_FORMS:
@@ -1056,7 +1228,103 @@ def guess_seed(command_line: str) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 11 Running the command: bytes through, signals on, exit status back
+# 11 The output as log lines: bytes in, parcels of lines out
+# ----------------------------------------------------------------------------------------------------------------------
+
+# The thread that passes the output on only appends to a queue of bounded size and never waits; the thread that reports
+# makes lines of it when it is time for a parcel. What is too much is left out at the old end, and a line in its place
+# tells how much. A parcel carries the number of its first line, so sending it again after a doubtful failure does no
+# harm; it is therefore the same until it has arrived. Numbers count the lines of the log, not those of the output, so
+# what is left out leaves no gap.
+
+
+class LogLines:
+    """The newest output of the command, cut into parcels {"offset", "lines"} for the job's log."""
+
+    def __init__(self) -> None:
+        self._queue = threading.Lock()  # over the next four; held for a moment only, by the thread of the output too
+        self._chunks: collections.deque[tuple[int, bytes]] = collections.deque()
+        self._bytes = 0
+        self._left_out = 0  # lines, since the last parcel
+        self._torn = False  # the first chunk need not begin with a line
+        self._turn = threading.Lock()  # over the rest
+        self._over = False
+        self._rest: dict[int, bytes] = {}
+        self._next = 0  # number of the next line
+        self._parcel: dict[str, Any] | None = None
+        self.pause = LOG_SECONDS
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Queue what the command wrote."""
+        with self._queue:
+            self._chunks.append((stream, data))
+            self._bytes += len(data)
+            while self._bytes > LOG_WAITING:
+                _, old = self._chunks.popleft()
+                self._bytes -= len(old)
+                self._left_out += old.count(b"\n")
+                self._torn = True
+
+    def parcel(self) -> dict[str, Any] | None:
+        """Return what is to be sent now: the same until `arrived` is called; None if there is nothing."""
+        with self._turn:
+            if self._parcel is None and not self._over:
+                lines, full = self._lines(last=False)
+                self.pause = min(LOG_SECONDS_MOST, self.pause * (2 if full else 1.1)) if lines else self.pause
+                self._parcel = {"offset": self._next, "lines": lines} if lines else None
+            return self._parcel
+
+    def arrived(self) -> None:
+        """The parcel is where it belongs."""
+        with self._turn:
+            if self._parcel is not None:
+                self._next += len(self._parcel["lines"])
+                self._parcel = None
+
+    def last(self) -> dict[str, Any] | None:
+        """Return all that is not known to have arrived, the very last lines included, for the finish."""
+        with self._turn:
+            self._over = True
+            waiting = self._parcel or {"offset": self._next, "lines": []}
+            lines = waiting["lines"] + self._lines(last=True)[0]
+            return {"offset": waiting["offset"], "lines": lines} if lines else None
+
+    def _lines(self, last: bool) -> tuple[list[str], bool]:
+        """Empty the queue; return its lines as far as they fit one parcel, and whether something was left out."""
+        with self._queue:
+            chunks, left_out, torn = self._chunks, self._left_out, self._torn
+            self._chunks, self._bytes, self._left_out, self._torn = collections.deque(), 0, 0, False
+        if torn:
+            self._rest.clear()
+        lines: list[bytes] = []
+        for stream, data in chunks:
+            *whole, rest = (self._rest.get(stream, b"") + data).split(b"\n")
+            self._rest[stream] = rest[-LINE_BYTES:]
+            lines += whole
+        if last:
+            lines += filter(None, self._rest.values())
+        shown = newest_that_fit([log_line(line) for line in lines[-LOG_LINES:]])
+        left_out += len(lines) - len(shown)
+        return ([f"[simscope: {left_out} lines left out]"] if left_out else []) + shown, left_out > 0
+
+
+def log_line(line: bytes) -> str:
+    """Return a line of output as text; of what carriage returns overwrite, as progress bars do, only the end stays."""
+    text = plain(line[-LINE_BYTES:].decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2])
+    return text if len(text) <= LOG_LINE else text[:LOG_LINE] + " …"
+
+
+def newest_that_fit(lines: list[str]) -> list[str]:
+    room = LOG_PARCEL
+    for index in range(len(lines) - 1, -1, -1):
+        room -= len(compact(lines[index])) + 1
+        if room < 0:
+            return lines[index + 1 :]
+    return lines
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 12 Running the command: bytes through, signals on, exit status back
 # ----------------------------------------------------------------------------------------------------------------------
 
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")  # after one of these the job counts as killed
@@ -1150,11 +1418,12 @@ class Signals:
 
 
 class Output:
-    """Where the command's bytes go: our own standard output and error, the log file, the scanner."""
+    """Where the command's bytes go: our own standard output and error, the log file, the job's log, the scanner."""
 
-    def __init__(self, scanner: Scanner, log: BinaryIO | None, quiet: bool) -> None:
+    def __init__(self, scanner: Scanner, log: BinaryIO | None, lines: LogLines | None, quiet: bool) -> None:
         self.scanner = scanner
         self.log = log
+        self.lines = lines
         self._through = {1: not quiet, 2: not quiet}
         self.together = quiet or os.path.samestat(os.fstat(1), os.fstat(2))  # one pipe keeps the order
 
@@ -1171,6 +1440,8 @@ class Output:
                 warn(f"the command's output cannot be passed on any more: {reason_of(error)}")
         if self.log is not None:
             self._write_log(data)
+        if self.lines is not None:
+            self.lines.take(stream, data)
         self.scanner.take(stream, data)
         return wanted
 
@@ -1278,7 +1549,7 @@ def execute(command: Sequence[str], environ: Mapping[str, str], output: Output, 
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 12 Results and verdict: what the command wrote, how it ended, what its output said
+# 13 Results and verdict: what the command wrote, how it ended, what its output said
 # ----------------------------------------------------------------------------------------------------------------------
 
 _OURS: tuple[str, ...] = ("category", "uniqueid", "start_time", "finish_time", "exit_code", "reason")
@@ -1467,12 +1738,15 @@ def finish_body(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 13 Reporting beside the run: a thread sends, the command never waits for it
+# 14 Reporting beside the run: a thread sends, the command never waits for it
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class Reporter:
-    """Sends the live message, repeats it as a heartbeat, and sends the finish; keeps in the backlog what fails."""
+    """Sends the live message, repeats it as a heartbeat and with new log lines, and sends the finish.
+
+    What cannot be sent is kept in the backlog: the live message without lines, and the finish with the last lines.
+    """
 
     def __init__(
         self,
@@ -1480,6 +1754,7 @@ class Reporter:
         backlog: Backlog,
         regression: str,
         live: Mapping[str, Any],
+        lines: LogLines | None,
         heartbeat: float,
         patience: float,
     ) -> None:
@@ -1487,9 +1762,13 @@ class Reporter:
         self._destination = destination
         self._backlog = backlog
         self._regression = regression
+        self._body = live
         self._live = self._message("job-live", live)
         self._finish: Message | None = None
+        self._lines = lines
+        self._streaming = lines is not None
         self._heartbeat = heartbeat
+        self._looked_at = self._sent_at = 0.0  # when the output was looked at, and a live message sent
         self._patience = patience
         self._ended = threading.Event()  # the finish is there
         self._settled = threading.Event()  # the finish was sent, kept or refused
@@ -1512,7 +1791,8 @@ class Reporter:
 
     def finish(self, body: Mapping[str, Any], keep_first: bool) -> None:
         """Send the finish, or keep it if that outlasts our patience; `keep_first` if we may be killed meanwhile."""
-        self._finish = self._message("job-finish", body)
+        last = self._lines.last() if self._lines is not None else None
+        self._finish = self._message("job-finish", body if last is None else {**body, "log": last})
         self._ended.set()
         if keep_first:
             self._keep_finish()
@@ -1526,10 +1806,21 @@ class Reporter:
         """Everything that may block, in the order of a job's life."""
         if self._send_live():
             self._resend(self._ended.is_set)  # for as long as this job has nothing to say
-        while not self._ended.wait(self._heartbeat or None):
-            self._send_live()
+        while not self._ended.wait(self._idle()):
+            self._looked_at = time.monotonic()
+            beat = self._heartbeat and self._looked_at >= self._sent_at + self._heartbeat
+            parcel = self._lines.parcel() if self._streaming and self._lines is not None else None
+            if beat or parcel:
+                self._send_live(parcel)
         if self._send_finish():
             self._resend(lambda: False)
+
+    def _idle(self) -> float | None:
+        """Return the seconds until the next heartbeat, or the next look at the output; None for ever."""
+        due = [self._sent_at + self._heartbeat] if self._heartbeat else []
+        if self._streaming and self._lines is not None:
+            due.append(self._looked_at + self._lines.pause)
+        return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _resend(self, stop: Callable[[], bool]) -> None:
         """Send what waits from earlier."""
@@ -1538,12 +1829,14 @@ class Reporter:
         except Exception as error:
             warn(f"the backlog was not sent: {error!r}")
 
-    def _send_live(self) -> bool:
+    def _send_live(self, parcel: Mapping[str, Any] | None = None) -> bool:
+        self._sent_at = time.monotonic()
+        message = self._live if parcel is None else self._message("job-live", {**self._body, "log": parcel})
         try:
-            self._deliver(self._live)
+            self._deliver(message)
         except Refused as error:
-            self._heartbeat = 0.0  # nor will the next one be liked better
-            lines = receipt_lines(error.document, [self._live]) or [f"job-live was refused: {error}"]
+            self._stop_live()  # nor will the next one be liked better
+            lines = receipt_lines(error.problem, [message]) or [f"job-live was refused: {error}"]
             warn("; ".join(lines))
         except Exception as error:
             self._warn_once("trouble", f"{explain(error)}; what this job has to say is kept for the next call")
@@ -1551,8 +1844,15 @@ class Reporter:
                 if self._kept_live is None:
                     self._kept_live = self._backlog.keep(self._destination.key, self._live)
         else:
+            if parcel is not None and self._streaming and self._lines is not None:
+                self._lines.arrived()
             return True
         return False
+
+    def _stop_live(self) -> None:
+        """Say no more until the finish, which tells the last lines."""
+        self._heartbeat = 0.0
+        self._streaming = False
 
     def _send_finish(self) -> bool:
         message = self._finish
@@ -1560,7 +1860,7 @@ class Reporter:
         try:
             self._deliver(message)
         except Refused as error:
-            lines = receipt_lines(error.document, [message]) or [f"job-finish was refused: {error}"]
+            lines = receipt_lines(error.problem, [message]) or [f"job-finish was refused: {error}"]
             warn("; ".join(lines) + "; it is in the folder bad of the backlog")
             self._backlog.keep(self._destination.key, message, bad=str(error))
             self._forget()
@@ -1578,7 +1878,7 @@ class Reporter:
         for line in lines:
             self._warn_once(line, line)
         if lines:
-            self._heartbeat = 0.0  # ignored (live jobs are off, say), and so would be all others
+            self._stop_live()  # ignored (live jobs are off, say), and so would be all others
 
     def _keep_finish(self) -> None:
         with self._lock:
@@ -1604,16 +1904,1478 @@ def explain(error: Exception) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 14 Commands: options in, exit code out
+# 15 Snapshots: what the daemon answers, as values that do not change
+# ----------------------------------------------------------------------------------------------------------------------
+
+# A snapshot shows a thing as it was when it was asked for; ask again for how it is now. Fields are named as in the
+# answers of the daemon; what a newer daemon tells besides is in `raw`. Times are aware datetimes in UTC, durations
+# whole milliseconds. Two snapshots are equal if they agree in their texts, numbers and times.
+
+
+def _part(read: Callable[[Any], Any], **default: Any) -> Any:
+    """A field that is read from JSON by a function of its own, and that does not count when snapshots are compared."""
+    return dataclasses.field(compare=False, repr=False, metadata={"read": read}, **default)
+
+
+def _mapping() -> Any:
+    return _part(dict, default_factory=dict)
+
+
+def snapshot(kind: type[T], document: Any, **more: Any) -> T:
+    """Return a `kind` with the members of a JSON object that it has fields for, and with `more`.
+
+    null and what is missing leave a field at its default. Raises UsageError for what is no object.
+    """
+    if not isinstance(document, dict):
+        raise UsageError(f"the server answered {json_kind(document)} instead of an object; is this simscoped?")
+    values = {"raw": document, **more}
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+        value = document.get("_links" if field.name == "links" else field.name)
+        if value is not None and field.name not in values:
+            values[field.name] = (field.metadata.get("read") or _reader(field.name))(value)
+    return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values})  # type: ignore[arg-type]
+
+
+def _reader(name: str) -> Callable[[Any], Any]:
+    is_time = name.endswith(("_at", "_time")) or name in ("at", "created")
+    return parse_time if is_time else lambda value: value
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a job or a regression is; `total` and what only one of the two tells may be None."""
+
+    done: float = 0
+    total: float | None = None
+    percent: float | None = None
+    unit: str | None = None
+    rate: float | None = None
+    note: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """The bucket of equal failures that a job fell into."""
+
+    id: int = 0
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileHash:
+    """A hash and the algorithm that made it, such as sha256."""
+
+    algorithm: str
+    digest: bytes
+
+    def hex(self) -> str:
+        return self.digest.hex()
+
+
+@dataclasses.dataclass(frozen=True)
+class JobFile:
+    """A file that a job declares. `size` and `hash` are None where the job did not tell them."""
+
+    job_id: int = 0
+    kind: str = ""
+    name: str = ""
+    path: str | None = None
+    size: int | None = None
+    hash: FileHash | None = None
+    raw: Mapping[str, Any] = _mapping()
+
+
+def read_file_entry(job_id: int, entry: Any) -> JobFile:
+    """Return a file of a job's list; a hash that is none is left out."""
+    found = re.fullmatch("(?:sha256:)?([0-9a-fA-F]{64})", str(isinstance(entry, dict) and entry.get("sha256")))
+    digest = FileHash("sha256", bytes.fromhex(found.group(1))) if found else None
+    return snapshot(JobFile, entry, job_id=job_id, hash=digest)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A job, as it was when it was asked for."""
+
+    id: int = 0
+    regression: str = ""
+    regression_id: int = 0
+    uniqueid: str | None = None
+    name: str | None = None
+    category: str = ""
+    result: str = ""  # live, pass, fail or skip
+    reason: str | None = None
+    done: bool = False
+    migrated: bool = False
+    phase: str | None = None
+    progress: Progress | None = _part(lambda value: snapshot(Progress, value), default=None)
+    host: str | None = None
+    config: str | None = None
+    seed: str | None = None
+    build: str | None = None
+    testgroup: str | None = None
+    jobdir: str | None = None
+    start_time: datetime | None = None  # as the publisher says
+    finish_time: datetime | None = None
+    submitted_at: datetime | None = None  # as the daemon saw it
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    due_at: datetime | None = None
+    time_limit_ms: int | None = None
+    elapsed_ms: int | None = _part(int, default=None)
+    compute_ms: int | None = None
+    runtime_ms: int | None = None
+    cycles: int | None = None
+    exit_code: int | None = None
+    fail_message: str | None = None
+    signature: Signature | None = _part(lambda value: snapshot(Signature, value), default=None)
+    metadata: tuple[tuple[str, str], ...] = _part(lambda pairs: tuple(map(tuple, pairs)), default=())
+    env: Mapping[str, str] = _mapping()
+    results: str = ""
+    files: tuple[JobFile, ...] = _part(tuple, default=())
+    extra: Mapping[str, Any] = _mapping()
+    version: int = 0
+    links: Mapping[str, Any] = _mapping()
+    raw: Mapping[str, Any] = _mapping()
+
+    @property
+    def ok(self) -> bool:
+        """Done, and nothing to worry about."""
+        return self.done and self.result in ("pass", "skip")
+
+
+def read_job(document: Any) -> Job:
+    entries = document.get("files") or () if isinstance(document, dict) else ()
+    return snapshot(Job, document, files=tuple(read_file_entry(document["id"], entry) for entry in entries))
+
+
+@dataclasses.dataclass(frozen=True)
+class JobStatus:
+    """What is most often asked about a job, in small."""
+
+    id: int = 0
+    result: str = ""
+    reason: str | None = None
+    done: bool = False
+    version: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """A regression, as it was when it was asked for. `counts` has pass, fail, skip, live and migrated."""
+
+    id: int = 0
+    name: str = ""
+    series: str | None = None
+    number: int | None = None
+    status: str = ""  # live, complete, aborted or tanked
+    reason: str | None = None
+    component: str | None = None
+    project: str | None = None
+    branch: str | None = None
+    tag: str | None = None
+    submitted: int | None = None
+    running: int | None = None
+    counts: Mapping[str, int] = _mapping()
+    progress: Progress | None = _part(lambda value: snapshot(Progress, value), default=None)
+    eta_at: datetime | None = _part(parse_time, default=None)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    last_activity_at: datetime | None = None
+    due_at: datetime | None = None
+    elapsed_ms: int | None = _part(int, default=None)
+    stats: Mapping[str, Any] = _mapping()
+    custom_metadata: tuple[tuple[str, str], ...] = _part(lambda pairs: tuple(map(tuple, pairs)), default=())
+    fields: Mapping[str, Any] = _mapping()
+    version: int = 0
+    links: Mapping[str, Any] = _mapping()
+    raw: Mapping[str, Any] = _mapping()
+
+    @property
+    def done(self) -> bool:
+        """Is it over, however it ended?"""
+        return self.status != "live"
+
+    @property
+    def ok(self) -> bool:
+        """Complete, and without a fail."""
+        return self.status == "complete" and not self.counts.get("fail")
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLine:
+    """A line of a job's log: its number, counted from 0, when the daemon got it, and its text."""
+
+    offset: int = 0
+    at: datetime | None = None
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryEntry:
+    """Something that happened to a job or a regression."""
+
+    seq: int = 0
+    created: datetime | None = None
+    type: str = ""
+    result: str | None = None
+    status: str | None = None
+    reason: str | None = None
+    phase: str | None = None
+    description: str | None = None
+    created_by: str | None = None
+    progress: Progress | None = _part(lambda value: snapshot(Progress, value), default=None)
+    changed: Mapping[str, Any] = _mapping()
+    raw: Mapping[str, Any] = _mapping()
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that happened; `seq` grows, and is where to go on after it. `job` is a job's id or None."""
+
+    seq: int = 0
+    type: str = ""
+    at: datetime | None = None
+    regression: str = ""
+    regression_id: int = 0
+    job: int | None = None
+    data: Mapping[str, Any] = _mapping()
+    raw: Mapping[str, Any] = _mapping()
+
+
+if TYPE_CHECKING:
+    JobRef = Union[Job, JobFile, int, str]
+    RegressionRef = Union[Regression, int, str]
+    AnyRef = Union[Job, Regression, int, str]
+    Snapshot = Union[Job, Regression]
+
+
+def job_number(ref: Any) -> int:
+    """Return the id of the job that is meant: by a snapshot of it, by its id, or by its id as text."""
+    if isinstance(ref, Job):
+        return ref.id
+    if isinstance(ref, JobFile):
+        return ref.job_id
+    if isinstance(ref, str) and re.fullmatch("[0-9]{1,18}", ref):
+        return int(ref)
+    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
+        return ref
+    raise UsageError(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
+
+
+def regression_path(ref: Any) -> str:
+    """Return the address of the regression that is meant: by a snapshot, its id, its name, or SERIES/$."""
+    from urllib.parse import quote
+
+    if isinstance(ref, Regression):
+        return f"/regressions/{ref.id}"
+    if isinstance(ref, str) and ref:
+        return "/regressions/" + quote(ref, safe="")
+    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
+        return f"/regressions/{ref}"
+    raise UsageError(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
+
+
+def means_regression(ref: Any) -> bool:
+    """Say whether a regression is meant where both kinds may be named: a number, also as text, is a job's id."""
+    return isinstance(ref, Regression) or (isinstance(ref, str) and not re.fullmatch("[0-9]+", ref))
+
+
+def verdict_text(found: Snapshot) -> str:
+    """Return in a few words how a job or a regression stands."""
+    word = found.status if isinstance(found, Regression) else found.result
+    reason = found.reason if found.reason not in (None, "finish") else None
+    return f"{word} ({reason})" if reason else word
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
+    return value
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 16 Asking: connections that are kept, outages that are borne, streams that are taken up again
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def emit(text: str) -> None:
-    """Write a line to standard output; a reader that has gone away is no error."""
+def jitter(failures: int) -> float:
+    """Return the seconds to pause after some failures in a row: anything from 0 to a limit that doubles each time.
+
+    Chance over the whole span spreads a thousand clients whose server was started anew better than any other rule.
+    """
+    chance = int.from_bytes(os.urandom(4), "big") / 2**32
+    return chance * float(min(PAUSE_MOST, PAUSE_FIRST * 2 ** min(failures, 10)))
+
+
+def seconds_left(until: float | None) -> float:
+    """Return the seconds until a moment of the monotonic clock; None is for ever."""
+    return float("inf") if until is None else until - time.monotonic()
+
+
+def moment(timeout: float | None) -> float | None:
+    """Return the moment of the monotonic clock that is `timeout` seconds away; None for None. Raises UsageError."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 1e9:
+        raise UsageError(f"timeout={timeout!r} is not accepted; it takes seconds, 0 or more, or None")
+    return time.monotonic() + timeout
+
+
+class Caller:
+    """Asks one server, for any number of threads at once; idle connections are kept and used again."""
+
+    def __init__(self, address: Address, outage: float) -> None:
+        self.address = address
+        self.outage = outage
+        self.reached = False  # it has answered once, so the address is right
+        self._idle: collections.deque[Any] = collections.deque(maxlen=8)
+
+    def ask(self, method: str, path: str, text: str | None = None, wait: float = 0.0, **headers: str) -> Any:
+        """Return the JSON answer to one request, on which the server may take `wait` seconds longer than usual."""
+        while True:
+            connection, used = self._connection(self.address.timeout + wait)
+            try:
+                document = ask(self.address, connection, method, path, text, **headers)
+            except BaseException as error:
+                connection.close()
+                if used and isinstance(error, Unreachable) and isinstance(error.__cause__, ConnectionError):
+                    continue  # the server closed it while it was idle
+                raise
+            self.reached = True
+            self._idle.append(connection)
+            return document
+
+    def _connection(self, timeout: float) -> tuple[Any, bool]:
+        """Return a connection, and whether it was used before."""
+        try:
+            connection, used = self._idle.pop(), True
+        except IndexError:
+            connection, used = self.address.connection(), False
+        connection.timeout = timeout
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout)
+        return connection, used
+
+    def insist(
+        self,
+        attempt: Callable[[], T],
+        until: float | None = None,
+        stop: threading.Event | None = None,
+        outage: float | None = None,
+    ) -> T:
+        """Call `attempt` until it does not raise Unreachable, with pauses; return what it returns.
+
+        Gives up, with the last Unreachable, when an outage lasts too long, when `stop` is set, and at once if the
+        server has never answered: then it is not an outage but the wrong address. At the moment `until` raises
+        WaitTimeout.
+        """
+        begun, failures = time.monotonic(), 0
+        outage = self.outage if outage is None else outage
+        while True:
+            try:
+                return attempt()
+            except Unreachable as error:
+                if time.monotonic() > begun + outage or not self.reached or (stop is not None and stop.is_set()):
+                    raise
+                if seconds_left(until) <= 0:
+                    raise WaitTimeout(f"the time that was given for waiting is over, and {error}") from error
+                self.pause(max(jitter(failures), error.retry_after), until, stop)
+                failures += 1
+
+    def pause(self, seconds: float, until: float | None, stop: threading.Event | None = None) -> None:
+        seconds = max(0.0, min(seconds, seconds_left(until)))
+        if stop is None:
+            time.sleep(seconds)
+        else:
+            stop.wait(seconds)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+class Frame:
+    """What a stream says once: `event` ("" for the ordinary kind), its `id`, and `data`, a JSON value."""
+
+    def __init__(self, event: str, ident: int | None, data: Any) -> None:
+        self.event = event
+        self.id = ident
+        self.data = data
+
+
+class Stream:
+    """An open stream of server-sent events."""
+
+    def __init__(self, address: Address, path: str) -> None:
+        """Open it; raises as `ask` does."""
+        self._address = address
+        self._connection = address.connection()
+        self._rest = b""
+        try:
+            with reaching(address):
+                self._connection.connect()
+            self._socket = self._connection.sock
+            self._answer = open_answer(address, self._connection, "GET", path, Accept="text/event-stream")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def read(self, seconds: float) -> list[Frame]:
+        """Return the frames that come next, [] for a mere sign of life; raise Unreachable at the end, and if the
+        server says nothing for so long."""
+        blocks: list[bytes] = []
+        while not blocks:
+            with reaching(self._address):
+                self._socket.settimeout(max(0.001, seconds))
+                data = self._answer.read1(READ_BYTES)
+            if not data:
+                raise Unreachable(f"the server {self._address.url} has ended the stream")
+            *blocks, self._rest = (self._rest + data).split(b"\n\n")
+        frames = [self._frame(part.decode("utf-8", "replace")) for part in blocks]
+        return [frame for frame in frames if frame is not None]
+
+    def _frame(self, text: str) -> Frame | None:
+        said = {}
+        for line in text.split("\n"):
+            name, _, value = line.partition(":")
+            if name:
+                said[name] = value[1:] if value.startswith(" ") else value
+        ident = said.get("id", "")
+        if "data" not in said and not ident:
+            return None
+        data = answer_document(said["data"].encode()) if "data" in said else None
+        return Frame(said.get("event", ""), int(ident) if ident.isdigit() else None, data)
+
+    def interrupt(self) -> None:
+        """End it from another thread: whoever reads it gets Unreachable at once."""
+        import socket
+
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._answer.close()
+        self._connection.close()
+
+
+class Follower:
+    """A stream that is taken up again where it broke off, for as long as its reader wants.
+
+    `path()` tells the address that goes on from here. Iterating gives a list of frames at a time, an empty one at a
+    sign of life and when the stream was opened anew, and ends at the moment `until` and after `interrupt`; raises what
+    `Caller.insist` raises.
+    """
+
+    def __init__(self, caller: Caller, path: Callable[[], str], until: float | None = None) -> None:
+        self._caller = caller
+        self._path = path
+        self._until = until
+        self.stop = threading.Event()
+        self._stream: Stream | None = None
+
+    def __iter__(self) -> Iterator[list[Frame]]:
+        breaks = 0
+        while not self._over():
+            try:
+                stream = self._stream = self._caller.insist(self._open, self._until, self.stop)
+            except (Unreachable, WaitTimeout):
+                if self._over():
+                    return
+                raise
+            try:
+                if breaks:
+                    yield []
+                while not self._over():
+                    frames = stream.read(min(SILENT_SECONDS, seconds_left(self._until)))
+                    breaks = 0 if frames else breaks
+                    yield frames
+            except Unreachable:
+                if not self._over():
+                    self._caller.pause(jitter(breaks), self._until, self.stop)
+                breaks += 1
+            finally:
+                stream.close()
+
+    def _over(self) -> bool:
+        return self.stop.is_set() or seconds_left(self._until) <= 0
+
+    def _open(self) -> Stream:
+        if self.stop.is_set():
+            raise Unreachable("the stream was interrupted")
+        stream = Stream(self._caller.address, self._path())
+        self._caller.reached = True
+        return stream
+
+    def interrupt(self) -> None:
+        """End the iteration, from whatever thread, also while the server is silent."""
+        self.stop.set()
+        if self._stream is not None:
+            self._stream.interrupt()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 17 A window on a log
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class LogBuffer:
+    """A stretch of a job's log without gaps, which grows at both ends; made by `Client.log_buffer`.
+
+    It begins empty: before line `offset`, or where that is None behind the last line that there is. `older` and
+    `newer` fetch; with `stream` a thread appends what the running job writes, until the log is complete. `on_update`,
+    called after each change with the buffer and all its lines, may run in that thread; what it raises is logged.
+    Lines that the server forgot before they could be fetched (it keeps the newest of a job's) are counted in `lost`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        job: int,
+        offset: int,
+        bare: bool,
+        on_update: Callable[[LogBuffer, Sequence[LogLine]], Any] | None,
+    ) -> None:
+        self._client = client
+        self._job = job
+        self._on_update = on_update
+        self._lock = threading.RLock()  # over the next six
+        self._lines: collections.deque[LogLine] = collections.deque()
+        self._first = self._next = offset
+        self._complete = False  # the server has said that no line can follow those that we have
+        self._bare = bare  # the log had no line at all when we looked
+        self.lost = 0
+        self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
+        self.error: SimscopeError | None = None  # what ended the stream too early
+
+    @property
+    def logs(self) -> tuple[LogLine, ...]:
+        """The lines."""
+        with self._lock:
+            return tuple(self._lines)
+
+    @property
+    def first_offset(self) -> int:
+        """The number of the first line, or of the one that `newer` would fetch first."""
+        return self._first
+
+    @property
+    def next_offset(self) -> int:
+        """The number of the line behind the last one."""
+        return self._next
+
+    @property
+    def has_first(self) -> bool:
+        """Is the first line of the log here, number 0? If the server has forgotten that before it came here: never."""
+        with self._lock:
+            return self._first == 0 and bool(self._lines or self._bare)
+
+    @property
+    def has_last(self) -> bool:
+        """Is the last line here, and can none follow? Never while the job runs."""
+        return self._complete
+
+    @property
+    def streaming(self) -> bool:
+        """Does a thread append new lines?"""
+        return self._thread is not None and self._thread.is_alive()
+
+    def older(self, count: int | None = None) -> LogBuffer:
+        """Fetch up to `count` lines before the first one; all of them without `count`. Returns the buffer."""
+        wanted = None if count is None else whole_number("count", count, 1)
+        with self._lock:
+            begin = 0 if wanted is None else max(0, self._first - wanted)
+            found = self._client.logs(self._job, begin, self._first - begin) if begin < self._first else []
+            found = [line for line in found if line.offset < self._first]
+            self._lines.extendleft(reversed(found))
+            self._first -= len(found)
+        self._tell(bool(found))
+        return self
+
+    def newer(self, count: int | None = None) -> LogBuffer:
+        """Fetch up to `count` lines behind the last one; without `count` all that there are now. Does not wait, and
+        does nothing while a stream appends them. Returns the buffer."""
+        left = float("inf") if count is None else whole_number("count", count, 1)
+        fetched = False
+        with self._lock:
+            while left > 0 and not self._complete and not self.streaming:
+                asked = int(min(left + 1, PAGE_LINES))  # one more, so that we learn whether that is all
+                page = self._client.log_page(self._job, self._next, asked)
+                lines = read_lines(page)[: int(min(left, asked))]
+                self._bare = page["next_offset"] == 0
+                self._append(lines, page["first_offset"])
+                self._complete = bool(page["complete"]) and self._next >= page["next_offset"]
+                fetched = fetched or bool(lines)
+                left -= len(lines)
+                if len(lines) < asked - 1 or not lines:
+                    break
+        self._tell(fetched)
+        return self
+
+    def _append(self, lines: Sequence[LogLine], oldest: int = 0) -> None:
+        """Take lines that follow, or that begin later because the server has forgotten some."""
+        begin = lines[0].offset if lines else max(self._next, oldest)
+        self.lost += begin - self._next
+        if not self._lines:
+            self._first = begin
+        self._lines.extend(lines)
+        self._next = begin + len(lines)
+
+    def _tell(self, changed: bool) -> None:
+        if changed and self._on_update is not None:
+            try:
+                self._on_update(self, self.logs)
+            except Exception:
+                import logging
+
+                logging.getLogger("simscope").exception("on_update of the log of job %s", self._job)
+
+    def stream(self) -> LogBuffer:
+        """Let a thread append what follows; nothing happens if one does, or if the last line is here."""
+        with self._lock:
+            if not self.streaming and not self._complete:
+                self._follower = Follower(self._client.caller, lambda: f"/jobs/{self._job}/logs?offset={self._next}")
+                self._thread = threading.Thread(target=self._run, args=(self._follower,), daemon=True)
+                self._thread.start()
+        return self
+
+    def _run(self, follower: Follower) -> None:
+        try:
+            for frames in follower:
+                if self._take(frames) or (not frames and self._is_over(follower)):
+                    return
+        except Pruned:
+            pass  # the job is gone, and its log with it
+        except SimscopeError as error:
+            if not follower.stop.is_set():
+                self.error = error
+
+    def _is_over(self, follower: Follower) -> bool:
+        caller = self._client.caller
+        return caller.insist(lambda: self._client.log_is_over(self._job, self._next), stop=follower.stop)
+
+    def _take(self, frames: Sequence[Frame]) -> bool:
+        """Append the lines of some frames; return whether the log is complete."""
+        lines = [snapshot(LogLine, frame.data) for frame in frames if not frame.event and frame.data]
+        over = any(frame.event == "complete" for frame in frames)
+        with self._lock:
+            lines = [line for line in lines if line.offset >= self._next]
+            self._append(lines)
+            self._bare = over and self._next == 0
+            self._complete = over
+        self._tell(bool(lines))
+        return over
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the stream has ended; return False if it has not after `timeout` seconds. Raises what ended it
+        too early."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        if self.error is not None:
+            raise self.error
+        return not self.streaming
+
+    def interrupt(self, wait: bool = True, timeout: float = 10.0) -> None:
+        """End the stream, if there is one; with `wait` return when it has ended, after `timeout` seconds at most."""
+        thread, follower = self._thread, self._follower
+        if follower is not None:
+            follower.interrupt()
+        if wait and thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def __enter__(self) -> LogBuffer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.interrupt()
+
+    def __iter__(self) -> Iterator[LogLine]:
+        return iter(self.logs)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+def read_lines(page: Mapping[str, Any]) -> list[LogLine]:
+    return [snapshot(LogLine, line) for line in page["lines"]]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 18 The client: what Python programs ask, wait for and follow
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+class _Place:
+    """How far somebody has read the events of a database."""
+
+    def __init__(self, seq: int, epoch: str) -> None:
+        self.seq = seq
+        self.epoch = epoch
+
+
+_ENDS = "job.finished,job.pruned,regression.finished,regression.timed_out,regression.tanked"
+_LOG_END = 999999999999999  # no log is so long: who asks for this line is told where the log ends
+_TRIES_SECONDS = 15.0  # how long extend tries again
+
+
+class Client:
+    """Watches the jobs and regressions of one daemon. Any number of threads may use it at once.
+
+    `server` and `token` are those of SIMSCOPE_SERVER and SIMSCOPE_TOKEN if they are not given. A job is meant by a
+    snapshot of it or by its id, a regression by a snapshot, by its name, by SERIES/$ (the latest of a series), or by
+    its id. A question is asked once, and takes `timeout` seconds at most. What waits or follows goes on through
+    outages of up to `outage` seconds, and through a restart of the daemon, without losing or repeating anything.
+    """
+
+    def __init__(
+        self,
+        server: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = 10.0,
+        outage: float = OUTAGE_SECONDS,
+    ) -> None:
+        server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
+        token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
+        self.caller = Caller(Address(server, token.strip(), timeout), outage)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections. The client can still be used."""
+        self.caller.close()
+
+    def _get(self, path: str, **parameters: Any) -> Any:
+        """Ask; a parameter `wait` is the seconds for which the server may keep us waiting, 0 for not at all."""
+        wait = parameters.pop("wait", 0.0)
+        parameters["wait"] = f"{wait:.3f}" if wait else None
+        return self.caller.ask("GET", path + query(parameters), wait=wait)
+
+    def about(self) -> Mapping[str, Any]:
+        """What the daemon tells about itself: version, epoch, seq (the number of the last change), now, …"""
+        about: Mapping[str, Any] = self._get("/")
+        return about
+
+    # Lists.
+
+    def jobs(self, limit: int | None = 20, **filters: Any) -> list[Job]:
+        """Return jobs, newest first; `limit` None is all. Filters: regression, result, category, host, signature, q
+        (text in name, config, host, seed, uniqueid or fail message), sort (newest, longest, name). Several results
+        may be given as a list."""
+        most = None if limit is None else whole_number("limit", limit, 1)
+        return list(itertools.islice(self.iter_jobs(min(most or PAGE_ITEMS, PAGE_ITEMS), **filters), most))
+
+    def iter_jobs(self, page_size: int = 100, **filters: Any) -> Iterator[Job]:
+        """Yield jobs as `jobs` returns them, asking for a page at a time; jobs that come meanwhile shift nothing."""
+        path, regression = "/jobs", filters.pop("regression", None)
+        if regression is not None:
+            path = regression_path(regression) + path
+        return map(read_job, self._pages(path, page_size, filters, _JOB_FILTERS))
+
+    def regressions(self, limit: int | None = 20, **filters: Any) -> list[Regression]:
+        """Return regressions, live ones first, then the newest; `limit` None is all. Filters: status, q (text in
+        name, component, branch or tag), series, branch, component, tanked=True (shows those too)."""
+        most = None if limit is None else whole_number("limit", limit, 1)
+        filters["tanked"] = "1" if filters.get("tanked") else None
+        pages = self._pages("/regressions", min(most or PAGE_ITEMS, PAGE_ITEMS), filters, _REGRESSION_FILTERS)
+        return [snapshot(Regression, item) for item in itertools.islice(pages, most)]
+
+    def _pages(self, path: str, size: int, filters: Mapping[str, Any], known: Sequence[str]) -> Iterator[Any]:
+        whole_number("page_size", size, 1)
+        for name in filters:
+            if name not in known:
+                raise UsageError(f"there is no filter {name!r} (accepted: {', '.join(known)})")
+        return self._page_by_page(path, size, filters)
+
+    def _page_by_page(self, path: str, size: int, filters: Mapping[str, Any]) -> Iterator[Any]:
+        after = None
+        while True:
+            page = self._get(path, limit=min(size, PAGE_ITEMS), after=after, **filters)
+            yield from page["items"]
+            after = page["next"]
+            if after is None:
+                return
+
+    # One thing.
+
+    def job(self, ref: JobRef, missing_ok: bool = False) -> Job | None:
+        """Return a job as it is now. If there is none, raise NotFound, or return None with `missing_ok`."""
+        try:
+            return self._job(ref)
+        except NotFound:
+            if missing_ok:
+                return None
+            raise
+
+    def _job(self, ref: Any, **parameters: Any) -> Job:
+        return read_job(self._get(f"/jobs/{job_number(ref)}", **parameters))
+
+    def status(self, ref: JobRef) -> JobStatus:
+        """Return only result, reason, done and version of a job."""
+        return snapshot(JobStatus, self._get(f"/jobs/{job_number(ref)}/status"))
+
+    def regression(self, ref: RegressionRef, missing_ok: bool = False) -> Regression | None:
+        """Return a regression as it is now; of "nightly/$" the latest one whose name begins with nightly/."""
+        try:
+            return self._regression(ref)
+        except NotFound:
+            if missing_ok:
+                return None
+            raise
+
+    def _regression(self, ref: Any, **parameters: Any) -> Regression:
+        return snapshot(Regression, self._get(regression_path(ref), **parameters))
+
+    def _any(self, ref: Any, **parameters: Any) -> Job | Regression:
+        return self._regression(ref, **parameters) if means_regression(ref) else self._job(ref, **parameters)
+
+    def history(self, ref: AnyRef) -> list[HistoryEntry]:
+        """Return what happened to a job or a regression, oldest first."""
+        path = regression_path(ref) if means_regression(ref) else f"/jobs/{job_number(ref)}"
+        return [snapshot(HistoryEntry, item) for item in self._page_by_page(path + "/history", PAGE_ITEMS, {})]
+
+    def is_done(self, ref: Job | Regression) -> bool:
+        """Say whether a snapshot shows something that is over. Asks nobody: see `job` for how it is now."""
+        return ref.done
+
+    def extend(
+        self,
+        ref: JobRef,
+        by: timedelta | float | None = None,
+        *,
+        until: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Move the time limit of a job: `by` a timedelta or seconds, or to the moment `until` (an aware datetime).
+
+        Returns the job as it is then; one that its limit had ended is live again. Raises Conflict for another job that
+        is done. Sends a key along, so that a request which is sent again after a failure extends once.
+        """
+        if (by is None) == (until is None):
+            raise UsageError("extend takes either by (a timedelta or seconds) or until (a datetime)")
+        body = compact({"by_ms": extension_ms(by)} if by is not None else {"until": aware(until)})
+        key = idempotency_key or os.urandom(16).hex()
+        path = f"/jobs/{job_number(ref)}/extend"
+        send = functools.partial(self.caller.ask, "POST", path, body, Idempotency_Key=f'"{key}"')
+        return read_job(self.caller.insist(send, outage=_TRIES_SECONDS))
+
+    # Waiting.
+
+    def wait(
+        self, ref: AnyRef, timeout: float | None = None, interval: float = WAIT_SECONDS, check: bool = False
+    ) -> Job | Regression:
+        """Wait until a job or a regression is over; return how it is then.
+
+        Raises WaitTimeout after `timeout` seconds, and with `check` NotPassed if it is over and not `ok`. The server
+        answers the moment it is over; `interval` is how many seconds one question may be pending. A job that is
+        deleted because nobody heard of it is returned with reason "pruned".
+        """
+        until = moment(timeout)
+        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
+            raise UsageError(f"interval={interval!r} is not accepted; it takes seconds above 0")
+        found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
+        return self._judged(found[0] if found else None, ref, check)
+
+    def _judged(self, found: Job | Regression | None, ref: AnyRef, check: bool) -> Job | Regression:
+        what = ref if isinstance(ref, (int, str)) else ref.id
+        if found is None or not found.done:
+            late = WaitTimeout(f"{what} is not over in the time that was given")
+            late.snapshot = found
+            raise late
+        if check and not found.ok:
+            error = NotPassed(f"{what}: {verdict_text(found)}")
+            error.snapshot = found
+            raise error
+        return found
+
+    def changes(self, ref: AnyRef, timeout: float | None = None) -> Iterator[Job | Regression]:
+        """Yield a job or a regression as it is now, and again after each change, until it is over. Changes that come
+        close together may be shown as one. Raises WaitTimeout."""
+        until, found = moment(timeout), None
+        for found in self._changes(ref, {}, until, WAIT_SECONDS):
+            yield found
+        self._judged(found, ref, check=False)
+
+    def _changes(
+        self, ref: AnyRef, wanted: Mapping[str, str], until: float | None, interval: float
+    ) -> Iterator[Job | Regression]:
+        """Yield how it is now, and then whenever the server finds it worth an answer: when it has changed, or, with
+        until=done in `wanted`, when it is over. The server compares with the version that we have: nothing can happen
+        unnoticed between two questions. Ends when it is over and at the moment `until`."""
+        known = ref if isinstance(ref, (Job, Regression)) else None
+        version, wait = -1, 0.0
+        while True:
+            begun = time.monotonic()
+            parameters = {**(wanted or {"version": str(version)}), "wait": wait} if wait else {}
+            try:
+                found = self._now(known or ref, until, parameters)
+            except WaitTimeout:
+                if known is None:
+                    raise
+                return
+            if found.version != version or found.done:
+                yield found
+            if found.done or seconds_left(until) <= 0:
+                return
+            if wait and found.version == version and time.monotonic() - begun < min(wait, 0.5):
+                self.caller.pause(jitter(0), until, None)  # an answer too early: the server is about to stop
+            known, version = found, found.version
+            wait = max(0.001, min(interval, 2 * WAIT_SECONDS, seconds_left(until)))
+
+    def as_completed(self, refs: Iterable[AnyRef], timeout: float | None = None) -> Iterator[Job | Regression]:
+        """Yield jobs and regressions as they are over, each once, however many there are: one stream of events tells.
+
+        Raises WaitTimeout if not all are over after `timeout` seconds, and NotFound for one that does not exist.
+        """
+        until = moment(timeout)
+        about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
+        waiting: dict[tuple[str, int], Job | Regression] = {}
+        for ref in refs:
+            found = self._now(ref, until)
+            key = (type(found).__name__, found.id)
+            if key not in waiting:
+                waiting[key] = found
+                if found.done:
+                    yield found
+        waiting = {key: found for key, found in waiting.items() if not found.done}
+        for key in self._touched(about, waiting, until):
+            now = self._now(waiting[key], until) if key in waiting else None
+            if now is not None and now.done:
+                del waiting[key]
+                yield now
+            if not waiting:
+                return
+        if waiting:
+            raise WaitTimeout(f"{len(waiting)} are not over in the time that was given")
+
+    def _touched(
+        self, about: Mapping[str, Any], waiting: Mapping[tuple[str, int], Job | Regression], until: float | None
+    ) -> Iterator[tuple[str, int]]:
+        """Yield the keys of what may be over now, whenever events tell of it."""
+        regressions = {found.regression_id if isinstance(found, Job) else found.id for found in waiting.values()}
+        only = regressions.pop() if len(regressions) == 1 else None
+        if waiting:
+            for events in self._news(about, {"types": _ENDS, "regression": only}, until):
+                if events is None:
+                    yield from list(waiting)
+                else:
+                    yield from [("Job", event.job or 0) for event in events if event.job]
+                    yield from [("Regression", event.regression_id) for event in events if not event.job]
+
+    def _now(self, ref: AnyRef, until: float | None, parameters: Mapping[str, Any] = _NOTHING) -> Job | Regression:
+        """The thing as it is now, or after a wait; a pruned job as its tombstone."""
+        try:
+            return self.caller.insist(lambda: self._any(ref, **parameters), until)
+        except Pruned:
+            return pruned_job(job_number(ref), ref if isinstance(ref, Job) else None)
+
+    # Events.
+
+    def events_page(self, after: int, limit: int = 20, wait: float = 0.0, **filters: Any) -> Mapping[str, Any]:
+        """Return one answer about the events behind a cursor: items, next, oldest, newest, epoch. Filters: types,
+        regression, job. Raises CursorExpired."""
+        page: Mapping[str, Any] = self._get("/events", after=after, limit=limit, wait=wait, **filters)
+        return page
+
+    def events(
+        self,
+        types: str | Iterable[str] | None = None,
+        regression: RegressionRef | None = None,
+        job: JobRef | None = None,
+        after: int | Event | None = None,
+    ) -> Iterator[Event]:
+        """Yield events as they happen, for ever: of these types (such as "job.failed", "job.*"), this regression, this
+        job. Begins now, or behind `after`: an event, its seq, or 0 for the oldest that is kept.
+
+        Goes on where it was after an outage. If the events from there on are not kept any more, it goes on from now;
+        where `after` was given it raises CursorExpired instead, for somebody counts on every single one.
+        """
+        strict = after is not None
+        if after is None:
+            about = self.about()
+        else:
+            seq = after.seq if isinstance(after, Event) else whole_number("after", after, 0)
+            about = {"seq": seq, "epoch": ""}
+        named = types if types is None or isinstance(types, str) else ",".join(types)
+        number = None if regression is None else self._regression(regression).id
+        wanted = {"types": named, "regression": number, "job": None if job is None else job_number(job)}
+        return self._events(self._news(about, wanted, None, strict))
+
+    def _events(self, news: Iterator[list[Event] | None]) -> Iterator[Event]:
+        for events in news:
+            yield from events or ()
+
+    def _news(
+        self, about: Mapping[str, Any], wanted: Mapping[str, Any], until: float | None, strict: bool = False
+    ) -> Iterator[list[Event] | None]:
+        """Yield events behind a cursor ("seq" and "epoch" of `about`), a list at a time, [] as a sign of life.
+
+        What has happened is read in pages, what happens then from a stream; when that says that it cannot go on from
+        where we are, pages again. Where they are not kept any more either, yields None, for events were lost, and goes
+        on from now, or raises CursorExpired if that is `strict`.
+        """
+        place = _Place(about["seq"], about["epoch"])
+        while seconds_left(until) > 0:
+            try:
+                yield from self._events_kept(place, wanted, until)
+            except CursorExpired as error:
+                if strict or not isinstance(error.problem, dict):
+                    raise
+                place.seq, place.epoch = error.problem["newest"], error.problem["epoch"]
+                yield None
+            yield from self._events_to_come(place, wanted, until)
+            self.caller.pause(jitter(0) / 4, until, None)
+
+    def _events_kept(
+        self, place: _Place, wanted: Mapping[str, Any], until: float | None
+    ) -> Iterator[list[Event] | None]:
+        while True:
+            page = self.caller.insist(
+                lambda: self.events_page(place.seq, PAGE_ITEMS, epoch=place.epoch or None, **wanted),
+                until,
+            )
+            place.seq, place.epoch = page["next"], page["epoch"]
+            if not page["items"]:
+                return
+            yield [snapshot(Event, item) for item in page["items"]]
+
+    def _events_to_come(
+        self, place: _Place, wanted: Mapping[str, Any], until: float | None
+    ) -> Iterator[list[Event] | None]:
+        """Yield until the stream cannot go on from where we are."""
+        follower = Follower(
+            self.caller,
+            lambda: "/events/stream" + query({"after": place.seq, "epoch": place.epoch, **wanted}),
+            until,
+        )
+        for frames in follower:
+            if any(frame.event == "reset" for frame in frames):
+                return
+            place.seq = max([frame.id for frame in frames if frame.id is not None], default=place.seq)
+            yield [snapshot(Event, frame.data) for frame in frames if isinstance(frame.data, dict)]
+
+    # Logs.
+
+    def log_page(self, ref: JobRef, offset: int, limit: int, wait: float = 0.0) -> Mapping[str, Any]:
+        """Return one answer about a job's log: first_offset, next_offset, complete, lines."""
+        path = f"/jobs/{job_number(ref)}/logs"
+        page: Mapping[str, Any] = self._get(path, offset=offset, limit=limit, wait=wait)
+        return page
+
+    def log_end(self, ref: JobRef) -> int:
+        """Return the number that the next line of a job's log will have."""
+        try:
+            return int(self.log_page(ref, _LOG_END, 1)["next_offset"])
+        except Refused as error:
+            if isinstance(error.problem, dict) and isinstance(error.problem.get("next_offset"), int):
+                return int(error.problem["next_offset"])
+            raise
+
+    def log_is_over(self, ref: JobRef, offset: int) -> bool:
+        """Say whether nothing follows line `offset` of a job that is done, though its log is not complete: it was given
+        up, and only a late finish of its own could add to it."""
+        if not self.status(ref).done:
+            return False
+        page = self.log_page(ref, offset, 1)
+        return not page["lines"] and not page["complete"]
+
+    def logs(self, ref: JobRef, offset: int = 0, limit: int | None = None) -> list[LogLine]:
+        """Return lines of a job's log from number `offset` on: all that there are now, or up to `limit`.
+
+        Lines that the server has forgotten are left out. Raises Refused for an offset beyond the end.
+        """
+        most = None if limit is None else whole_number("limit", limit, 1)
+        return list(itertools.islice(self.iter_logs(ref, offset), most))
+
+    def iter_logs(
+        self, ref: JobRef, offset: int = 0, follow: bool = False, timeout: float | None = None
+    ) -> Iterator[LogLine]:
+        """Yield lines of a job's log; with `follow` wait for more until the job is over, or raise WaitTimeout after
+        `timeout` seconds."""
+        whole_number("offset", offset, 0)
+        return self._iter_logs(job_number(ref), offset, follow, moment(timeout))
+
+    def _iter_logs(self, number: int, offset: int, follow: bool, until: float | None) -> Iterator[LogLine]:
+        wait = 0.0
+        while True:
+            asked = time.monotonic()
+            try:
+                page = self.caller.insist(lambda: self.log_page(number, offset, PAGE_LINES, wait), until)  # noqa: B023
+            except Pruned:
+                return
+            lines = read_lines(page)
+            yield from lines
+            offset = max(offset, page["first_offset"]) if not lines else lines[-1].offset + 1
+            if page["complete"] or (not follow and len(lines) < PAGE_LINES):
+                return
+            if follow and not lines and wait:
+                if seconds_left(until) <= 0:
+                    raise WaitTimeout(f"the log of job {number} is not complete in the time that was given")
+                if self.caller.insist(lambda: self.log_is_over(number, offset), until):  # noqa: B023
+                    return
+                if time.monotonic() - asked < min(wait, 0.5):
+                    self.caller.pause(jitter(0), until, None)
+            wait = max(0.001, min(WAIT_SECONDS / 2, seconds_left(until))) if follow else 0.0
+
+    def log_buffer(
+        self,
+        ref: JobRef,
+        offset: int | None = None,
+        stream: bool = False,
+        on_update: Callable[[LogBuffer, Sequence[LogLine]], Any] | None = None,
+    ) -> LogBuffer:
+        """Return a window on a job's log: see LogBuffer. Raises Refused for an offset beyond the end."""
+        number, end = job_number(ref), self.log_end(ref)
+        begin = end if offset is None else whole_number("offset", offset, 0)
+        if begin > end:
+            self.log_page(number, begin, 1)
+        buffer = LogBuffer(self, number, begin, end == 0, on_update)
+        return buffer.stream() if stream else buffer
+
+    # Files.
+
+    def files(self, ref: JobRef, kind: str | None = None) -> list[JobFile]:
+        """Return the files that a job declares, or those of one kind."""
+        number = job_number(ref)
+        items = self._get(f"/jobs/{number}/files", kind=kind)["items"]
+        return [read_file_entry(number, item) for item in items]
+
+    def file(self, ref: JobRef, kind: str, name: str) -> JobFile | None:
+        """Return the file of this kind and name, or None."""
+        return next((file for file in self.files(ref, kind) if file.name == name), None)
+
+    def download(self, file: JobFile, dest: Any) -> Path | None:
+        """Fetch a file's content: into a binary stream, or to a path, which is returned.
+
+        A path appears when all is there and agrees with its SHA-256; folders above it are made; a file that is there
+        is never overwritten (AlreadyThere). A folder that exists gets a file of the same name in it. Raises
+        ChecksumMismatch; after that a stream has content that must not be used.
+        """
+        if hasattr(dest, "write"):
+            self._fetch(file, dest)
+            return None
+        from pathlib import Path
+
+        path = os.path.abspath(os.fspath(dest))
+        path = os.path.join(path, safe_name(file.name)) if os.path.isdir(path) else path
+        if os.path.lexists(path):
+            raise AlreadyThere(f"{path} is there already; a download never overwrites")
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = os.path.join(os.path.dirname(path), f".simscope-{os.getpid()}-{os.urandom(6).hex()}.part")
+        try:
+            with open(temporary, "xb") as stream:
+                self._fetch(file, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            put_in_place(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        return Path(path)
+
+    def _fetch(self, file: JobFile, stream: Any) -> None:
+        """Write a file's content to a stream and check it."""
+        import hashlib
+        from urllib.parse import quote
+
+        path = f"/jobs/{file.job_id}/files/{quote(file.kind, safe='')}/{quote(file.name, safe='')}"
+        address, found, size = self.caller.address, hashlib.sha256(), 0
+        connection = address.connection()
+        try:
+            answer = open_answer(address, connection, "GET", path, Accept="*/*", Accept_Encoding="identity")
+            while True:
+                with reaching(address):
+                    data = answer.read(READ_BYTES)
+                if not data:
+                    break
+                found.update(data)
+                size += len(data)
+                stream.write(data)
+            length = answer.getheader("Content-Length")
+            if length and length.isdigit() and size != int(length):
+                raise Unreachable(f"the server {address.url} sent {size} of {length} bytes of {file.name}")
+            check_digest(file, found.digest(), answer.getheader("Repr-Digest") or "")
+        finally:
+            connection.close()
+
+
+_JOB_FILTERS = ("result", "category", "host", "signature", "q", "sort")
+_REGRESSION_FILTERS = ("status", "q", "series", "branch", "component", "tanked")
+
+
+def query(parameters: Mapping[str, Any]) -> str:
+    """Return parameters as they stand in an address; None is left out, a list is joined by commas."""
+    from urllib.parse import urlencode
+
+    given = {name: value for name, value in parameters.items() if value is not None}
+    texts = {
+        name: ",".join(map(str, value)) if isinstance(value, (list, tuple, set)) else value
+        for name, value in given.items()
+    }
+    return "?" + urlencode(texts) if texts else ""
+
+
+def pruned_job(number: int, known: Job | None) -> Job:
+    """Return what is left of a job that the server has deleted."""
+    return dataclasses.replace(known or Job(id=number, result="live"), done=True, reason="pruned")
+
+
+def extension_ms(by: Any) -> int:
+    """Return a timedelta, or seconds, as milliseconds above 0; raise UsageError for anything else."""
+    seconds = by.total_seconds() if hasattr(by, "total_seconds") else by
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= DURATION_MS / 1000:
+        raise UsageError(f"by={by!r} is not accepted; it takes a timedelta or seconds, above 0 and at most 24 days")
+    return max(1, round(seconds * 1000))
+
+
+def aware(when: Any) -> str:
+    """Return an aware datetime as RFC 3339; raise UsageError for anything else."""
+    if not hasattr(when, "utcoffset") or when.utcoffset() is None:
+        raise UsageError(f"until={when!r} is not accepted; it takes a datetime with a zone")
+    return rfc3339(when.timestamp())
+
+
+def safe_name(name: str) -> str:
+    """Return a file name for a file of that name: what a job calls its files must not lead out of a folder."""
+    base = os.path.basename(clean_text(name))
+    if plain(base) != base or base in ("", ".", ".."):
+        raise UsageError(f"{name!r} is no name for a file here; say where it shall go")
+    return base
+
+
+def put_in_place(temporary: str, path: str) -> None:
+    """Give a file its name, unless there is one of that name."""
     try:
-        print(text, flush=True)
+        os.link(temporary, path)
+    except FileExistsError:
+        raise AlreadyThere(f"{path} is there already; a download never overwrites") from None
+    except OSError:  # a file system without links: the moment between the question and the rename has to be risked
+        if os.path.lexists(path):
+            raise AlreadyThere(f"{path} is there already; a download never overwrites") from None
+        os.rename(temporary, path)
+
+
+def check_digest(file: JobFile, digest: bytes, header: str) -> None:
+    """Raise ChecksumMismatch unless a SHA-256 is what the server says and, if it does, what the job says."""
+    import base64
+
+    told = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", header)
+    if told and base64.b64decode(told.group(1)) != digest:
+        raise ChecksumMismatch(f"{file.name} came over damaged: its SHA-256 is not what the server says")
+    if file.hash is not None and file.hash.digest != digest:
+        raise ChecksumMismatch(f"{file.name} is not the file that job {file.job_id} declared: its SHA-256 is another")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 19 For people: snapshots in, lines for a terminal out
+# ----------------------------------------------------------------------------------------------------------------------
+
+# All texts of jobs go through `plain`, here and nowhere else: what is written below this section is made of these
+# lines, of JSON in ASCII, or of bytes that somebody asked for.
+
+_COLOURS = {"pass": "32", "complete": "32", "fail": "31", "aborted": "31", "tanked": "35", "live": "36", "skip": "33"}
+
+
+def emit(text: str) -> bool:
+    """Write a line to standard output; a reader that has gone away is no error, but then return False."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return False
+    except UnicodeEncodeError:  # a terminal that is not UTF-8
+        return emit(text.encode("ascii", "replace").decode())
+    return True
+
+
+def is_terminal() -> bool:
+    return bool(sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def terminal_size() -> tuple[int, int]:
+    """Return (columns, lines) of the terminal."""
+    import shutil
+
+    size = shutil.get_terminal_size()
+    return max(20, size.columns), max(5, size.lines)
+
+
+def coloured(word: str, text: str) -> str:
+    """Return `text` in the colour of a result or a status, on a terminal whose owner likes colours."""
+    code = _COLOURS.get(word)
+    return f"\x1b[{code}m{text}\x1b[0m" if code and is_terminal() and not os.environ.get("NO_COLOR") else text
+
+
+def shown(value: Any) -> str:
+    """Return a value of a snapshot as one line; - for None and nothing."""
+    if value is None or value == "":
+        return "-"
+    if hasattr(value, "astimezone"):
+        return str(value.astimezone().isoformat(" ", "seconds"))
+    return plain(as_text(value).replace("\n", " ").replace("\t", " "))
+
+
+def clock(ms: int | None) -> str:
+    """Return milliseconds as M:SS or H:MM:SS."""
+    if ms is None:
+        return "-"
+    minutes, seconds = divmod(max(0, ms) // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
+    """Return rows as lines with aligned columns below a head, cut to `width`."""
+    texts = [list(head), *([shown(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    lines = [
+        "  ".join(text.ljust(wide) for text, wide in zip(row, widths)).rstrip()  # noqa: B905
+        for row in texts
+    ]
+    return [line[:width] for line in lines]
+
+
+def bar(done: float, total: float | None, width: int) -> str:
+    """Return a progress bar that is `width` wide; without a total an empty one."""
+    filled = int((width - 2) * min(1.0, done / total)) if total else 0
+    return "[" + "#" * filled + "." * (width - 2 - filled) + "]"
+
+
+def job_title(job: Job) -> str:
+    return job.name or job.config or job.uniqueid or f"job {job.id}"
+
+
+def job_note(job: Job) -> str:
+    """Return what is most worth knowing: why it failed, or how far it is."""
+    if job.fail_message:
+        return job.fail_message.strip().split("\n")[0]
+    if job.done or job.progress is None:
+        return ""
+    of = f"/{job.progress.total:g}" if job.progress.total else ""
+    return f"{job.progress.done:g}{of} {job.progress.unit or ''}".strip()
+
+
+def jobs_table(jobs: Sequence[Job], width: int | None = None) -> list[str]:
+    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "MESSAGE")
+    return table(
+        head,
+        [
+            (job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression, job_title(job), job_note(job))
+            for job in jobs
+        ],
+        width,
+    )
+
+
+def job_state(job: Job) -> str:
+    return verdict_text(job) if job.done or not job.phase else f"{job.result} ({job.phase})"
+
+
+def regressions_table(regressions: Sequence[Regression]) -> list[str]:
+    head = ("ID", "NAME", "STATUS", "DONE", "PASS", "FAIL", "SKIP", "LIVE", "STARTED", "ETA")
+    counts = ("pass", "fail", "skip", "live")
+    return table(
+        head,
+        [
+            (
+                *(one.id, one.name, verdict_text(one), done_text(one)),
+                *(one.counts.get(name, 0) for name in counts),
+                *(one.started_at, one.eta_at),
+            )
+            for one in regressions
+        ],
+    )
+
+
+def done_text(found: Regression) -> str:
+    progress = found.progress or Progress()
+    return f"{progress.done:g}" + (f"/{progress.total:g}" if progress.total else "")
+
+
+def counts_text(found: Regression) -> str:
+    return "  ".join(f"{name} {found.counts.get(name, 0)}" for name in ("pass", "fail", "skip", "live"))
+
+
+def one_line(found: Snapshot) -> str:
+    """Return how a job or a regression stands, in one line."""
+    if isinstance(found, Regression):
+        return f"{shown(found.name)}  {verdict_text(found)}  {done_text(found)} done  {counts_text(found)}"
+    parts = [f"job {found.id}", job_state(found), clock(found.elapsed_ms), job_title(found), job_note(found)]
+    return "  ".join(shown(part) for part in parts if part)
+
+
+def details(found: Snapshot) -> list[str]:
+    """Return all that a snapshot says, a line for each field that says something."""
+    hidden = ("raw", "links", "extra", "fields", "files")
+    lines = []
+    for field in dataclasses.fields(found):
+        value = getattr(found, field.name)
+        if field.name in hidden or value is None or value == "" or value == () or value == {}:
+            continue
+        if field.name.endswith("_ms"):
+            value = f"{clock(value)} ({value} ms)"
+        elif isinstance(value, (Progress, Signature)):
+            value = ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(value).items() if v is not None)
+        elif field.name in ("metadata", "custom_metadata"):
+            value = ", ".join(f"{name}={text}" for name, text in value)
+        elif isinstance(value, dict):
+            value = ", ".join(f"{name} {as_text(text)}" for name, text in value.items())
+        lines += [f"{field.name:<17} {shown(part)}" for part in str_lines(value)]
+    return lines + [f"{'file':<17} {shown(file.kind)}/{shown(file.name)}" for file in getattr(found, "files", ())]
+
+
+def str_lines(value: Any) -> list[Any]:
+    return value.split("\n") if isinstance(value, str) else [value]
+
+
+class Board:
+    """Shows how things stand: on a terminal the same lines drawn anew, elsewhere a line when it has changed."""
+
+    def __init__(self) -> None:
+        self.live = is_terminal()
+        self._drawn = 0
+        self._last = ""
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Draw lines in place of those before; they may have colours."""
+        up = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        emit(up + "\n".join(lines))
+        self._drawn = len(lines)
+
+    def note(self, line: str) -> bool:
+        """Write a line unless it is the one before; return False if nobody reads it."""
+        if line == self._last:
+            return True
+        self._last = line
+        return emit(line)
+
+    def show(self, found: Snapshot) -> bool:
+        """Show one job or regression: a bar on a terminal, else a line."""
+        if not self.live:
+            return self.note(one_line(found))
+        progress = found.progress or Progress()
+        columns, _ = terminal_size()
+        line = f"{bar(progress.done, progress.total, 24)} {one_line(found)}" if progress.total else one_line(found)
+        self.draw([coloured(state_word(found), line[: columns - 1])])
+        return True
+
+
+def state_word(found: Snapshot) -> str:
+    return found.status if isinstance(found, Regression) else found.result
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 20 Commands that publish: options in, exit code out
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def publish_sources(kind: str, names: Sequence[str]) -> Sequence[str]:
@@ -1655,7 +3417,7 @@ def send_parcel(destination: Spool | Server, parcel: Sequence[Message], as_json:
         if document.get("rejected"):
             outcome = EXIT_NO
     except Refused as error:
-        outcome, document = EXIT_NO, error.document
+        outcome, document = EXIT_NO, error.problem
         lines = receipt_lines(document, parcel) or [f"{parcel[0].source}: {error}"]
     for line in lines:
         complain(line)
@@ -1733,12 +3495,13 @@ def command_run(options: Any, command: Sequence[str]) -> int:
     live = live_body(options, command, os.environ)
     results = ResultsFile(os.environ)
     backlog = Backlog(backlog_folder(os.environ))
-    reporter = Reporter(destination, backlog, regression, live, options.heartbeat, options.timeout + 2)
+    lines = None if options.no_stream else LogLines()
+    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, options.timeout + 2)
     reporter.start()
     environ = dict(os.environ, SIMSCOPE_REGRESSION=regression, SIMSCOPE_UNIQUEID=live["uniqueid"])
     if results.path:
         environ["SIMSCOPE_RESULTS_FILE"] = results.path
-    ended = execute(command, environ, Output(scanner, log, options.quiet), signals)
+    ended = execute(command, environ, Output(scanner, log, lines, options.quiet), signals)
     try:
         if options.log:
             live["files"] = [log_entry(options.log)]
@@ -1759,11 +3522,226 @@ def log_entry(path: str) -> dict[str, Any]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# 15 Command line
+# 21 Commands that watch: options in, exit code out
+# ----------------------------------------------------------------------------------------------------------------------
+
+_WATCH_SECONDS = 2.0  # the live view is drawn anew at least this often, for times that go on by themselves
+_WATCH_PAUSE = 0.5  # and not more often than this
+_WATCH_ROWS = 5
+
+
+def connect(options: Any) -> Client:
+    """Return a client of the server that is meant: by option, environment, file, or the one on this machine."""
+    config = read_config(options.config) if options.config else {}
+    server, token = (
+        getattr(options, key) or os.environ.get("SIMSCOPE_" + key.upper()) or config.get(key)
+        for key in ("server", "token")
+    )
+    return Client(server, token or "")
+
+
+def exit_code(found: Snapshot) -> int:
+    """Return the verdict: 0 good, 1 a fail, 4 aborted, tanked or pruned."""
+    if found.ok:
+        return EXIT_OK
+    if isinstance(found, Regression):
+        return EXIT_ABORTED if found.status in ("aborted", "tanked") else EXIT_NO
+    return EXIT_ABORTED if found.reason in ("tanked", "pruned") else EXIT_NO
+
+
+def print_all(options: Any, items: Sequence[Any], lines: Callable[[Sequence[Any]], list[str]]) -> int:
+    """Print a list: as JSON, one object per line, or as lines for people."""
+    for line in [compact(item.raw) for item in items] if options.json else lines(items):
+        if not emit(line):
+            break
+    return EXIT_OK
+
+
+def command_jobs(options: Any) -> int:
+    filters = {name: getattr(options, name) for name in ("regression", *_JOB_FILTERS)}
+    return print_all(options, connect(options).jobs(options.limit, **filters), jobs_table)
+
+
+def command_regressions(options: Any) -> int:
+    filters = {name: getattr(options, name) for name in _REGRESSION_FILTERS}
+    return print_all(options, connect(options).regressions(options.limit, **filters), regressions_table)
+
+
+def command_job(options: Any) -> int:
+    return print_all(options, [connect(options).job(options.job)], lambda jobs: details(jobs[0]))
+
+
+def command_regression(options: Any) -> int:
+    return print_all(options, [connect(options).regression(options.name)], lambda found: details(found[0]))
+
+
+def command_status(options: Any) -> int:
+    """Print how a job or a regression stands, as a word that a script can read."""
+    client = connect(options)
+    if means_regression(options.ref):
+        found = client._regression(options.ref)
+        names = ("id", "name", "status", "reason", "counts", "version")
+        small = {"done": found.done, **{name: found.raw.get(name) for name in names}}
+        emit(compact(small) if options.json else found.status)
+    else:
+        status = client.status(options.ref)
+        emit(compact(dataclasses.asdict(status)) if options.json else status.result)
+    return EXIT_OK
+
+
+def command_history(options: Any) -> int:
+    def lines(entries: Sequence[HistoryEntry]) -> list[str]:
+        head = ("TIME", "TYPE", "RESULT", "PHASE", "BY", "DESCRIPTION")
+        rows = [
+            (one.created, one.type, one.result or one.status, one.phase, one.created_by, history_note(one))
+            for one in entries
+        ]
+        return table(head, rows)
+
+    return print_all(options, connect(options).history(options.ref), lines)
+
+
+def history_note(entry: HistoryEntry) -> str:
+    """Return why something happened and what it changed."""
+    changed = ", ".join(f"{name}: {as_text(value)}" for name, value in entry.changed.items())
+    return "; ".join(filter(None, [entry.reason, entry.description, changed]))
+
+
+def command_wait(options: Any) -> int:
+    """Wait until all are over; return the worst verdict."""
+    client, board = connect(options), Board()
+    board.live = board.live and not options.json
+    seconds = None if options.timeout is None else options.timeout / 1000
+    if len(options.refs) == 1:
+        found = wait_for_one(client, board, options.refs[0], seconds, options.json)
+    else:
+        found = wait_for_all(client, board, options.refs, seconds, options.json)
+    for one in found if options.json else []:
+        emit(compact({**one.raw, "done": True, "reason": one.reason}))
+    return max(map(exit_code, found))
+
+
+def wait_for_one(client: Client, board: Board, ref: str, seconds: float | None, quiet: bool) -> list[Snapshot]:
+    found: Snapshot | None = None
+    for found in client.changes(ref, seconds):
+        if not quiet:
+            board.show(found)
+    assert found is not None
+    return [found]
+
+
+def wait_for_all(
+    client: Client, board: Board, refs: Sequence[str], seconds: float | None, quiet: bool
+) -> list[Snapshot]:
+    found: list[Snapshot] = []
+    total = len({str(ref) for ref in refs})
+    for one in client.as_completed(refs, seconds):
+        found.append(one)
+        if board.live:
+            board.draw([f"{bar(len(found), total, 24)} {len(found)}/{total} over  {one_line(one)}"])
+        elif not quiet:
+            emit(one_line(one))
+    return found
+
+
+def command_logs(options: Any) -> int:
+    """Print the lines of a job's log, and with --follow those to come."""
+    client, offset = connect(options), options.offset
+    if options.tail is not None:
+        offset = max(0, client.log_end(options.job) - options.tail)
+    lines = client.iter_logs(options.job, offset, options.follow)
+    for line in itertools.islice(lines, options.limit):
+        at = rfc3339(line.at.timestamp()) if line.at else None
+        as_json = {"offset": line.offset, "at": at, "message": line.message}
+        if not emit(compact(as_json) if options.json else plain(line.message)):
+            break
+    return EXIT_OK
+
+
+def command_files(options: Any) -> int:
+    def lines(files: Sequence[JobFile]) -> list[str]:
+        rows = [(one.kind, one.name, one.size, one.hash and one.hash.hex(), one.path) for one in files]
+        return table(("KIND", "NAME", "SIZE", "SHA256", "PATH"), rows)
+
+    return print_all(options, connect(options).files(options.job, options.kind), lines)
+
+
+def command_download(options: Any) -> int:
+    """Fetch a file of a job."""
+    client = connect(options)
+    found = [file for file in client.files(options.job, options.kind) if file.name == options.name]
+    kinds = sorted({file.kind for file in found})
+    if not found:
+        raise UsageError(f"job {options.job} declares no file {options.name!r} (see: simscope files {options.job})")
+    if len(kinds) > 1:
+        raise UsageError(f"{options.name!r} is there in several kinds: choose with --kind {'|'.join(kinds)}")
+    if options.dest == "-":
+        client.download(found[0], sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return EXIT_OK
+    path = client.download(found[0], options.dest)
+    emit(compact({"path": str(path), "size": os.path.getsize(str(path))}) if options.json else plain(str(path)))
+    return EXIT_OK
+
+
+def command_extend(options: Any) -> int:
+    """Move a job's time limit."""
+    job = connect(options).extend(options.job, options.time / 1000)
+    emit(compact(job.raw) if options.json else f"{one_line(job)}  due {shown(job.due_at)}")
+    return EXIT_OK
+
+
+def command_watch(options: Any) -> int:
+    """Show a regression until it is over; return its verdict, or 0 if the reader has seen enough."""
+    client, board, seen = connect(options), Board(), set()
+    parameters: dict[str, Any] = {}
+    try:
+        while True:
+            found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
+            fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))  # noqa: B023
+            if options.json:
+                readable = board.note(compact(found.raw))
+            elif board.live or options.once:
+                slow = client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest")
+                board.draw(view(found, fails, slow, *(terminal_size() if board.live else (None, 100))))
+                readable = True
+            else:
+                readable = board.note(one_line(found))
+                for job in reversed([job for job in fails if (job.id, job.version) not in seen]):
+                    readable = emit("  " + one_line(job)) and readable
+                    seen.add((job.id, job.version))
+            if found.done or options.once or not readable:
+                return exit_code(found) if found.done else EXIT_OK
+            time.sleep(_WATCH_PAUSE)
+            parameters = {"version": found.version, "wait": _WATCH_SECONDS}
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: int | None, lines: int) -> list[str]:
+    """Return the live view: title, bar, counts, newest fails, slowest live jobs."""
+    progress, wide = found.progress or Progress(), min(60, (columns or 62) - 2)
+    percent = f" {progress.percent:g} %" if progress.percent is not None else ""
+    facts = [verdict_text(found), found.branch, f"running for {clock(found.elapsed_ms)}"]
+    facts += [f"over at {shown(found.eta_at)}"] if found.eta_at else []
+    head = [
+        f"{shown(found.name)}  " + "  ".join(shown(fact) for fact in facts if fact),
+        f"{bar(progress.done, progress.total, wide)} {done_text(found)}{percent}"[:columns],
+        counts_text(found),
+    ]
+    head = [coloured(found.status, head[0][:columns]), *(line[:columns] for line in head[1:])]
+    body = [line for title, jobs in (("newest fails", fails), ("slowest live jobs", slow)) if jobs
+            for line in ("", title, *jobs_table(jobs, columns))]  # fmt: skip
+    return [*head, *body][: lines - 1]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 22 Command line
 # ----------------------------------------------------------------------------------------------------------------------
 
 _EXIT_CODES = """exit codes:
-  0 done   1 refused by the server   2 wrong usage, configuration or file   3 the daemon cannot be reached
+  0 done; passed; complete   1 refused by the server; a fail   2 wrong usage, configuration or file; no such thing
+  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over
   run ends with the exit code of its command
 
 "simscope COMMAND --help" has examples; the top of simscope.py is the manual.
@@ -1782,6 +3760,23 @@ _RUN_EXAMPLES = """examples:
 _TUNNEL_EXAMPLES = """example:
   simscope-tunnel --config=simscope-tunnel.conf --publish job-live --regression=myrun/123 job.json
 """
+
+
+_WATCH_EXAMPLES = {
+    "jobs": ("--regression nightly/12 --result fail", "--result live --sort longest --limit 5", "--json | jq .host"),
+    "regressions": ("", "--status live", "--series nightly --json"),
+    "job": ("1234", "1234 --json"),
+    "regression": ("nightly/12", "'nightly/$'"),
+    "status": ("1234", "'nightly/$'"),
+    "history": ("1234", "nightly/12"),
+    "wait": ("nightly/12 --timeout 8h", "1234 1235 1236", "'nightly/$' --json"),
+    "logs": ("1234", "1234 --follow", "1234 --tail 50"),
+    "files": ("1234", "1234 --kind result"),
+    "download": ("1234 coverage.ucdb", "1234 run.log logs/", "1234 run.log - | grep ERROR"),
+    "extend": ("1234 30m", "1234 1h30m"),
+    "watch": ("nightly/12", "'nightly/$' --once"),
+    "completion": ("bash", "zsh", "fish"),
+}
 
 
 def regular_expression(text: str) -> str:
@@ -1811,6 +3806,15 @@ def add_destination_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timeout", metavar="SECONDS", type=positive_seconds, default=10.0, help="patience with the server (10)"
     )
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("whom to ask (an option beats the environment beats --config)")
+    about = f"daemon, such as http://tracker:8040 [SIMSCOPE_SERVER] ({DEFAULT_SERVER})"
+    group.add_argument("--server", metavar="URL", help=about)
+    group.add_argument("--token", metavar="T", help="for extend [SIMSCOPE_TOKEN]")
+    group.add_argument("--config", metavar="FILE", help='file of key = "value" lines: server, token')
+    parser.add_argument("--json", action="store_true", help="print what the daemon says, one JSON object per line")
 
 
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
@@ -1847,6 +3851,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output and heartbeat")
     out.add_argument("--log", metavar="FILE", help="write the command's output to FILE too")
     out.add_argument("--quiet", action="store_true", help="do not pass the command's output on")
+    out.add_argument("--no-stream", action="store_true", help="do not send the output to the daemon as the job's log")
     out.add_argument(
         "--heartbeat", metavar="SECONDS", type=seconds_or_never, default=60.0, help="repeat job-live (60); 0: never"
     )
@@ -1880,6 +3885,353 @@ def run_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def publish_main(arguments: Sequence[str]) -> int:
+    return command_publish(publish_parser().parse_intermixed_args(arguments))
+
+
+def run_main(arguments: Sequence[str]) -> int:
+    """Split off the command behind the first "--"."""
+    cut = list(arguments).index("--") if "--" in arguments else len(arguments)
+    return command_run(run_parser().parse_args(arguments[:cut]), arguments[cut + 1 :])
+
+
+def positive(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,12}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def number_from_0(text: str) -> int:
+    return 0 if text == "0" else positive(text)
+
+
+def positive_duration(text: str) -> int:
+    ms = duration_ms(text)
+    if ms < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration above 0")
+    return ms
+
+
+# What a watching command takes besides the server: names and keywords of add_argument.
+Argument = collections.namedtuple("Argument", "names keywords")
+
+
+def arg(*names: str, **keywords: Any) -> Any:
+    return Argument(names, keywords)
+
+
+_JOB = arg("job", metavar="JOB", help="a job's id")
+_REF = arg("ref", metavar="REF", help="a job's id; or a regression's name, or SERIES/$ for the latest of a series")
+_NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for the latest of a series")
+_LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
+_KIND = arg("--kind", metavar="KIND", help="only of this kind, such as log or result")
+_Q = "text in name, component, branch or tag"
+_WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
+    "jobs": (
+        "list jobs, newest first",
+        command_jobs,
+        (
+            arg("--regression", metavar="NAME", help="only of this regression"),
+            arg("--result", metavar="R", help="one or more of live, pass, fail, skip, separated by commas"),
+            arg("--category", metavar="C", help="only of this category"),
+            arg("--host", metavar="HOST", help="only on this host"),
+            arg("--signature", metavar="ID", help="only in this signature"),
+            arg("--q", metavar="TEXT", help="text in name, config, host, seed, uniqueid or fail message"),
+            arg("--sort", choices=("newest", "longest", "name"), help="order (newest)"),
+            _LIMIT,
+        ),
+    ),
+    "job": ("show a job", command_job, (_JOB,)),
+    "regressions": (
+        "list regressions, live ones first",
+        command_regressions,
+        (
+            arg("--status", metavar="S", help="one or more of live, complete, aborted, tanked, separated by commas"),
+            arg("--series", metavar="NAME", help="only of this series"),
+            arg("--branch", metavar="NAME", help="only of this branch"),
+            arg("--component", metavar="NAME", help="only of this component"),
+            arg("--q", metavar="TEXT", help=_Q),
+            arg("--tanked", action="store_true", help="tanked ones too"),
+            _LIMIT,
+        ),
+    ),
+    "regression": ("show a regression", command_regression, (_NAME,)),
+    "status": ("print the result of a job or the status of a regression", command_status, (_REF,)),
+    "history": ("list what happened to a job or a regression", command_history, (_REF,)),
+    "wait": (
+        "wait until jobs or regressions are over; the exit code is the worst verdict",
+        command_wait,
+        (
+            arg("refs", metavar="REF", nargs="+", help=_REF.keywords["help"]),
+            arg(
+                "--timeout", metavar="TIME", type=duration_ms, help="give up after this, such as 90s or 8h: exit code 5"
+            ),
+        ),
+    ),
+    "logs": (
+        "print a job's log",
+        command_logs,
+        (
+            _JOB,
+            arg("-f", "--follow", action="store_true", help="go on until the job is over"),
+            arg("--offset", metavar="N", type=number_from_0, default=0, help="begin with line N, counted from 0 (0)"),
+            arg("--tail", metavar="N", type=positive, help="begin N lines before the end"),
+            arg("--limit", metavar="N", type=positive, help="print at most N lines"),
+        ),
+    ),
+    "files": ("list the files that a job declares", command_files, (_JOB, _KIND)),
+    "download": (
+        "fetch a file of a job; checks its SHA-256, never overwrites",
+        command_download,
+        (
+            _JOB,
+            arg("name", metavar="NAME", help="the file's name, as files lists it"),
+            arg("dest", metavar="DEST", nargs="?", default=".", help="file, folder, or - for standard output (.)"),
+            _KIND,
+        ),
+    ),
+    "extend": (
+        "move a job's time limit",
+        command_extend,
+        (_JOB, arg("time", metavar="TIME", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d")),
+    ),
+    "watch": (
+        "show a regression live until it is over",
+        command_watch,
+        (_NAME, arg("--once", action="store_true", help="show it once, as it is now")),
+    ),
+}
+
+
+def watch_parser(name: str) -> argparse.ArgumentParser:
+    """Return the parser of a watching command."""
+    about, _, arguments = _WATCHING[name]
+    examples = "\n".join(f"  simscope {name} {example}".rstrip() for example in _WATCH_EXAMPLES[name])
+    about = about[0].upper() + about[1:] + "."
+    parser = new_parser(prog=f"simscope {name}", description=about, epilog=f"examples:\n{examples}\n")
+    for names, keywords in arguments:
+        parser.add_argument(*names, **keywords)
+    add_server_options(parser)
+    return parser
+
+
+def watch_main(name: str, arguments: Sequence[str]) -> int:
+    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(arguments))
+
+
+# Each command: what it does, how it is called with its arguments, its parser.
+Command = collections.namedtuple("Command", "about call parser")
+COMMANDS: dict[str, Any] = {
+    "publish": Command("send messages", publish_main, publish_parser),
+    "run": Command("run a command as a job", run_main, run_parser),
+    **{
+        name: Command(about, functools.partial(watch_main, name), functools.partial(watch_parser, name))
+        for name, (about, _, _) in _WATCHING.items()
+    },
+}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 23 Completion: the parsers of all commands in, a script for a shell out
+# ----------------------------------------------------------------------------------------------------------------------
+
+_FOLDERS = ("DIR",)
+_FILES = ("FILE", "FILE", "DEST")
+_PROGRAMS = ("simscope", "simscope.py")
+
+
+def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str]]]:
+    """Yield (names, help, metavar, choices) of each argument of a command; names are empty for a positional one, the
+    metavar is empty for a flag."""
+    for action in COMMANDS[name].parser()._actions:
+        metavar = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, list(action.choices or ())
+
+
+def shell_word(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def bash_completion() -> str:
+    """Return a function for bash: the command first, then its options, what they take, and its choices."""
+    values, words = [], []
+    for name in COMMANDS:
+        own: list[str] = []
+        fill = ""
+        for options, _, metavar, choices in completable(name):
+            own += options or choices
+            if options and metavar:
+                how = f"-W {shell_word(' '.join(choices))}" if choices else _bash_files(metavar)
+                values += [f"        {shell_word(f'{name} {option}')}) fill={shell_word(how)} ;;" for option in options]
+            elif not options and not choices:
+                fill = _bash_files(metavar) or fill
+        words.append(f"        {name}) words={shell_word(' '.join(own))} fill={shell_word(fill)} ;;")
+    return _BASH.format(
+        commands=" ".join(COMMANDS), values="\n".join(values), words="\n".join(words), programs=" ".join(_PROGRAMS)
+    )
+
+
+def _bash_files(metavar: str) -> str:
+    return "-d" if metavar in _FOLDERS else "-f" if metavar in _FILES else ""
+
+
+_BASH = """# bash completion of simscope; made by "simscope completion bash"
+_simscope() {{
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}}
+    local words= fill= IFS=$' \\t\\n'
+    COMPREPLY=()
+    if [[ $COMP_CWORD -eq 1 ]]; then
+        COMPREPLY=($(compgen -W '--help --version {commands}' -- "$word"))
+        return
+    fi
+    case "$command $before" in
+{values}
+        *) before= ;;
+    esac
+    if [[ -z $before ]]; then
+        case "$command" in
+{words}
+        esac
+    fi
+    [[ -n $words ]] && COMPREPLY=($(compgen -W "$words" -- "$word"))
+    if [[ -n $fill ]]; then
+        eval "local -a how=($fill)"
+        local IFS=$'\\n'
+        COMPREPLY+=($(compgen "${{how[@]}}" -- "$word"))
+        [[ ${{how[0]}} == -W ]] || compopt -o filenames 2>/dev/null
+    fi
+}}
+complete -F _simscope {programs}
+"""
+
+
+def zsh_completion() -> str:
+    """Return a function for zsh, made of its own _describe and _arguments."""
+    cases = []
+    for name in COMMANDS:
+        lines = []
+        for options, about, metavar, choices in completable(name):
+            what = f"({' '.join(choices)})" if choices else _zsh_files(metavar)
+            taken = f":{_zsh_text(metavar)}:{what}" if metavar else ""
+            text = f"[{_zsh_text(about)}]"
+            lines += [f"{option}{text}{taken}" for option in options] or [f"*:{_zsh_text(metavar)}:{what}"]
+        specs = " \\\n            ".join(map(shell_word, lines))
+        cases.append(f"        {name})\n            _arguments -s {specs} ;;")
+    commands = "\n        ".join(shell_word(f"{name}:{command.about}") for name, command in COMMANDS.items())
+    return _ZSH.format(commands=commands, cases="\n".join(cases), programs=" ".join(_PROGRAMS))
+
+
+def _zsh_text(text: str) -> str:
+    return re.sub(r"([\[\]:\\])", r"\\\1", text)
+
+
+def _zsh_files(metavar: str) -> str:
+    return "_files -/" if metavar in _FOLDERS else "_files" if metavar in _FILES else " "
+
+
+_ZSH = """#compdef {programs}
+# zsh completion of simscope; made by "simscope completion zsh"
+_simscope() {{
+    local -a commands
+    commands=(
+        {commands}
+    )
+    if (( CURRENT == 2 )); then
+        _describe command commands
+        return
+    fi
+    local command=$words[2]
+    shift words
+    (( CURRENT-- ))
+    case $command in
+{cases}
+    esac
+}}
+if [[ $funcstack[1] == _simscope ]]; then
+    _simscope "$@"
+else
+    compdef _simscope {programs}
+fi
+"""
+
+
+def fish_completion() -> str:
+    """Return the lines for fish: one for each command, and one for each option of it."""
+    lines = ['# fish completion of simscope; made by "simscope completion fish"']
+    for program in _PROGRAMS:
+        first = f"complete -c {program} -n __fish_use_subcommand"
+        lines.append(f"{first} -f -l version -d 'show the version'")
+        for name, command in COMMANDS.items():
+            lines.append(f"{first} -f -a {name} -d {_fish_word(command.about)}")
+            start = f"complete -c {program} -n '__fish_seen_subcommand_from {name}'"
+            lines += [start + _fish_argument(*argument) for argument in completable(name)]
+    return "\n".join(lines)
+
+
+def _fish_argument(options: Sequence[str], about: str, metavar: str, choices: Sequence[str]) -> str:
+    names = "".join(f" -l {option[2:]}" if option.startswith("--") else f" -s {option[1:]}" for option in options)
+    files = metavar in _FOLDERS + _FILES
+    if not metavar:
+        return f" -f{names} -d {_fish_word(about)}"
+    values = (
+        f" -a {_fish_word(' '.join(choices))}"
+        if choices
+        else " -a '(__fish_complete_directories)'" * (metavar in _FOLDERS)
+    )
+    needs = (" -r" + ("" if files else " -f")) if options else (" -F" if files else " -f")
+    return f"{needs}{names}{values} -d {_fish_word(about)}"
+
+
+def _fish_word(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def completion_parser() -> argparse.ArgumentParser:
+    examples = (
+        "examples:\n"
+        '  eval "$(simscope completion bash)"                                  in ~/.bashrc\n'
+        '  simscope completion zsh > "${fpath[1]}/_simscope"                   once\n'
+        "  simscope completion fish > ~/.config/fish/completions/simscope.fish once\n"
+    )
+    about = "Print what a shell needs to complete commands and options."
+    parser = new_parser(prog="simscope completion", description=about, epilog=examples)
+    parser.add_argument("shell", metavar="SHELL", choices=tuple(SHELLS), help=", ".join(SHELLS))
+    return parser
+
+
+def completion_main(arguments: Sequence[str]) -> int:
+    emit(SHELLS[completion_parser().parse_args(arguments).shell]().rstrip())
+    return EXIT_OK
+
+
+SHELLS = {"bash": bash_completion, "zsh": zsh_completion, "fish": fish_completion}
+COMMANDS["completion"] = Command("print completions for a shell", completion_main, completion_parser)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# 24 The entry points
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def main_parser() -> argparse.ArgumentParser:
+    about = "Tell simscoped about simulation jobs, and watch them."
+    form = argparse.RawTextHelpFormatter
+    parser = new_parser(prog="simscope", description=about, epilog=_EXIT_CODES, formatter_class=form)
+    parser.add_argument("--version", action="version", version="simscope " + __version__)
+    about = "\n".join(f"{name:<12} {command.about}" for name, command in COMMANDS.items())
+    parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help=about)
+    return parser
+
+
+def choose_command(arguments: Sequence[str]) -> int:
+    """Call the command that is named first, with what follows."""
+    if arguments and arguments[0] in COMMANDS:
+        code: int = COMMANDS[arguments[0]].call(arguments[1:])
+        return code
+    main_parser().parse_args(arguments[:1])  # help, version, or what is wrong
+    return EXIT_USAGE
+
+
 def guarded(program: str, action: Callable[[], int]) -> int:
     """Run `action`; this is the one place where errors become exit codes."""
     try:
@@ -1891,38 +4243,6 @@ def guarded(program: str, action: Callable[[], int]) -> int:
         return error.code if isinstance(error.code, int) else EXIT_USAGE
     except KeyboardInterrupt:
         return 130
-
-
-def publish_main(arguments: Sequence[str]) -> int:
-    return command_publish(publish_parser().parse_intermixed_args(arguments))
-
-
-def run_main(arguments: Sequence[str]) -> int:
-    """Split off the command behind the first "--"."""
-    cut = list(arguments).index("--") if "--" in arguments else len(arguments)
-    return command_run(run_parser().parse_args(arguments[:cut]), arguments[cut + 1 :])
-
-
-COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
-    "publish": ("send messages", publish_main),
-    "run": ("run a command as a job", run_main),
-}
-
-
-def main_parser() -> argparse.ArgumentParser:
-    parser = new_parser(prog="simscope", description="Tell simscoped about simulation jobs.", epilog=_EXIT_CODES)
-    parser.add_argument("--version", action="version", version="simscope " + __version__)
-    about = "; ".join(f"{name}: {text}" for name, (text, _) in COMMANDS.items())
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=about)
-    return parser
-
-
-def choose_command(arguments: Sequence[str]) -> int:
-    """Call the command that is named first, with what follows."""
-    if arguments and arguments[0] in COMMANDS:
-        return COMMANDS[arguments[0]][1](arguments[1:])
-    main_parser().parse_args(arguments[:1])  # help, version, or what is wrong
-    return EXIT_USAGE
 
 
 def is_tunnel_form(arguments: Sequence[str]) -> bool:

@@ -35,6 +35,7 @@ def load_module() -> Any:
     spec = importlib.util.spec_from_file_location("simscope_under_test", SCRIPT)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -1198,6 +1199,9 @@ def test_names_that_are_not_utf8_do_no_harm(client: Client) -> None:
             "8[2].srv",
             {"system": "pbs", "id": "8[2].srv", "array_index": "2"},
         ),
+        ({"PBS_JOBID": "8[4].t", "PBS_ARRAYID": "4"}, "8[4].t", {"system": "pbs", "id": "8[4].t", "array_index": "4"}),
+        ({"LSB_JOBID": "5", "LSB_RESTART": "Y"}, "5", {"system": "lsf", "id": "5", "restart": "1"}),
+        ({"LSB_JOBID": "5", "LSB_RESTART": "N"}, "5", {"system": "lsf", "id": "5"}),
     ],
 )  # fmt: skip
 def test_batch_systems(environ: dict[str, str], extid: str, pairs: dict[str, str]) -> None:
@@ -1559,6 +1563,71 @@ def test_where_the_backlog_is(monkeypatch: pytest.MonkeyPatch, environ: dict[str
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# the output as log lines
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_parcel_stays_the_same_until_it_has_arrived() -> None:
+    lines = simscope.LogLines()
+    lines.take(1, b"a\nb")
+    first = lines.parcel()
+    lines.take(2, b"err\n")
+    lines.take(1, b"c\r\n50%\r100%\n")
+
+    assert first == lines.parcel() == {"offset": 0, "lines": ["a"]}
+    lines.arrived()
+    assert lines.parcel() == {"offset": 1, "lines": ["err", "bc", "100%"]}
+    lines.take(1, b"last\xff")
+    assert lines.last() == {"offset": 1, "lines": ["err", "bc", "100%", "last\ufffd"]}
+    assert lines.parcel() == {"offset": 1, "lines": ["err", "bc", "100%"]}
+    lines.arrived()
+    assert lines.parcel() is None
+
+
+def test_nothing_to_say_is_no_parcel_and_empty_lines_are_lines() -> None:
+    lines = simscope.LogLines()
+    assert lines.parcel() is None
+    lines.take(1, b"half")
+    assert lines.parcel() is None
+    assert simscope.LogLines().last() is None
+    lines.take(1, b"\n\n\n")
+    assert lines.parcel() == {"offset": 0, "lines": ["half", "", ""]}
+
+
+def test_a_flood_takes_bounded_memory_and_is_told() -> None:
+    lines = simscope.LogLines()
+    for number in range(200_000):
+        lines.take(1, b"line %d\n" % number)
+    assert sum(len(data) for _, data in lines._chunks) <= simscope.LOG_WAITING
+
+    pauses = []
+    got: list[str] = []
+    for _ in range(4):
+        parcel = lines.parcel()
+        assert parcel["offset"] == len(got) and len(json.dumps(parcel)) < 2 * simscope.LOG_PARCEL
+        got += parcel["lines"]
+        pauses.append(lines.pause)
+        lines.arrived()
+        for number in range(5000):
+            lines.take(1, b"more %d\n" % number)
+
+    left_out = [int(match[1]) for line in got if (match := re.fullmatch(r"\[simscope: (\d+) lines left out\]", line))]
+    assert got[-1] == "more 4999" and len(got) - len(left_out) + sum(left_out) == 200_000 + 3 * 5000
+    assert pauses == [4.0, 8.0, 10.0, 10.0]
+
+
+def test_long_lines_are_cut_and_orders_to_a_terminal_left_out() -> None:
+    lines = simscope.LogLines()
+    lines.take(1, b"x" * 5000 + b"\n\x1b[31mred\x1b[0m\x00\x07\tt\n" + b"y" * 60_000)
+    cut, clean = lines.parcel()["lines"]
+    assert (cut, clean) == ("x" * simscope.LOG_LINE + " …", "red\tt")
+    lines.arrived()
+    for _ in range(100):
+        lines.take(1, b"z" * 60_000)
+    assert len(lines.last()["lines"][-1]) == simscope.LOG_LINE + 2
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # the file itself
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -1566,7 +1635,7 @@ def test_where_the_backlog_is(monkeypatch: pytest.MonkeyPatch, environ: dict[str
 def test_help_and_version(client: Client, inside: Inside) -> None:
     assert client("--version").stdout == "simscope 0.1.0\n"
     assert simscope.__version__ == "0.1.0"
-    for command in ("publish", "run"):
+    for command in simscope.COMMANDS:
         code, output, _ = inside(command, "--help")
         assert code == 0
         assert "examples:\n  " in output
@@ -1581,6 +1650,24 @@ def test_each_option_is_explained_and_each_variable_is_in_the_manual() -> None:
     banners = re.findall(r"^# -+\n# (\d+) ", source, re.MULTILINE)
     contents = re.findall(r"(?:^|\s)(\d+) \w", simscope.__doc__[simscope.__doc__.index("SECTIONS") :])
     assert banners == contents == [str(number) for number in range(1, len(banners) + 1)]
+
+
+def test_the_manual_of_the_client_tells_every_method_error_and_command() -> None:
+    manual = (ROOT / "docs" / "client.md").read_text()
+    public = {name for name in vars(simscope.Client) if not name.startswith("_")}
+    errors = {
+        name for name, value in vars(simscope).items() if isinstance(value, type) and "Error" in str(value.__mro__)
+    }
+    errors = {name for name in errors if issubclass(getattr(simscope, name), simscope.SimscopeError)}
+    known = "jobs job isdone wait_job extend_job job_logs job_logs_buffered job_logs_older! job_logs_newer! hasfirst"
+    known += " haslast interrupt! job_files job_file download_job_file Job JobStatus JobFile FileHash JobLogMessage"
+
+    told = set(re.findall(r"[A-Za-z_!]+", manual))
+
+    assert public - told <= {"about", "events_page", "log_page", "log_end", "log_is_over", "caller"}
+    assert errors <= told and set(known.replace("!", "").split()) <= {word.replace("!", "") for word in told}
+    assert {name for name in simscope.COMMANDS if name not in ("publish",)} <= told
+    assert set(simscope.COMMANDS) <= set(re.findall(r"[a-z]+", simscope.__doc__))
 
 
 def test_the_file_keeps_to_python_3_8() -> None:

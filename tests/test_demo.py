@@ -84,9 +84,18 @@ def check_against_the_logs(daemon: Daemon, logs: Path) -> None:
     assert (jobs["compile"]["category"], jobs["compile"]["result"]) == ("compile", "pass")
     for seed, verdict in found.items():
         check_job(jobs[f"seed-{seed}"], seed, verdict)
+        check_streamed_log(daemon, jobs[f"seed-{seed}"]["id"], (logs / f"seed-{seed}.log").read_text().splitlines())
     check_signatures(daemon, jobs, {seed: verdict for seed, verdict in found.items() if verdict.result == "fail"})
     assert daemon.get("/receipts?outcome=rejected")["items"] == []
     assert not [file for file in daemon.spool.rglob("*.json*") if file.is_file()], "something was left in the spool"
+
+
+def check_streamed_log(daemon: Daemon, job: int, said: list[str]) -> None:
+    """The log that the job streamed to the daemon is its log file; of a job that never ends, what was sent in time."""
+    page = daemon.get(f"/jobs/{job}/logs?limit=10000")
+    got = [line["message"] for line in page["lines"]]
+    assert got and got == (said if len(got) == len(said) else said[: len(got)])
+    assert len(got) == len(said) or daemon.get(f"/jobs/{job}")["reason"] == "time-limit"
 
 
 def check_regression(daemon: Daemon, regression: dict[str, Any], counts: dict[str, int]) -> None:

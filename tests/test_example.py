@@ -56,11 +56,26 @@ def messages(tmp_path):
 
 
 def jobs(envelopes, kind):
-    """The bodies of job-live or job-finish by uniqueid; none may come twice."""
-    bodies = [envelope["body"] for envelope in envelopes if envelope["type"] == kind]
-    found = {body["uniqueid"]: body for body in bodies}
-    assert len(found) == len(bodies)
+    """The bodies of job-live or job-finish by uniqueid; none may come twice, but to bring lines of the job's log."""
+    found = {}
+    for body in [envelope["body"] for envelope in envelopes if envelope["type"] == kind]:
+        first = found.setdefault(body["uniqueid"], body)
+        assert first is body or (kind == "job-live" and body == {**first, "log": body["log"]})
     return found
+
+
+def check_streamed(envelopes, folder, outcomes):
+    """The lines that the messages of a job bring are those of its log file; they arrive while it runs."""
+    lines = {}
+    for body in [envelope["body"] for envelope in envelopes if envelope["type"].startswith("job-")]:
+        got = lines.setdefault(body["uniqueid"], [])
+        if "log" in body:
+            assert body["log"]["offset"] == len(got)
+            got += body["log"]["lines"]
+    for seed, how in outcomes.items():
+        said = (folder / f"seed-{seed}.log").read_text().splitlines()
+        assert lines[f"seed-{seed}"] == said if how != "hang" else said[: len(lines[f"seed-{seed}"])]
+    assert any(lines[f"seed-{seed}"] for seed, how in outcomes.items() if how == "hang")
 
 
 outcome = functools.cache(standin.outcome)
@@ -135,6 +150,7 @@ def test_regression_with_the_standin(tmp_path):
     assert set(outcomes.values()) == set(ALL_SEEDS)
     check_messages(messages(tmp_path), "demo/1", outcomes)
     check_logs(tmp_path / "out/demo/1", outcomes)
+    check_streamed(messages(tmp_path), tmp_path / "out/demo/1", outcomes)
     again = regress(tmp_path, *options)
     assert again.returncode == 2 and "logs of an earlier run" in again.stderr
 
@@ -150,6 +166,7 @@ def test_regression_with_icarus(tmp_path):
     check_messages(messages(tmp_path), "fifo/1", outcomes)
     folder = tmp_path / "out/fifo/1"
     check_logs(folder, outcomes)
+    check_streamed(messages(tmp_path), folder, outcomes)
     for seed in outcomes:  # the model is exact
         assert (folder / f"seed-{seed}.log").read_text().splitlines() == log_of_model(seed)
 

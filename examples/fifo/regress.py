@@ -21,7 +21,7 @@ Simulator: Icarus Verilog if it is installed, else standin.py, the same bench in
 first line says which. The design is wrong on purpose, see the head of fifo.v: about one seed in six fails.
 
 Files: OUTDIR/REGRESSION/seed-N.log, compile.log, and client.log (what simscope.py had to say). A regression that has
-logs is not run again.
+logs is not run again. simscope.py also sends each job's output to the daemon, while it runs, as the job's log.
 
 Exit code: 0 the regression ran (failing seeds are expected), 1 it did not compile, 2 usage, or regr-start could not be
 published, 130 interrupted (Ctrl-C: the running jobs are told to stop and the regression is finished, it reads
