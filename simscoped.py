@@ -1234,8 +1234,7 @@ class LogBook:
         new = list(enumerate(lines, begin))[following - begin :]
         if not new:
             return
-        if not self.conn.in_transaction:
-            self.conn.execute("BEGIN IMMEDIATE")
+        self._begin()
         self.conn.executemany(
             "INSERT INTO line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in new)
         )
@@ -1244,6 +1243,16 @@ class LogBook:
             first = last + 1 - most
             self.conn.execute("DELETE FROM line WHERE log = ? AND number < ?", (log, first))
         self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, first, last + 1))
+
+    def restart(self, log: bytes, offset: int) -> None:
+        """Forget all lines, and begin again at that offset."""
+        self._begin()
+        self.conn.execute("DELETE FROM line WHERE log = ?", (log,))
+        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, offset, offset))
+
+    def _begin(self) -> None:
+        if not self.conn.in_transaction:
+            self.conn.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         if self.conn.in_transaction:
@@ -1437,6 +1446,11 @@ class Batch:
             log = log_key(regression, key)
             self.logbook.append(log, offset, lines, self.moment.now, self.config.log_lines)
 
+    def restart_log(self, regression: str, key: str | bytes, offset: int) -> None:
+        """Forget what an earlier run of a job wrote; its log begins again at that offset."""
+        if self.logbook is not None:
+            self.logbook.restart(log_key(regression, key), offset)
+
     # Writing it all.
 
     def write(self) -> None:
@@ -1593,6 +1607,7 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     for column in SAID:
         setattr(job, column, None)
     write_verdict(batch, regression, job, message)
+    batch.restart_log(message.regression, message.key, (message.log or LogLines()).get("offset", 0))
     tell_verdict(batch, regression, job, description="run again", changed=difference(before, job))
     return _became("applied", None, job.id)
 
@@ -4285,7 +4300,7 @@ class Api:
         }
 
     async def _follow_log(self, request: web.Request, offset: int) -> web.StreamResponse:
-        response = web.StreamResponse(headers=STREAM_HEADERS)
+        response, quiet_since = web.StreamResponse(headers=STREAM_HEADERS), time.monotonic()
         while True:
             rung = self.store.committed.listen()
             told = await self._log_page(await self.job_row(request), offset, LOG_LIMIT_MOST)
@@ -4295,11 +4310,15 @@ class Api:
             offset = told["next_offset"]
             if told["complete"]:
                 frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
-            await response.write(b"".join(frames))
+            if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
+                frames.append(b": alive\n\n")
+            if frames:
+                await response.write(b"".join(frames))
+                quiet_since = time.monotonic()
             if told["complete"] or self.feed.closed:
                 return response
-            if not told["lines"] and not await heard(rung, HEARTBEAT_S):
-                await response.write(b": alive\n\n")
+            if not told["lines"]:
+                await heard(rung, HEARTBEAT_S)
 
     async def append_logs(self, request: web.Request) -> web.Response:
         """Add lines to a running job's log. A given offset makes it harmless to send the same again."""

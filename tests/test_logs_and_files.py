@@ -47,6 +47,17 @@ def test_lines_have_dense_offsets_and_a_repeated_offset_changes_nothing(daemon: 
     assert texts(daemon.get(f"/jobs/{job}/logs?offset=1&limit=1")) == ["b"]
 
 
+def test_the_log_of_a_job_that_is_run_again_begins_again(daemon: Daemon) -> None:
+    first = {"uniqueid": "again", "result": "fail", "start_time": "2025-01-01T00:00:00Z"}
+    second = {"uniqueid": "again", "result": "pass", "start_time": "2025-01-02T00:00:00Z"}
+    job = publish(daemon, live(**first) | {"log": {"lines": ["old 0", "old 1"]}})["job"]
+
+    publish(daemon, live(**second, log={"offset": 7, "lines": ["new 7", "new 8"]}))
+
+    page = daemon.get(f"/jobs/{job}/logs?offset=7")
+    assert (texts(page), page["first_offset"], page["complete"]) == (["new 7", "new 8"], 7, True)
+
+
 def test_lines_come_with_live_messages_and_with_the_finish_by_either_door(daemon: Daemon) -> None:
     daemon.drop("r/1.json", live(log={"offset": 0, "lines": ["one"]}))
     wait_until(lambda: daemon.get("/jobs")["items"])
