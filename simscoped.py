@@ -1274,13 +1274,39 @@ PRAGMAS = """
 """
 
 
+KNOWN_MOST = 1000  # regressions, and tests
+
+
+class Known:
+    """What is remembered of the database from one transaction to the next, which nobody but the writer changes."""
+
+    def __init__(self) -> None:
+        self.regressions: dict[str, tuple[Any, ...]] = {}  # name -> row
+        self.tests: dict[tuple[str, str], int] = {}  # category, title -> id
+
+    def learn(self, more: Known) -> None:
+        """Take over what a transaction has found and written; once it is committed, not before."""
+        if len(self.regressions) + len(more.regressions) > KNOWN_MOST:
+            self.regressions.clear()
+        if len(self.tests) + len(more.tests) > KNOWN_MOST:
+            self.tests.clear()
+        self.regressions.update(more.regressions)
+        self.tests.update(more.tests)
+
+
 class Batch:
-    """The rows that one transaction touches. Made and used on the writer's thread only."""
+    """The rows that one transaction touches. Made and used by the writer only."""
 
     def __init__(
-        self, conn: sqlite3.Connection, config: Config, moment: Moment, logbook: LogBook | None = None
+        self,
+        conn: sqlite3.Connection,
+        config: Config,
+        moment: Moment,
+        logbook: LogBook | None = None,
+        known: Known | None = None,
     ) -> None:
         self.conn = conn
+        self.known, self.learned = known or Known(), Known()
         self.logbook = logbook
         self.config = config
         self.moment = moment
@@ -1289,7 +1315,6 @@ class Batch:
         self.counters = Counters(*row)
         self.counters.tick = max(self.counters.tick, moment.tick)
         self.signatures: dict[tuple[str, str], int] = {}
-        self.tests: dict[tuple[str, str], int] = {}
         self.sightings: set[tuple[int, str]] = set()
         self.forget()
 
@@ -1305,8 +1330,12 @@ class Batch:
         self.events: dict[int, tuple[Any, ...]] = {}
         self.replaced: list[int] = []
         self.signatures.clear()
-        self.tests.clear()
         self.sightings.clear()
+
+    def unlearn(self) -> None:
+        """Forget all, and believe nothing but the database: part of the transaction was rolled back."""
+        self.forget()
+        self.known, self.learned = Known(), Known()
 
     # Rows, loaded once and kept.
 
@@ -1324,7 +1353,8 @@ class Batch:
     def _known_regression(self, name: str) -> bool:
         """Is there a regression of that name? If so, it is loaded."""
         if name not in self.regressions:
-            row = self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
+            row = self.learned.regressions.get(name) or self.known.regressions.get(name)
+            row = row or self.conn.execute(FIND_REGRESSION, (name,)).fetchone()
             if row is None:
                 return False
             self.regressions[name] = Regression(*row)
@@ -1409,12 +1439,13 @@ class Batch:
         title = test_of(job.name, job.config, job.seed)
         if title is None:
             return None
-        known = self.tests.get((job.category, title))
+        test = (job.category, title)
+        known = self.learned.tests.get(test) or self.known.tests.get(test)
         if known is None:
             key = hashlib.blake2b(encode_json([job.category, title]), digest_size=16).digest()
             row = self.conn.execute(FIND_TEST, (key,)).fetchone()
             row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH])).fetchone()
-            known = self.tests[job.category, title] = int(row[0])
+            known = self.learned.tests[test] = int(row[0])
         return known
 
     # What happened.
@@ -1478,6 +1509,7 @@ class Batch:
         if any(changed):
             update = writing("regression", Regression.__struct_fields__, changed, False)
             self.conn.execute(update, (*itertools.compress(row, changed), regression.id))
+        self.learned.regressions[regression.name] = row
 
     def save_jobs(self) -> None:
         """Write what changed of the jobs, and add it to the counters of their regressions."""
@@ -2294,7 +2326,7 @@ def _apply_carefully(batch: Batch, outcomes: list[Outcome], delivery: Delivery, 
         if is_storage_trouble(error):
             raise
         batch.conn.execute("ROLLBACK TO message")
-        batch.forget()
+        batch.unlearn()
         log.exception("apply: message %d of %s", message.index, delivery.name)
         detail = f"{type(error).__name__}: {error}"
         outcome = Outcome(message.index, message.type, message.regression, "rejected", "internal-error", None, detail)
@@ -2541,6 +2573,7 @@ class Writer:
         self.config = config
         self._line = line
         self._next: Question | None = None
+        self._known = Known()
 
     def run(self) -> None:
         """Open the database, say how it is, then answer question after question. Raises EOFError if the daemon is gone;
@@ -2601,7 +2634,7 @@ class Writer:
     def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         try:
             self._conn.execute("BEGIN IMMEDIATE")
-            batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook)
+            batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook, self._known)
             result = fn(batch, *args, **named)
             flush(batch)
             batch.close()
@@ -2617,6 +2650,8 @@ class Writer:
             raise
         passing("after-commit")
         self._seq = batch.counters.seq
+        self._known = batch.known
+        self._known.learn(batch.learned)
         return result
 
 

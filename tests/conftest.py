@@ -40,6 +40,7 @@ class Story:
         self.conn = sqlite3.connect(":memory:", isolation_level=None)
         self.conn.row_factory = None
         simscoped._make_database(self.conn)
+        self.known = simscoped.Known()
 
     def pass_time(self, seconds: float) -> None:
         """Let both clocks go on."""
@@ -47,7 +48,7 @@ class Story:
         self.tick += round(seconds * 1000)
 
     def batch(self) -> simscoped.Batch:
-        return simscoped.Batch(self.conn, self.config, simscoped.Moment(self.now, self.tick))
+        return simscoped.Batch(self.conn, self.config, simscoped.Moment(self.now, self.tick), None, self.known)
 
     def change(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run fn(batch, …) as one transaction, as the store does."""
@@ -61,6 +62,8 @@ class Story:
             self.conn.execute("ROLLBACK")
             raise
         self.conn.execute("COMMIT")
+        self.known = batch.known
+        self.known.learn(batch.learned)
         return result
 
     def send(self, *messages: tuple[str, str, Any]) -> list[simscoped.Outcome]:
