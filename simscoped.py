@@ -4244,6 +4244,8 @@ class Api:
         if request.query.get("regression"):
             row = await self.regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
+        elif request.query.get("result") == "live":
+            fixed.append(queries.WITH_LIVE_JOBS)
         return await self._job_list(request, *fixed)
 
     async def job_row(self, request: web.Request) -> dict[str, Any]:
