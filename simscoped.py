@@ -1136,6 +1136,9 @@ SAID = tuple(
 )
 
 
+what_it_runs = operator.itemgetter(*map(Job.__struct_fields__.index, ("category", "name", "config", "seed")))
+
+
 def differing(row: Iterable[Any], stored: Iterable[Any]) -> bytes:
     """Which columns of two rows differ: a byte each, 1 if so."""
     return bytes(map(operator.ne, row, stored))
@@ -1516,8 +1519,10 @@ class Batch:
         self._count_jobs()
         written: dict[tuple[bool, bytes], list[tuple[Any, ...]]] = {}
         for job in self.touched.values():
-            job.test_id = self.test(job)
-            row, stored = msgspec.structs.astuple(job), self.stored_jobs.get(job.id)
+            stored = self.stored_jobs.get(job.id)
+            if stored is None or what_it_runs(stored) != (job.category, job.name, job.config, job.seed):
+                job.test_id = self.test(job)
+            row = msgspec.structs.astuple(job)
             changed = differing(row, itertools.repeat(None) if stored is None else stored)
             tail = () if stored is None else (job.id,)
             written.setdefault((stored is None, changed), []).append((*itertools.compress(row, changed), *tail))
@@ -1561,7 +1566,8 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
     outcome.index = message.index
     outcome.type = message.type
     outcome.regression = message.regression
-    outcome.warnings = message.warnings + outcome.warnings
+    if message.warnings:
+        outcome.warnings = message.warnings + outcome.warnings
     return outcome
 
 
@@ -2988,7 +2994,7 @@ class Waiting(NamedTuple):
 CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
 CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
-SCAN_FILES = 100_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
+SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 AWAKE_S = 0.010  # between two scans while files keep coming
 AWAKE_FOR_S = 1.0  # after the last file
 EMPTY_FOLDER_S = 3600.0
