@@ -13,6 +13,8 @@ The path of a message, top to bottom through this file:
                  │   (3)       (9)      rules (4), rows, events (5-7) └─> settle the file (10), answer the request (14)
          clock ──┴──────────────────────^ time limits, prune (12), through the same door (8)
 
+It runs in two processes: one that writes, which applies batches and owns the database, and one that does the rest (8).
+
 Promises
     A delivery takes effect exactly once, or is still where it was: wherever the daemon is killed.
     A bad message is refused with a named reason and a receipt; it never stops a good one, and nothing is thrown away.

@@ -276,10 +276,10 @@ class Envelope(msgspec.Struct):
 
 
 JOB = """
-    id, regression_id, key, result, state, category, config, seed, build, testgroup, jobdir, start_at, metadata,
+    id, regression_id, key, result, state, category, test_id, config, seed, build, testgroup, jobdir, start_at, metadata,
     submitted_at, running_at, seen_at, seen_tick, running_tick, version
 """
-INSERT_JOB = f"INSERT INTO job ({JOB}) VALUES (?, ?, ?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_JOB = f"INSERT INTO job ({JOB}) VALUES (?, ?, ?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_JOB = """
     UPDATE job SET result = ?, state = 'done', compute_ms = ?, fail_message = ?, signature_id = ?, done_at = ?,
         seen_at = ?, seen_tick = ?, limit_tick = NULL, version = ? WHERE id = ?
@@ -322,6 +322,7 @@ class Limit:
         self.ids: dict[str, int] = {}
         self.regressions: dict[str, int] = {}
         self.signatures: dict[str, int] = {}
+        self.tests: dict[str, int] = {}
         self.seq = self.receipts = 0
 
     def write(self, origin: Sequence[str], raws: Sequence[bytes], deliveries: Sequence[tuple[str, int]]) -> None:
@@ -354,7 +355,8 @@ class Limit:
         result = RESULTS[body.result]
         if result == 0:
             number = self.ids[body.uniqueid] = len(self.ids) + 1
-            said = (body.category, body.config, body.seed, body.build, body.testgroup, body.jobdir, now)
+            test = self._test(body.config.replace(body.seed, "*"))
+            said = (body.category, test, body.config, body.seed, body.build, body.testgroup, body.jobdir, now)
             metadata = msgspec.json.encode(dict(body.metadata)).decode()
             fresh.append((number, regression, body.uniqueid, *said, metadata, now, now, now, now, now, seq))
         else:
@@ -370,6 +372,12 @@ class Limit:
         """
         self.regressions[name] = int(self.conn.execute(made, (name,)).lastrowid or 0)
         return self.regressions[name]
+
+    def _test(self, title: str) -> int:
+        if title not in self.tests:
+            made = "INSERT INTO test VALUES (NULL, ?, ?)"
+            self.tests[title] = int(self.conn.execute(made, (title.encode(), title)).lastrowid or 0)
+        return self.tests[title]
 
     def _signature(self, message: str) -> int:
         title = message.partition(" ")[0]

@@ -43,10 +43,8 @@ def killed(daemon: Daemon) -> bool:
 
 def in_work(daemon: Daemon) -> list[str]:
     """What lies in the work folder, but for the lock."""
-    found = [f"{folder}/{name}" for folder, _, files in os.walk(daemon.spool / ".work") for name in files]
-    return [path for path in found if not path.endswith("/.lock")] + [
-        name for name in os.listdir(daemon.spool / ".work") if name != ".lock"
-    ]
+    below = os.walk(daemon.spool / ".work")
+    return [name for _, folders, files in below for name in (*folders, *files) if name != ".lock"]
 
 
 def waiting(daemon: Daemon) -> list[str]:
