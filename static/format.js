@@ -175,3 +175,11 @@ export function plain(value) {
   if (typeof value === "string") return value;
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
+
+/**
+ * Text of a simulator with its control characters made visible (`^[[31m`); tabs and line ends stay.
+ * @param {string} text
+ */
+export function visible(text) {
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`);
+}

@@ -1,0 +1,569 @@
+/**
+ * The pictures of a run: who worked when, how many finished, how long jobs took, runtime against cycles; and hosts as a
+ * table. Nothing is told by colour alone: fails are taller, hatched or crossed. Behind each picture is a table.
+ */
+
+import { jobAddress } from "./address.js";
+import {
+  countTicks, durationTicks, lanes, linear, logarithmic, nearest, powerTicks, short, sums, timeTicks,
+} from "./charts.js";
+import { keyedList, setAttribute, setCell, setText, show } from "./dom.js";
+import { clockTime, count, duration, moment, parseTime, percent, plural } from "./format.js";
+import { total } from "./model.js";
+import { mount } from "./parts.js";
+
+const RESULTS = ["live", "pass", "fail", "skip"];
+const ROW_PX = 9;
+const GAP_PX = 5;
+const LEFT = 112;
+const RIGHT = 18;
+const AXIS = 24;
+const CHART_PX = 230;
+const TABLE_MOST = 200;
+const DRAG_LEAST = 8;
+
+/** `actions`: `filter({from, to})`, `go(address)`. */
+export function mountPictures(host, actions) {
+  const parts = mount(host, "tab-pictures");
+  const paints = [
+    mountTimeline(parts, actions), mountFinished(parts), mountRuntimes(parts), mountCycles(parts, actions), mountHosts(parts),
+  ];
+  return (state) => {
+    const { charts, timeline } = state.data;
+    show(parts.loading, charts === null || timeline === null);
+    show(parts.nothing, charts !== null && charts.jobs === 0 && timeline?.jobs === 0);
+    paints.forEach((paint) => paint(state));
+  };
+}
+
+// ------------------------------------------------------------------------------------------------ drawing
+
+/**
+ * A canvas that is drawn when what it shows, its width or the reader's scheme changes. `draw(pen, width, colours, state)`
+ * is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be.
+ */
+function picture(canvas, { height, draw }) {
+  let state = null;
+  let drawn = null;
+  const redraw = () => {
+    const width = canvas.parentElement.clientWidth;
+    if (!state || !width || !canvas.isConnected) return;
+    const high = height(state, width);
+    const scale = window.devicePixelRatio || 1;
+    canvas.width = width * scale;
+    canvas.height = high * scale;
+    canvas.style.height = `${high}px`;
+    const pen = canvas.getContext("2d");
+    pen.scale(scale, scale);
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    draw(pen, width, coloursNow(), state, high);
+  };
+  new ResizeObserver(redraw).observe(canvas.parentElement);
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => (canvas.isConnected ? redraw() : scheme.removeEventListener("change", follow));
+  scheme.addEventListener("change", follow);
+  return (next, key) => {
+    state = next;
+    if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;
+    drawn = key;
+    redraw();
+  };
+}
+
+function coloursNow() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["ink", "muted", "line", "surface", "pass", "fail", "skip", "live", "track", "edge", "raised"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+function text(pen, words, x, y, { align = "left", colour, width } = {}) {
+  pen.textAlign = align;
+  pen.fillStyle = colour;
+  pen.fillText(words, x, y, width);
+}
+
+/** A text cut to fit. */
+function fitting(pen, words, width) {
+  if (pen.measureText(words).width <= width) return words;
+  let kept = words.slice(0, 60);
+  while (kept.length > 1 && pen.measureText(`${kept}…`).width > width) kept = kept.slice(0, -1);
+  return `${kept}…`;
+}
+
+function line(pen, x1, y1, x2, y2, colour, dash = []) {
+  pen.strokeStyle = colour;
+  pen.setLineDash(dash);
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+/** Upright lines with words below, for ticks along the bottom. */
+function axisBelow(pen, ticks, x, top, bottom, colours) {
+  for (const { at, text: words } of ticks) {
+    line(pen, x(at), top, x(at), bottom, colours.line);
+    text(pen, words, x(at), bottom + 16, { align: "center", colour: colours.muted });
+  }
+}
+
+function axisLeft(pen, ticks, y, left, right, colours) {
+  for (const { at, text: words } of ticks) {
+    line(pen, left, y(at), right, y(at), colours.line);
+    text(pen, words, left - 8, y(at) + 4, { align: "right", colour: colours.muted });
+  }
+}
+
+/** A place of the pointer within a canvas. */
+function placeOf(event, canvas) {
+  const box = canvas.getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+/** Tells what is below the pointer, and opens it. `find(x, y)` gives `{words, id}` or null. */
+function bindPointer(canvas, tip, find, open) {
+  canvas.addEventListener("pointermove", (event) => {
+    const found = find(...placeOf(event, canvas));
+    show(tip, Boolean(found));
+    canvas.style.cursor = found ? "pointer" : "";
+    if (!found) return;
+    setText(tip, found.words);
+    const [x, y] = placeOf(event, canvas);
+    const isRight = x > canvas.clientWidth / 2;
+    tip.style.left = isRight ? "" : `${x + 14}px`;
+    tip.style.right = isRight ? `${canvas.clientWidth - x + 14}px` : "";
+    tip.style.top = `${y + 10}px`;
+  });
+  canvas.addEventListener("pointerleave", () => show(tip, false));
+  canvas.addEventListener("click", (event) => {
+    const found = find(...placeOf(event, canvas));
+    if (found) open(found.id);
+  });
+}
+
+/** The table behind a picture, filled when it is opened. `rows()` gives `{head, rows, note}`; a cell may be `{text, href}`. */
+function tableBehind(details, rows) {
+  const fill = () => {
+    if (!details.open) return;
+    const { head, body, note } = rows();
+    const table = document.createElement("table");
+    table.className = "plain";
+    table.createTHead().append(rowOf(head, "th"));
+    table.createTBody().append(...body.slice(0, TABLE_MOST).map((cells) => rowOf(cells, "td")));
+    const more = body.length > TABLE_MOST ? `the first ${TABLE_MOST} of ${count(body.length)} rows` : "";
+    const words = document.createElement("p");
+    words.className = "note";
+    words.textContent = [more, note].filter(Boolean).join("; ");
+    details.replaceChildren(details.firstElementChild, table, words);
+  };
+  details.addEventListener("toggle", fill);
+  return fill;
+}
+
+function rowOf(cells, tag) {
+  const row = document.createElement("tr");
+  row.append(...cells.map((cell) => {
+    const node = document.createElement(tag);
+    if (tag === "th") node.scope = "col";
+    const { text: words, href } = cell && typeof cell === "object" ? cell : { text: cell };
+    if (typeof words === "number") node.className = "num";
+    const shown = typeof words === "number" ? count(words) : words ?? "";
+    if (!href) node.textContent = shown;
+    else node.append(Object.assign(document.createElement("a"), { href, textContent: shown }));
+    return node;
+  }));
+  return row;
+}
+
+// ------------------------------------------------------------------------------------------------ who worked when
+
+function mountTimeline(parts, actions) {
+  const canvas = parts.timeline;
+  let now = null; // {timeline, place, from, to, x, end}
+  let state = null;
+  const paint = picture(canvas, { height: timelineHeight, draw: (pen, width, colours, shown) => (now = drawTimeline(pen, width, colours, shown)) });
+  const wordsOf = (index) => {
+    const { timeline } = state.data;
+    const { hosts, host, length, result, id } = timeline;
+    const took = length[index] ?? now.end - timeline.start[index];
+    const begin = clockTime(now.from + timeline.start[index]);
+    return `job ${id[index]}, ${RESULTS[result[index]]}, ${hosts[host[index]] || "no host told"}, from ${begin}, ${duration(took)}`;
+  };
+  const find = (x, y) => {
+    if (!now) return null;
+    const index = jobAt(now, state.data.timeline, x, y);
+    return index < 0 ? null : { words: wordsOf(index), id: state.data.timeline.id[index] };
+  };
+  bindPointer(canvas, parts["timeline-tip"], find, (id) => actions.go(jobAddress(state.root, id)));
+  bindZoom(canvas, parts["timeline-zoom"], () => now, (from, to) => actions.filter({ from: iso(from), to: iso(to) }));
+  parts["zoom-out"].addEventListener("click", () => actions.filter({ from: "", to: "" }));
+  const fill = tableBehind(parts["timeline-table"], () => timelineTable(state));
+  return (next) => {
+    state = next;
+    const { timeline } = state.data;
+    show(parts["timeline-section"], Boolean(timeline?.jobs));
+    if (!timeline?.jobs) return;
+    const { from, to } = state.view.filter;
+    show(parts["zoom-out"], Boolean(from || to));
+    setText(parts["timeline-told"], timelineWords(timeline));
+    setAttribute(canvas, "aria-label", `One lane per host, one bar per job: ${timelineWords(timeline)}`);
+    paint({ timeline, from, to, now: state.now }, [timeline, from, to]);
+    if (parts["timeline-table"].dataset.at !== timeline.now) fill();
+    parts["timeline-table"].dataset.at = timeline.now;
+  };
+}
+
+const iso = (ms) => new Date(ms).toISOString();
+
+function timelineWords({ jobs, shown, hosts }) {
+  const all = `${plural(jobs, "job")} on ${plural(hosts.length, "host")}`;
+  return shown < jobs ? `${all}, the ${count(shown)} longest of them and all fails; drag over a span of time to see the rest` : all;
+}
+
+function timelineHeight({ timeline }) {
+  const end = parseTime(timeline.to) - parseTime(timeline.from);
+  const { rows, hosts } = lanes(timeline, end);
+  return rows * ROW_PX + hosts.length * GAP_PX + AXIS + 6;
+}
+
+function drawTimeline(pen, width, colours, { timeline, from, to }) {
+  const begin = parseTime(timeline.from);
+  const end = parseTime(timeline.to) - begin;
+  const place = lanes(timeline, end);
+  const [low, high] = [parseTime(from) ?? begin, parseTime(to) ?? begin + end];
+  const x = linear([low - begin, high - begin], [LEFT, width - RIGHT]);
+  const top = (row) => row * ROW_PX + GAP_PX * place.hosts.findLastIndex((lane) => lane.first <= row);
+  const tops = Array.from({ length: place.rows }, (_, row) => top(row) + 4);
+  const bottom = tops.at(-1) + ROW_PX + 2;
+  axisBelow(pen, timeTicks(low, high, Math.max(2, width / 130)), (at) => x(at - begin), 0, bottom, colours);
+  for (const lane of place.hosts) drawHost(pen, lane, tops, width, colours);
+  pen.save();
+  pen.beginPath();
+  pen.rect(LEFT, 0, width - LEFT - RIGHT, bottom);
+  pen.clip();
+  timeline.start.forEach((start, index) => {
+    const length = timeline.length[index] ?? end - start;
+    drawJob(pen, x(start), tops[place.row[index]], Math.max(1.5, x(start + length) - x(start) - 0.5), RESULTS[timeline.result[index]], colours);
+  });
+  pen.restore();
+  return { place, tops, x, from: begin, end, low, high, left: LEFT, right: width - RIGHT };
+}
+
+function drawHost(pen, { host, first }, tops, width, colours) {
+  text(pen, fitting(pen, host || "no host told", LEFT - 14), LEFT - 8, tops[first] + ROW_PX, { align: "right", colour: colours.muted });
+  line(pen, LEFT, tops[first] - 2.5, width - RIGHT, tops[first] - 2.5, colours.line);
+}
+
+/** Passed: a low bar. Failed: a high one. Left out: hollow. Live: open to the right. */
+function drawJob(pen, x, y, width, result, colours) {
+  pen.fillStyle = colours[result];
+  pen.strokeStyle = colours[result];
+  pen.lineWidth = 1;
+  if (result === "fail") pen.fillRect(x, y, width, ROW_PX - 1);
+  else if (result === "pass") pen.fillRect(x, y + 2, width, ROW_PX - 5);
+  else if (result === "skip") pen.strokeRect(x + 0.5, y + 2.5, Math.max(1, width - 1), ROW_PX - 6);
+  else {
+    pen.fillRect(x, y + 1, 2, ROW_PX - 3);
+    for (let at = x + 4; at < x + width; at += 4) pen.fillRect(at, y + 3, 2, ROW_PX - 7);
+  }
+}
+
+function jobAt({ place, tops, x, end }, { start, length }, px, py) {
+  const row = tops.findLastIndex((top) => top <= py);
+  if (row < 0 || py > tops[row] + ROW_PX) return -1;
+  let found = -1;
+  start.forEach((begin, index) => {
+    if (place.row[index] !== row) return;
+    const until = x(begin + (length[index] ?? end - begin));
+    if (x(begin) - 2 <= px && px <= Math.max(until, x(begin) + 3) + 2) found = index;
+  });
+  return found;
+}
+
+/** Dragging along the picture chooses a span of time; a drag is no click. */
+function bindZoom(canvas, box, drawn, choose) {
+  let begin = null;
+  const mark = (from, to) => {
+    show(box, Math.abs(to - from) > DRAG_LEAST);
+    box.style.left = `${Math.min(from, to)}px`;
+    box.style.width = `${Math.abs(to - from)}px`;
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    [begin] = placeOf(event, canvas);
+  });
+  canvas.addEventListener("pointermove", (event) => begin !== null && event.buttons && mark(begin, placeOf(event, canvas)[0]));
+  window.addEventListener("pointerup", (event) => {
+    const [end] = placeOf(event, canvas);
+    const view = drawn();
+    const isDrag = begin !== null && Math.abs(end - begin) > DRAG_LEAST && canvas.isConnected;
+    show(box, false);
+    if (isDrag && view) {
+      const { low, high, left, right } = view;
+      const at = (px) => low + ((Math.min(Math.max(px, left), right) - left) / (right - left)) * (high - low);
+      canvas.addEventListener("click", (click) => click.stopImmediatePropagation(), { once: true, capture: true });
+      setTimeout(() => choose(at(Math.min(begin, end)), at(Math.max(begin, end))));
+    }
+    begin = null;
+  });
+}
+
+function timelineTable({ data, root, now }) {
+  const { id, host, hosts, start, length, result, from } = data.timeline;
+  const begin = parseTime(from);
+  const body = id.map((job, index) => [
+    { text: `job ${job}`, href: jobAddress(root, job) }, hosts[host[index]], RESULTS[result[index]],
+    moment(begin + start[index], now), length[index] === null ? "still live" : duration(length[index]),
+  ]);
+  return { head: ["Job", "Host", "Result", "Start", "Length"], body, note: "by start" };
+}
+
+// ------------------------------------------------------------------------------------------------ finished over time
+
+function mountFinished(parts) {
+  let state = null;
+  const paint = picture(parts.finished, { height: () => CHART_PX, draw: drawFinished });
+  const fill = tableBehind(parts["finished-table"], () => finishedTable(state));
+  return (next) => {
+    state = next;
+    const { charts, regression } = state.data;
+    show(parts["finished-section"], Boolean(charts?.jobs));
+    if (!charts?.jobs) return;
+    const known = total(regression);
+    const words = `${count(charts.jobs)} finished${known ? ` of ${count(known)}` : ""}`;
+    const { eta } = regression;
+    const end = eta?.at ? `, projected to end at ${moment(eta.at, state.now)}` : "";
+    setText(parts["finished-told"], words + end);
+    setAttribute(parts.finished, "aria-label", `Jobs finished over time: ${words}${end}`);
+    const shown = { finished: charts.finished, known, eta: regression.status === "live" ? eta : null };
+    paint(shown, [charts, known, shown.eta?.at]);
+    if (parts["finished-table"].dataset.at !== String(charts.jobs)) fill();
+    parts["finished-table"].dataset.at = String(charts.jobs);
+  };
+}
+
+function drawFinished(pen, width, colours, { finished, known, eta }, high) {
+  const summed = sums(finished);
+  const [left, right, top, bottom] = [56, width - 92, 10, high - AXIS];
+  const end = Math.max(summed.at.at(-1), parseTime(eta?.high) ?? 0, parseTime(eta?.at) ?? 0);
+  const most = Math.max(known ?? 0, summed.done.at(-1), 1);
+  const x = linear([summed.at[0], end], [left, right]);
+  const y = linear([0, most], [bottom, top]);
+  axisLeft(pen, countTicks(most, 4), y, left, right, colours);
+  axisBelow(pen, timeTicks(summed.at[0], end, Math.max(2, width / 150)), x, bottom, bottom + 4, colours);
+  if (known) line(pen, left, y(known), right, y(known), colours.edge, [2, 3]);
+  const below = summed.at.map(() => 0);
+  for (const kind of ["fail", "skip", "pass"]) drawLayer(pen, summed, kind, below, x, y, colours);
+  if (eta?.at && known) drawProjection(pen, summed, known, eta, x, y, colours);
+  drawEnds(pen, summed, x, y, right, colours, known);
+}
+
+/** One layer of the heap: what is below it is added to. */
+function drawLayer(pen, summed, kind, below, x, y, colours) {
+  const lower = [...below];
+  summed[kind].forEach((n, index) => (below[index] += n));
+  pen.beginPath();
+  summed.at.forEach((at, index) => pen.lineTo(x(at), y(below[index])));
+  for (let index = lower.length - 1; index >= 0; index -= 1) pen.lineTo(x(summed.at[index]), y(lower[index]));
+  pen.fillStyle = kind === "fail" ? hatch(pen, colours) : colours[kind];
+  pen.globalAlpha = kind === "pass" ? 0.75 : 1;
+  pen.fill();
+  pen.globalAlpha = 1;
+}
+
+/** Stripes, so that fails are told from passes without colour. */
+function hatch(pen, colours) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const brush = tile.getContext("2d");
+  brush.fillStyle = colours.fail;
+  brush.fillRect(0, 0, 6, 6);
+  brush.strokeStyle = colours.surface;
+  brush.lineWidth = 1.4;
+  brush.beginPath();
+  for (const shift of [-6, 0, 6]) {
+    brush.moveTo(shift, 6);
+    brush.lineTo(shift + 6, 0);
+  }
+  brush.stroke();
+  return pen.createPattern(tile, "repeat");
+}
+
+function drawProjection(pen, summed, known, eta, x, y, colours) {
+  const [at, low, high] = [eta.at, eta.low, eta.high].map(parseTime);
+  const [fromX, fromY] = [x(summed.at.at(-1)), y(summed.done.at(-1))];
+  if (low !== null && high !== null) {
+    pen.beginPath();
+    pen.moveTo(fromX, fromY);
+    pen.lineTo(Math.max(fromX, x(low)), y(known));
+    pen.lineTo(x(high), y(known));
+    pen.closePath();
+    pen.fillStyle = colours.track;
+    pen.fill();
+  }
+  line(pen, fromX, fromY, Math.max(fromX, x(at)), y(known), colours.ink, [5, 4]);
+}
+
+/** What each layer has come to, in words at its end; words that would lie on one another move apart. */
+function drawEnds(pen, summed, x, y, right, colours, known) {
+  let height = 0;
+  let last = Infinity;
+  for (const kind of ["fail", "skip", "pass"]) {
+    const n = summed[kind].at(-1);
+    if (!n) continue;
+    const place = Math.min(y(height + n / 2) + 4, last - 15);
+    text(pen, `${kind} ${count(n)}`, right + 8, place, { colour: colours.ink });
+    height += n;
+    last = place;
+  }
+  if (known) text(pen, `all ${count(known)}`, right + 8, Math.min(y(known) + 4, last - 15), { colour: colours.muted });
+}
+
+function finishedTable({ data, now }) {
+  const summed = sums(data.charts.finished);
+  const body = summed.at.map((at, index) => [moment(at, now), summed.pass[index], summed.fail[index], summed.skip[index]]);
+  return { head: ["Until", "Pass", "Fail", "Skip"], body, note: "" };
+}
+
+// ------------------------------------------------------------------------------------------------ runtimes
+
+function mountRuntimes(parts) {
+  let state = null;
+  const paint = picture(parts.runtimes, { height: () => CHART_PX, draw: drawRuntimes });
+  tableBehind(parts["runtimes-table"], () => runtimesTable(state));
+  return (next) => {
+    state = next;
+    const { charts } = state.data;
+    const told = charts?.runtime?.edges_ms;
+    show(parts["runtimes-section"], Boolean(told));
+    if (!told) return;
+    const sum = (list) => list.reduce((all, n) => all + n, 0);
+    const words = `${plural(sum(charts.runtime.pass), "pass")} above the line, ${plural(sum(charts.runtime.fail), "fail")} below`
+      .replace("passs", "passes");
+    setText(parts["runtimes-told"], words);
+    setAttribute(parts.runtimes, "aria-label", `How long jobs took: ${words}`);
+    paint(charts.runtime, [charts]);
+  };
+}
+
+function drawRuntimes(pen, width, colours, { edges_ms: edges, pass, fail }, high) {
+  const [left, right, top, bottom] = [56, width - 18, 10, high - AXIS];
+  const [most, least] = [Math.max(1, ...pass), Math.max(1, ...fail)];
+  const middle = top + (bottom - top) * Math.max(0.3, Math.min(0.8, most / (most + least)));
+  const x = logarithmic([edges[0], edges.at(-1)], [left, right]);
+  const up = linear([0, most], [middle, top]);
+  const down = linear([0, Math.max(least, most * (bottom - middle) / (middle - top))], [middle, bottom]);
+  axisLeft(pen, countTicks(most, 3), up, left, right, colours);
+  axisBelow(pen, durationTicks(edges[0], edges.at(-1)), x, top, bottom, colours);
+  pass.forEach((n, index) => bar(pen, x(edges[index]), x(edges[index + 1]), middle, up(n), colours.pass));
+  const stripes = hatch(pen, colours);
+  fail.forEach((n, index) => n && bar(pen, x(edges[index]), x(edges[index + 1]), middle, Math.max(down(n), middle + 2), stripes));
+  line(pen, left, middle, right, middle, colours.edge);
+  text(pen, "pass", left + 6, top + 10, { colour: colours.muted });
+  text(pen, "fail", left + 6, bottom - 6, { colour: colours.muted });
+}
+
+function bar(pen, from, to, low, high, colour) {
+  pen.fillStyle = colour;
+  pen.fillRect(from + 0.5, Math.min(low, high), Math.max(1, to - from - 1), Math.abs(high - low));
+}
+
+function runtimesTable({ data }) {
+  const { edges_ms: edges, pass, fail } = data.charts.runtime;
+  const body = pass.map((n, index) => [`${duration(edges[index])} to ${duration(edges[index + 1])}`, n, fail[index]]);
+  return { head: ["Runtime", "Pass", "Fail"], body: body.filter(([, a, b]) => a || b), note: "" };
+}
+
+// ------------------------------------------------------------------------------------------------ runtime and cycles
+
+function mountCycles(parts, actions) {
+  let state = null;
+  let places = [];
+  const paint = picture(parts.cycles, {
+    height: () => CHART_PX + 40,
+    draw: (pen, width, colours, points, high) => (places = drawCycles(pen, width, colours, points, high)),
+  });
+  const find = (x, y) => {
+    const index = nearest(places, x, y, 9);
+    if (index < 0) return null;
+    const { id, runtime_ms: runtime, cycles, result } = state.data.charts.cycles;
+    const words = `job ${id[index]}, ${RESULTS[result[index]]}, ${duration(runtime[index])}, ${count(cycles[index])} cycles`;
+    return { words, id: id[index] };
+  };
+  bindPointer(parts.cycles, parts["cycles-tip"], find, (id) => actions.go(jobAddress(state.root, id)));
+  tableBehind(parts["cycles-table"], () => cyclesTable(state));
+  return (next) => {
+    state = next;
+    const points = state.data.charts?.cycles;
+    show(parts["cycles-section"], Boolean(points?.shown));
+    if (!points?.shown) return;
+    const words = points.shown < points.of ? `${count(points.shown)} of ${count(points.of)} jobs, evenly taken` : plural(points.of, "job");
+    setText(parts["cycles-told"], `${words}; a cross is a fail, a ring a pass; press one to open it`);
+    setAttribute(parts.cycles, "aria-label", `Runtime against cycles of ${words}`);
+    paint(points, [state.data.charts]);
+  };
+}
+
+function drawCycles(pen, width, colours, { id, runtime_ms: runtime, cycles, result }, high) {
+  const [left, right, top, bottom] = [64, width - 24, 12, high - AXIS - 4];
+  const span = (list) => {
+    const used = list.filter((value) => value > 0);
+    const [low, most] = [Math.min(...used), Math.max(...used)];
+    return used.length ? [low / 1.4, most * 1.4] : [1, 10];
+  };
+  const [times, numbers] = [span(runtime), span(cycles)];
+  const x = logarithmic(numbers, [left, right]);
+  const y = logarithmic(times, [bottom, top]);
+  axisBelow(pen, powerTicks(...numbers), x, top, bottom, colours);
+  axisLeft(pen, durationTicks(...times), y, left, right, colours);
+  text(pen, "cycles", right, bottom - 6, { align: "right", colour: colours.muted });
+  text(pen, "runtime", left + 6, top + 10, { colour: colours.muted });
+  const places = id.map((_, index) => [x(cycles[index]), y(runtime[index])]);
+  const isFail = (index) => RESULTS[result[index]] === "fail";
+  places.forEach(([px, py], index) => isFail(index) || drawRing(pen, px, py, colours[RESULTS[result[index]]]));
+  places.forEach(([px, py], index) => isFail(index) && drawCross(pen, px, py, colours.fail));
+  return places;
+}
+
+function drawRing(pen, x, y, colour) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.4;
+  pen.beginPath();
+  pen.arc(x, y, 3, 0, 2 * Math.PI);
+  pen.stroke();
+}
+
+function drawCross(pen, x, y, colour) {
+  pen.lineWidth = 2;
+  line(pen, x - 3.5, y - 3.5, x + 3.5, y + 3.5, colour);
+  line(pen, x - 3.5, y + 3.5, x + 3.5, y - 3.5, colour);
+  pen.lineWidth = 1;
+}
+
+function cyclesTable({ data, root }) {
+  const { id, runtime_ms: runtime, cycles, result } = data.charts.cycles;
+  const body = id.map((job, index) => [
+    { text: `job ${job}`, href: jobAddress(root, job) }, RESULTS[result[index]], duration(runtime[index]), cycles[index],
+    runtime[index] ? short(Math.round((1000 * cycles[index]) / runtime[index])) : "",
+  ]);
+  return { head: ["Job", "Result", "Runtime", "Cycles", "Cycles/s"], body, note: "" };
+}
+
+// ------------------------------------------------------------------------------------------------ hosts
+
+function mountHosts(parts) {
+  const rows = keyedList(parts.hosts, { template: "host-row", key: (item) => item.host ?? "", paint: paintHostRow });
+  return ({ data, root, view }) => {
+    const { hosts } = data;
+    show(parts["hosts-section"], Boolean(hosts?.items.length));
+    rows(hosts?.items ?? [], { root, view });
+    setText(parts["hosts-told"], hosts?.next ? `the ${count(hosts.items.length)} with the most fails` : "most fails first");
+  };
+}
+
+function paintHostRow(parts, item) {
+  setCell(parts.host, item.host || "no host told");
+  for (const kind of ["pass", "fail", "skip", "live"]) setText(parts[kind], count(item[kind]));
+  setText(parts.rate, item.fail_rate === null ? "" : percent(item.fail_rate, 1));
+  setText(parts.runtime, duration(item.runtime_ms));
+}
