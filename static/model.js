@@ -349,7 +349,7 @@ export function stayInPlace(positions) {
 
 /** Types that change what a regression's figures say. */
 const VERDICTS = new Set(["job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked",
-  "job.corrected", "job.revived"]);
+  "job.corrected"]);
 
 /** What an event tells of a job, as fields of the job object. */
 const TOLD = ["result", "reason", "phase", "progress", "host", "name", "due_at"];
@@ -399,10 +399,12 @@ function touch(items, event) {
  */
 export function movedBy(event, isKnown) {
   if (!event.job) return regressionNews(event);
-  if (VERDICTS.has(event.type)) return ["regression", "signatures", "jobs", ...(event.type === "job.revived" ? ["newest"] : [])];
+  if (event.type === "job.revived") return ["regression", "live", "signatures", "jobs"];
+  if (VERDICTS.has(event.type)) return ["regression", "signatures", "jobs"];
   if (event.type === "job.live") return ["regression", "jobs", "newest"];
   if (event.type === "job.pruned") return ["regression", "jobs"];
-  return isKnown ? [] : event.data?.result === "live" ? ["newest"] : ["jobs"];
+  if ((event.data?.result ?? "live") !== "live") return ["jobs"];
+  return isKnown ? [] : ["newest"];
 }
 
 function regressionNews(event) {
