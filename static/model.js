@@ -166,6 +166,18 @@ function liveSentence(regression) {
   return isAll ? "all submitted jobs have reported; waiting for the finish" : "waiting for jobs";
 }
 
+/**
+ * The same for a narrow column: nothing where all is well.
+ * @param {object} regression
+ */
+export function shortReason(regression) {
+  const { status, reason } = regression;
+  if (status === "tanked") return reason ?? "";
+  if (status === "live" || status === "complete") return "";
+  const ended = { timeout: "timed out", "time-limit": "time limit" }[reason];
+  return [ended, lossWords(regression)].filter(Boolean).join("; ");
+}
+
 function lossWords(regression) {
   const parts = barSegments(regression);
   const of = (kind) => parts.find((part) => part.kind === kind).n;
@@ -564,6 +576,9 @@ function computeWords(stats) {
 }
 
 const HISTORY_WORDS = {
+  "regression.started": "started", "regression.updated": "fields updated", "regression.finished": "finished",
+  "regression.timed_out": "timed out", "regression.reopened": "reopened", "regression.tanked": "tanked",
+  "regression.untanked": "taken back", "regression.first_failure": "first failure",
   "job.live": "started", "job.updated": "update", "job.passed": "passed", "job.failed": "failed",
   "job.skipped": "skipped", "job.timed_out": "time limit reached", "job.missing": "given up as missing",
   "job.tanked": "tanked", "job.corrected": "corrected by a late result", "job.revived": "back to live",
@@ -573,6 +588,28 @@ const HISTORY_WORDS = {
 /** An entry of a job's history in words. @param {object} entry */
 export function historyWord(entry) {
   return HISTORY_WORDS[entry.type] ?? entry.type;
+}
+
+/** Of the same thing happening to many jobs at once, so many are shown. */
+const ALIKE_SHOWN = 3;
+
+/**
+ * The history of a run: its own entries and what happened to its jobs, oldest first. Where the same happened to many
+ * jobs one after the other, the first few stand for all: the last of these says in `more` how many are not shown.
+ * @param {object[]} own entries of its history
+ * @param {object[]} events of its jobs
+ */
+export function storyOf(own, events) {
+  const told = events.map(({ seq, at, type, job, data }) => ({ seq, created: at, type, job, ...data }));
+  const story = [];
+  let alike = 0;
+  for (const entry of [...own, ...told].sort((a, b) => a.seq - b.seq)) {
+    const before = story.at(-1);
+    alike = entry.job && before?.type === entry.type ? alike + 1 : 0;
+    if (alike < ALIKE_SHOWN) story.push(entry);
+    else story[story.length - 1] = { ...before, more: alike - ALIKE_SHOWN + 1 };
+  }
+  return story;
 }
 
 /**

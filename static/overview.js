@@ -11,7 +11,7 @@ import { regressionAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, rate, ticking } from "./format.js";
 import {
-  etaWords, passRate, progressOf, regressionElapsed, statusSentence, teachCommands,
+  etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
 } from "./model.js";
 import {
   TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime, runStrip,
@@ -112,7 +112,7 @@ function paintRegressionRow(parts, regression, state) {
   paintLink(parts.link, regressionAddress(state.root, regression), regression.name);
   setCell(parts.under, [regression.component, regression.branch, regression.tag].filter(Boolean).join(" · "));
   paintChip(parts.status, regression.status);
-  setCell(parts.why, regression.status === "live" ? "" : statusSentence(regression));
+  setCell(parts.why, shortReason(regression), statusSentence(regression));
   paintRegressionBar(parts.bar, regression);
   setCell(parts.percent, progress.percent, progress.words);
   setCell(parts.jobs, runningWords(regression), progress.words);
@@ -128,6 +128,6 @@ function paintRegressionRow(parts, regression, state) {
 
 /** `12 running of 200`, as far as the publisher has told. */
 function runningWords({ running, submitted, status }) {
-  const now = running && status === "live" ? `${count(running)} running` : "";
-  return [now, submitted ? `${count(submitted)} submitted` : ""].filter(Boolean).join(" of ").replace(/ submitted$/, now ? "" : " submitted");
+  if (status === "live" && running) return submitted ? `${count(running)} running of ${count(submitted)}` : `${count(running)} running`;
+  return submitted ? `${count(submitted)} submitted` : "";
 }

@@ -1,8 +1,8 @@
 /** The small parts that all views are made of. Each paints the whole truth onto its node, any number of times. */
 
-import { regressionAddress } from "./address.js";
+import { jobAddress, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
-import { count, fullTime, moment, percent, plain } from "./format.js";
+import { count, fullTime, moment, plain, plural } from "./format.js";
 import {
   barLabel, barSegments, changedWords, historyWord, jobProgress, problemSentence, runWords,
 } from "./model.js";
@@ -114,12 +114,15 @@ export function historyList(parent) {
   return keyedList(parent, { template: "history-entry", key: (entry) => entry.seq, paint: paintEntry });
 }
 
-function paintEntry(parts, entry, { now }) {
+function paintEntry(parts, entry, { now, root }) {
   const progress = jobProgress(entry.progress);
   const changes = changedWords(entry.changed);
   setAttribute(parts.entry, "data-kind", entry.result ?? "");
   setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
   setText(parts.word, historyWord(entry));
+  show(parts.job, Boolean(entry.job));
+  if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), `job ${entry.job}`);
+  setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
   setText(parts.phase, [entry.phase, entry.reason, progress?.words].filter(Boolean).join(" · "));
   setText(parts.description, entry.description ?? "");
   show(parts.description, Boolean(entry.description));
@@ -129,9 +132,4 @@ function paintEntry(parts, entry, { now }) {
   }
   changes.forEach((text, index) => setText(parts.changes.children[index], text));
   setCell(parts.by, entry.created_by ? `by ${entry.created_by}` : "");
-}
-
-/** A figure's share in words for screen readers and tooltips. */
-export function shareWords(part, whole) {
-  return `${count(part)} of ${count(whole)}, ${percent(part, whole)}`;
 }

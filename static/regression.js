@@ -6,7 +6,7 @@ import { setAttribute, setCell, setText, show } from "./dom.js";
 import { ago, count, fullTime, moment, parseTime, rate, ticking } from "./format.js";
 import { mountJobs } from "./jobs.js";
 import {
-  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence, total,
+  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence, storyOf, total,
 } from "./model.js";
 import {
   factList, historyList, mount, paintChip, paintCount, paintProblem, paintRegressionBar, runStrip,
@@ -148,10 +148,10 @@ function mountStory(host) {
   const parts = mount(host, "tab-history");
   const paint = historyList(parts.history);
   return (state) => {
-    const { history } = state.data;
-    paint(history?.items ?? [], state);
+    const { history, deaths } = state.data;
+    const story = storyOf(history?.items ?? [], deaths?.items ?? []);
+    paint(story, state);
     show(parts.loading, history === null);
-    show(parts.nothing, history !== null && history.items.length === 0);
-    setText(parts.summary, history?.next ? `the first ${count(history.items.length)} entries` : "");
+    show(parts.nothing, history !== null && story.length === 0);
   };
 }

@@ -25,6 +25,8 @@ const PAGE = 50;
 const LONG_PAGE = 500;
 /** Entries of a history at most. */
 const HISTORY_MOST = 5000;
+/** What happened to jobs that belongs into the history of their run: deaths that nobody reported, and what became of them. */
+const DEATHS = "job.timed_out,job.missing,job.tanked,job.corrected,job.revived,job.extended,job.pruned";
 /** Series of which one request tells the last runs. */
 const STRIPS_MOST = 100;
 /** Live jobs held at most. */
@@ -321,6 +323,7 @@ function watchRegression(view, env, kept) {
   };
   const readHistory = async (signal) => {
     data.history = await readWholeHistory(env, path("/history"), data.history, signal);
+    data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
   };
   /** The last runs of the series, and what has changed since the one before. */
   const readSeries = async (signal) => {
@@ -352,7 +355,10 @@ function watchRegression(view, env, kept) {
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
 
   return watchOf(env, data, pieces, {
-    refresh: () => pieces.want(data.regression ? ["regression", ...allOfView()] : ["regression"]),
+    refresh() {
+      Object.assign(data, { history: null, deaths: null }); // they are only ever added to, and may be of another database
+      pieces.want(data.regression ? ["regression", ...allOfView()] : ["regression"]);
+    },
     stream() {
       if (isMissing()) return { types: "regression.started" };
       return latest ? {} : { regression: view.ref };
@@ -399,7 +405,7 @@ const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
 
 /** What has not been read yet. */
 function nothingRead() {
-  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff", "history"];
+  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff", "history", "deaths"];
   return Object.fromEntries(names.map((name) => [name, null]));
 }
 
@@ -407,6 +413,18 @@ function nothingRead() {
 function noBase(problem) {
   if (problem.status === 404) return null;
   throw problem;
+}
+
+/** All events of some kind, joined to those that are known; from the start where the server has forgotten the place. */
+async function readEvents(env, query, known, signal) {
+  const items = [...(known?.items ?? [])];
+  let after = known?.next ?? 0;
+  for (;;) {
+    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal);
+    items.push(...page.items);
+    after = page.next;
+    if (page.items.length < LONG_PAGE || items.length >= HISTORY_MOST) return { items, next: after };
+  }
 }
 
 /** A history with what has been added behind what is known of it. */

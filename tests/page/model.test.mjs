@@ -264,6 +264,16 @@ test("a run of a strip and what has changed since the last one are words", () =>
   assert.deepEqual(model.sinceParts(null), []);
 });
 
+test("the history of a run tells of its jobs, and of many alike only a few", () => {
+  const own = [{ seq: 1, type: "regression.started", created: at(0) }, { seq: 99, type: "regression.finished", created: at(9) }];
+  const missing = [10, 11, 12, 13, 14].map((seq) => event("job.missing", seq, { result: "fail", description: "why" }, { seq }));
+  const story = model.storyOf(own, missing);
+  assert.deepEqual(story.map((entry) => entry.seq), [1, 10, 11, 12, 99]);
+  assert.equal(story[3].more, 2);
+  assert.equal(story[1].job, 10);
+  assert.equal(story[1].description, "why");
+});
+
 test("the line that runs a job again is the publisher's own", () => {
   assert.equal(model.rerunLine({ config: "make run" }), "make run");
   assert.equal(model.rerunLine({ config: "x", metadata: [["rerun", "make again"]] }), "make again");

@@ -83,7 +83,7 @@ test("each view of a regression reads what it shows, and no more", async () => {
     return told.asked.slice(1).filter((path) => path !== "series").map((path) => path.replace("regressions/1/", "")).sort();
   };
   assert.deepEqual(await paths("pictures"), ["charts", "hosts", "timeline"]);
-  assert.deepEqual(await paths("history"), ["history"]);
+  assert.deepEqual(await paths("history"), ["events", "history"]);
   assert.ok(!(await paths("compare")).includes("jobs"));
 });
 
