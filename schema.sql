@@ -94,6 +94,7 @@ CREATE TABLE job (
     reason        TEXT,              -- why: missing, timeout, time-limit, tanked; or the publisher's own with a finish
     category      TEXT NOT NULL,
     signature_id  INTEGER REFERENCES signature (id),  -- fails only
+    test_id       INTEGER REFERENCES test (id),  -- what kind of job it is; NULL: it has neither name nor config
     name          TEXT,
     phase         TEXT,              -- free word of the publisher while live
     host          TEXT,
@@ -129,6 +130,8 @@ CREATE TABLE job (
 
 CREATE INDEX job_list ON job (regression_id, result, id);
 CREATE INDEX job_signature ON job (regression_id, signature_id) WHERE result = 2;
+-- Runs of a test, newest regression last; readers: how long its jobs usually take, what became of earlier ones.
+CREATE INDEX job_test ON job (test_id, regression_id) WHERE result <> 0;
 -- The time limits of live jobs; reader: deadlines.
 CREATE INDEX job_limit ON job (limit_tick) WHERE result = 0 AND limit_tick IS NOT NULL;
 
@@ -137,6 +140,14 @@ CREATE TABLE pruned_job (
     id            INTEGER PRIMARY KEY,  -- the job's id
     regression_id INTEGER NOT NULL,
     pruned_at     INTEGER NOT NULL
+) STRICT;
+
+-- A test: what jobs have in common that differ in their seed only. It is known by the category and the job's name or,
+-- without one, its config with '*' in place of the seed's value.
+CREATE TABLE test (
+    id    INTEGER PRIMARY KEY,
+    key   BLOB NOT NULL UNIQUE,      -- digest of category and the whole title: configs can be long
+    title TEXT NOT NULL              -- the first 500 characters
 ) STRICT;
 
 -- A signature: the bucket that equal fail messages of one category fall into, over all regressions.
@@ -149,6 +160,15 @@ CREATE TABLE signature (
     last_seen_at  INTEGER NOT NULL,
     UNIQUE (category, title)
 ) STRICT;
+
+-- Where a signature was seen: in which series, or, for runs that belong to none, in which regression. Like first_seen_at
+-- it stays when the job that showed it gets another verdict: it has been seen.
+CREATE TABLE sighting (
+    signature_id  INTEGER NOT NULL,
+    series        TEXT NOT NULL,     -- or the regression's name
+    last_seen_at  INTEGER NOT NULL,
+    PRIMARY KEY (signature_id, series)
+) STRICT, WITHOUT ROWID;
 
 -- What happened, in order: written in the transaction of the change itself, so nobody ever sees one without the other.
 -- History, long poll, stream and page are readers of this table.
@@ -221,10 +241,12 @@ SELECT j.*,
             WHEN j.finish_at >= j.start_at THEN j.finish_at - j.start_at
             ELSE j.compute_ms END AS counted_runtime_ms,
        j.state IN ('migrated', 'tanked') AS migrated,
-       s.title AS signature
+       s.title AS signature,
+       t.title AS test
 FROM job AS j
 JOIN regression AS r ON r.id = j.regression_id
-LEFT JOIN signature AS s ON s.id = j.signature_id;
+LEFT JOIN signature AS s ON s.id = j.signature_id
+LEFT JOIN test AS t ON t.id = j.test_id;
 
 -- How many jobs of a regression fell into which signature.
 CREATE VIEW regression_signatures AS

@@ -107,7 +107,7 @@ from aiohttp import web
 from msgspec import Meta
 from watchfiles import awatch
 
-from simscoped_parts import answers, openapi, queries, signatures
+from simscoped_parts import answers, filters, openapi, patterns, queries, signatures
 from simscoped_parts.answers import Row, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import Config, ConfigError, read_config
@@ -905,6 +905,24 @@ def is_running(phase: str | None) -> bool:
     return phase is None or phase.casefold() not in WAITING_PHASES
 
 
+def test_of(name: str | None, config: str | None, seed: str | None) -> str | None:
+    """What a job has in common with those that differ in the seed only: its name, else its config with "*" in place of
+    the seed's value, where that stands for itself and is no part of a word. None if it has neither."""
+    if name or not config:
+        return name or None
+    if not seed or seed not in config:
+        return config
+    masked, *pieces = config.split(seed)
+    for place, piece in enumerate(pieces):
+        following = piece[:1] or (seed[:1] if place < len(pieces) - 1 else "")
+        masked += (seed if _in_word(masked[-1:]) or _in_word(following) else "*") + piece
+    return masked
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
+
+
 def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
     """ "nightly/12" -> ("nightly", 12); a name without separator and number belongs to no series."""
     series, found, number = name.rpartition(separator)
@@ -992,6 +1010,7 @@ class Job(msgspec.Struct):
     reason: str | None
     category: str
     signature_id: int | None
+    test_id: int | None
     name: str | None
     phase: str | None
     host: str | None
@@ -1124,6 +1143,12 @@ FIND_SIGNATURE = "SELECT id FROM signature WHERE category = ? AND title = ?"
 INSERT_SIGNATURE = """
     INSERT INTO signature (category, title, first_seen_at, first_regression_id, last_seen_at) VALUES (?, ?, ?, ?, ?)
 """
+FIND_TEST = "SELECT id FROM test WHERE key = ?"
+INSERT_TEST = "INSERT INTO test (key, title) VALUES (?, ?) RETURNING id"
+TEST_TITLE_LENGTH = 500
+INSERT_SIGHTING = """
+    INSERT INTO sighting VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at
+"""
 INSERT_EVENT = """
     INSERT INTO event (seq, at, type, regression_id, job_id, result, origin, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -1232,6 +1257,8 @@ class Batch:
         self.counters = Counters(*row)
         self.counters.tick = max(self.counters.tick, moment.tick)
         self.signatures: dict[tuple[str, str], int] = {}
+        self.tests: dict[tuple[str, str], int] = {}
+        self.sightings: set[tuple[int, str]] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -1246,6 +1273,8 @@ class Batch:
         self.events: dict[int, tuple[Any, ...]] = {}
         self.replaced: list[int] = []
         self.signatures.clear()
+        self.tests.clear()
+        self.sightings.clear()
 
     # Rows, loaded once and kept.
 
@@ -1325,9 +1354,11 @@ class Batch:
             self.changed[job.id] = job
 
     def signature(self, regression: Regression, category: str, title: str, *, ours: bool = False) -> int:
-        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow."""
+        """The id of a signature; after 25 brand-new ones in one regression, that of the overflow. Notes where it was
+        seen."""
         known = self.signatures.get((category, title))
         if known is not None:
+            self.sightings.add((known, regression.series or regression.name))
             return known
         row = self.conn.execute(FIND_SIGNATURE, (category, title)).fetchone()
         if row is None and not ours and regression.new_signatures >= signatures.OVERFLOW_AFTER:
@@ -1341,7 +1372,21 @@ class Batch:
         else:
             self.conn.execute("UPDATE signature SET last_seen_at = ? WHERE id = ?", (now, row[0]))
         self.signatures[category, title] = int(row[0])
+        self.sightings.add((int(row[0]), regression.series or regression.name))
         return int(row[0])
+
+    def test(self, job: Job) -> int | None:
+        """The id of the test that a job is a run of, made at first sight; None for a job without name and config."""
+        title = test_of(job.name, job.config, job.seed)
+        if title is None:
+            return None
+        known = self.tests.get((job.category, title))
+        if known is None:
+            key = hashlib.blake2b(encode_json([job.category, title]), digest_size=16).digest()
+            row = self.conn.execute(FIND_TEST, (key,)).fetchone()
+            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH])).fetchone()
+            known = self.tests[job.category, title] = int(row[0])
+        return known
 
     # What happened.
 
@@ -1383,6 +1428,9 @@ class Batch:
             self.conn.executemany("DELETE FROM event WHERE seq = ?", ((seq,) for seq in self.replaced))
         if self.events:
             self.conn.executemany(INSERT_EVENT, self.events.values())
+        if self.sightings:
+            now = self.moment.now
+            self.conn.executemany(INSERT_SIGHTING, ((*sighting, now) for sighting in self.sightings))
         self.forget()
 
     def close(self) -> None:
@@ -1403,6 +1451,7 @@ class Batch:
         sums: dict[int, list[int]] = {}
         for rows in (self.fresh, self.changed):
             for job in rows.values():
+                job.test_id = self.test(job)
                 after, before = tally(job), self.before.get(job.id, NOTHING)
                 if after != before:
                     total = sums.setdefault(job.regression_id, [0] * len(after))
@@ -2226,6 +2275,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 3
+READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
 TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
@@ -2326,6 +2376,22 @@ async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
     return bool(done)
 
 
+class ReadTooLong(Exception):
+    """A SELECT that took longer than READ_MOST_S was given up."""
+
+
+class Patience:
+    """Gives up what a reader's connection does for too long: SQLite asks it every so many steps of its machine."""
+
+    STEPS = 10_000  # about a third of a millisecond
+
+    def __init__(self) -> None:
+        self.ends = math.inf
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.ends
+
+
 class Store:
     """The database: change() writes, read() reads."""
 
@@ -2335,7 +2401,7 @@ class Store:
         self.trouble: str | None = None  # why the last attempt to write failed, if it did
         self.seq = 0
         self._writer = ThreadPoolExecutor(1, "writer")
-        self._readers: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
         self._all_readers: list[aiosqlite.Connection] = []
 
     async def open(self) -> None:
@@ -2348,7 +2414,10 @@ class Store:
         self.epoch, tick, self.seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
         self.clock = Clock(tick)
         for _ in range(READERS):
-            self._readers.put_nowait(await self._reader(self.config.db))
+            reader, patience = await self._reader(self.config.db), Patience()
+            await reader.create_function("matches", 2, patterns.matches, deterministic=True)
+            await reader.set_progress_handler(patience.is_over, Patience.STEPS)
+            self._readers.put_nowait((reader, patience))
         self._log_reader = await self._reader(logs)
 
     async def _reader(self, path: Path) -> aiosqlite.Connection:
@@ -2432,12 +2501,17 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._writer, call)
 
     async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """The rows of one SELECT by column name, from a reader's connection."""
-        reader = await self._readers.get()
+        """The rows of one SELECT by column name, from a reader's connection. Raises ReadTooLong."""
+        reader, patience = await self._readers.get()
+        patience.ends = time.monotonic() + READ_MOST_S
         try:
             rows = list(await reader.execute_fetchall(sql, parameters))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise ReadTooLong from None
+            raise
         finally:
-            self._readers.put_nowait(reader)
+            self._readers.put_nowait((reader, patience))
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -3511,6 +3585,17 @@ async def said_reason(request: web.Request) -> str:
     return reason
 
 
+def job_filter(request: web.Request) -> Iterator[queries.Condition]:
+    """The condition in filter=…, if there is one. Raises Problem 422 that names the place of what is wrong."""
+    said = request.query.get("filter")
+    if said and said.strip():
+        try:
+            yield queries.Condition(*filters.condition(said, patterns.compiled))
+        except filters.BadFilter as error:
+            detail = f"{error} (at character {error.position + 1} of {said!r})"
+            raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
+
+
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
 
@@ -3704,13 +3789,17 @@ class Api:
 
     async def regression_jobs(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
-        here = queries.Condition("j.regression_id = ?", (row["id"],))
-        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), here)
+        return await self._job_list(request, queries.Condition("j.regression_id = ?", (row["id"],)))
+
+    async def _job_list(self, request: web.Request, *fixed: queries.Condition) -> web.Response:
+        chosen = [*fixed, *job_filter(request)]
+        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), *chosen)
 
     async def regression_signatures(self, request: web.Request) -> web.Response:
         row = await self._regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
-        return await self._list(request, queries.SIGNATURES, answers.signature_object, here)
+        show = functools.partial(answers.signature_object, explain=signatures.explain)
+        return await self._list(request, queries.SIGNATURES, show, here)
 
     async def regression_diff(self, request: web.Request) -> web.Response:
         """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
@@ -3737,7 +3826,7 @@ class Api:
         if request.query.get("regression"):
             row = await self._regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
-        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), *fixed)
+        return await self._job_list(request, *fixed)
 
     async def _job_row(self, request: web.Request) -> dict[str, Any]:
         number = job_number(request.match_info["id"])
@@ -4229,6 +4318,9 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return problem.response()
     except queries.BadQuery as error:
         return Problem(400, "bad-query", str(error), path=error.name).response()
+    except ReadTooLong:
+        detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
+        return Problem(422 if request.query else 503, "too-expensive", detail).response()
     except StorageError as error:
         return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
     except web.HTTPException as error:

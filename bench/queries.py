@@ -36,6 +36,7 @@ LIVE_REGRESSIONS = 40
 LIVE_EACH = 500
 SIGNATURES = 100
 SERIES = 20
+TESTS = 200
 EPOCH_MS = 1_750_000_000_000
 ASKED = 500
 API = "/api/v1"
@@ -48,10 +49,10 @@ REGRESSION = """
 """
 JOB = """
     INSERT INTO job
-        (id, regression_id, key, result, state, category, signature_id, config, seed, build, testgroup, jobdir,
+        (id, regression_id, key, result, state, category, signature_id, test_id, config, seed, build, testgroup, jobdir,
          start_at, compute_ms, fail_message, metadata, submitted_at, running_at, done_at, seen_at, seen_tick,
          running_tick, version)
-    VALUES (?, ?, ?, ?, ?, 'sim', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
+    VALUES (?, ?, ?, ?, ?, 'sim', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?)
 """
 EVENT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, 'http:127.0.0.1', NULL)"
 TYPES = ("job.live", "job.passed", "job.failed")
@@ -99,6 +100,14 @@ def fill(path: Path, regressions: int) -> int:
             "INSERT INTO signature VALUES (?, 'sim', ?, ?, 1, ?)",
             ((number, f"Store buffer underflow {number}", EPOCH_MS, EPOCH_MS) for number in range(1, SIGNATURES + 1)),
         )
+        conn.executemany(
+            "INSERT INTO test VALUES (?, randomblob(16), ?)",
+            ((number, f"sim +test={number} +seed=*") for number in range(1, TESTS + 1)),
+        )
+        sightings = (
+            (number, f"project{series}/nightly") for number in range(1, SIGNATURES + 1) for series in range(SERIES)
+        )
+        conn.executemany(f"INSERT INTO sighting VALUES (?, ?, {EPOCH_MS})", sightings)
         seq = 0
         conn.executemany(REGRESSION, (regression_row(number, regressions) for number in range(1, regressions + 1)))
         for chunk in chunks(jobs(regressions), 10_000):
@@ -153,7 +162,7 @@ def job_row(chance: random.Random, number: int, regression: int, place: int, res
         message = chance.choice(FAILS).format(*(chance.randrange(8) for _ in range(3)))
     said = [told[name] for name in ("config", "seed", "build", "testgroup", "jobdir")]
     state = "done" if result else "live"
-    key = (number, regression, told["uniqueid"], result, state, signature)
+    key = (number, regression, told["uniqueid"], result, state, signature, 1 + place % TESTS)
     metadata = f'{{"bufsize":"{chance.randrange(10000)}"}}'
     return (*key, *said, at, compute, message, metadata, at, at, done, at, 2 * number)
 

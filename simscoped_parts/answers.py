@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -203,8 +203,16 @@ def _per_second(count: int | None, ms: int | None) -> float | None:
     return round(1000 * count / ms, 1) if count is not None and ms else None
 
 
-def signature_object(row: Row) -> dict[str, Any]:
-    """A fail bucket of a regression; `new` if it was seen there first."""
+Explain = Callable[[str], list[tuple[str, bool]]]
+
+
+def signature_object(row: Row, explain: Explain) -> dict[str, Any]:
+    """A fail bucket of a regression; `new` if it was seen there first.
+
+    `explain` tells which pieces of a message its title leaves out; a title that the publisher gave leaves out none."""
+    example = decode_json(row["example"])
+    bucket, message = example.pop("bucket"), example["fail_message"]
+    example["pieces"] = None if bucket or not message else explain(message)
     return {
         "id": row["id"],
         "category": row["category"],
@@ -213,7 +221,11 @@ def signature_object(row: Row) -> dict[str, Any]:
         "new": row["first_regression_id"] == row["regression_id"],
         "first_seen_at": utc(row["first_seen_at"]),
         "last_seen_at": utc(row["last_seen_at"]),
-        "example": decode_json(row["example"]),
+        "first_regression": {"id": row["first_regression_id"], "name": row["first_regression"]},
+        "elsewhere": {"count": row["elsewhere_count"], "series": decode_json(row["elsewhere"])},
+        "hosts": decode_json(row["hosts"]),
+        "hosts_count": row["hosts_count"],
+        "example": example,
     }
 
 

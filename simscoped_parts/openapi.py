@@ -77,7 +77,12 @@ _JOB_FILTERS = tuple(
         ("category", "The job's category"),
         ("host", "The job's host"),
         ("q", "Text in name, config, host, seed, uniqueid or fail message"),
-        ("sort", "newest, longest or name"),
+        ("filter", "Terms with commas between them, such as result=fail, host=~^n1, runtime>10m"),
+        (
+            "sort",
+            "newest, longest, or one of id name config host phase seed test result runtime compute cycles cps started "
+            "finished seen, with - in front for the largest first",
+        ),
     )
 )
 _EVENT_FILTERS = (
@@ -393,6 +398,10 @@ ANSWERS: dict[str, Schema] = {
         new=FLAG,
         first_seen_at=TIME_OR_NULL,
         last_seen_at=TIME_OR_NULL,
+        first_regression=_object(id=INTEGER, name=TEXT_OR_NULL),
+        elsewhere=_object(count=INTEGER, series={"type": "array", "items": TEXT}),
+        hosts={"type": "array", "items": _object(host=TEXT, count=INTEGER)},
+        hosts_count=INTEGER,
         example=FREE,
     ),
     "DiffEntry": _object(config=TEXT, jobs=INTEGER, job=INTEGER_OR_NULL, base_job=INTEGER_OR_NULL),

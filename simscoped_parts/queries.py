@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -56,6 +57,7 @@ class Listing:
     source: str  # FROM …
     filters: Mapping[str, Filter]
     orders: Mapping[str, tuple[Key, ...]]  # the first one is the default
+    more: str = ""  # columns that are found only for the rows of the page, which is called page there
 
 
 class Page(NamedTuple):
@@ -148,10 +150,33 @@ REGRESSIONS = Listing(
     orders={"live": (Key("(r.ended IS NULL)", True), Key("r.id", True))},
 )
 
+# What jobs can be sorted by. What is not set comes first.
+JOB_KEYS = {
+    "id": None,
+    "name": "coalesce(j.name, j.config, '')",
+    **{word: f"coalesce(j.{word}, '')" for word in ("config", "host", "phase", "seed", "test")},
+    "result": "j.result",
+    "runtime": "coalesce(j.counted_runtime_ms, -1)",
+    "compute": "coalesce(j.compute_ms, -1)",
+    "cycles": "coalesce(j.cycles, -1)",
+    "cps": "coalesce(1000.0 * j.cycles / nullif(j.compute_ms, 0), -1.0)",
+    "started": "coalesce(j.running_at, j.start_at, j.submitted_at)",
+    "finished": "coalesce(j.done_at, -1)",
+    "seen": "j.seen_at",
+}
+
+
+def job_order(word: str, *, descending: bool) -> tuple[Key, ...]:
+    expression = JOB_KEYS[word]
+    last = Key("j.id", descending)
+    return (last,) if expression is None else (Key(expression, descending), last)
+
+
 JOB_ORDERS = {
-    "newest": (Key("j.id", True),),
-    "longest": (Key("coalesce(j.counted_runtime_ms, -1)", True), Key("j.id", True)),
-    "name": (Key("coalesce(j.name, j.config, '')", False), Key("j.id", False)),
+    "newest": job_order("id", descending=True),
+    "longest": job_order("runtime", descending=True),
+    **{word: job_order(word, descending=False) for word in JOB_KEYS},
+    **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
 }
 
 JOBS = Listing(
@@ -167,19 +192,39 @@ JOBS = Listing(
     orders=JOB_ORDERS,
 )
 
-# The example is the job that shows the failure soonest.
-SIGNATURES = Listing(
-    columns="""
-    g.*, (
-        SELECT json_object('id', e.id, 'name', e.name, 'config', e.config, 'seed', e.seed, 'host', e.host,
-                           'runtime_ms', e.counted_runtime_ms, 'fail_message', e.fail_message)
+# Of a signature in a regression: the job that shows it soonest, where else it was seen (series, or single runs), newest
+# first, and the hosts that it gathers on.
+SIGNATURE_DETAILS = """
+    (
+        SELECT json_object('id', e.id, 'name', e.name, 'category', e.category, 'config', e.config, 'seed', e.seed,
+                           'build', e.build, 'testgroup', e.testgroup, 'jobdir', e.jobdir, 'host', e.host,
+                           'username', e.extra ->> '$.username', 'runtime_ms', e.counted_runtime_ms,
+                           'bucket', e.bucket, 'fail_message', substr(e.fail_message, 1, 20000))
         FROM jobs AS e
-        WHERE e.regression_id = g.regression_id AND e.signature_id = g.id AND e.result = 2
-        ORDER BY e.counted_runtime_ms IS NULL, e.counted_runtime_ms, e.id LIMIT 1) AS example
-    """,
-    source="regression_signatures AS g",
+        WHERE e.regression_id = page.regression_id AND e.signature_id = page.id AND e.result = 2
+        ORDER BY e.counted_runtime_ms IS NULL, e.counted_runtime_ms, e.id LIMIT 1) AS example,
+    (SELECT r.name FROM regression AS r WHERE r.id = page.first_regression_id) AS first_regression,
+    (SELECT count(*) FROM sighting AS o WHERE o.signature_id = page.id AND o.series <> page.series) AS elsewhere_count,
+    (
+        SELECT json_group_array(series) FROM (
+            SELECT o.series FROM sighting AS o WHERE o.signature_id = page.id AND o.series <> page.series
+            ORDER BY o.last_seen_at DESC, o.series LIMIT 5)) AS elsewhere,
+    (
+        SELECT json_group_array(json_object('host', host, 'count', n)) FROM (
+            SELECT h.host, count(*) AS n FROM job AS h
+            WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2
+            AND h.host IS NOT NULL GROUP BY h.host ORDER BY n DESC, h.host LIMIT 3)) AS hosts,
+    (
+        SELECT count(DISTINCT h.host) FROM job AS h
+        WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2) AS hosts_count
+"""
+
+SIGNATURES = Listing(
+    columns="g.*, coalesce(own.series, own.name) AS series",
+    source="regression_signatures AS g JOIN regression AS own ON own.id = g.regression_id",
     filters={"category": equal("g.category"), "q": contains("g.title")},
     orders={"largest": (Key("g.n", True), Key("g.id", True))},
+    more=SIGNATURE_DETAILS,
 )
 
 RECEIPTS = Listing(
@@ -208,6 +253,9 @@ def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page
     where = " AND ".join(condition.sql for condition in conditions) or "1"
     by = ", ".join(f"{key.expression} {'DESC' if key.descending else 'ASC'}" for key in keys)
     sql = f"SELECT {columns} FROM {listing.source} WHERE {where} ORDER BY {by} LIMIT ?"
+    if listing.more:
+        by = ", ".join(f"key_{place} {'DESC' if key.descending else 'ASC'}" for place, key in enumerate(keys))
+        sql = f"SELECT page.*, {listing.more} FROM ({sql}) AS page ORDER BY {by}"
     parameters = tuple(value for condition in conditions for value in condition.parameters)
     return Page(sql, (*parameters, limit + 1), limit, order, len(keys))
 
@@ -241,6 +289,8 @@ def _read_cursor(cursor: str, order: str, keys: int) -> list[Any]:
 
 
 def _can_be_stored(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, str):
         return value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     return isinstance(value, int) and -(2**63) <= value < 2**63

@@ -175,8 +175,9 @@ def tell(delivery: Delivery, options: dict[str, Any]) -> Story:
 
 # Columns that say when something was heard, or number it: they depend on the order by their nature.
 OF_THE_WAY = frozenset(
-    """id regression_id version signature_id submitted_at running_at running_tick limit_tick done_at seen_at seen_tick
-    progress_seq created_at ended_at last_activity_at active_tick first_tick new_signatures first_failure""".split()
+    """id regression_id version signature_id test_id submitted_at running_at running_tick limit_tick done_at seen_at
+    seen_tick progress_seq created_at ended_at last_activity_at active_tick first_tick new_signatures
+    first_failure""".split()
 )
 HEARTBEAT = frozenset("last_activity_at active_tick seen_at seen_tick".split())
 
