@@ -143,7 +143,8 @@ function mountSignatures(parts, actions) {
     const items = signatures?.items ?? [];
     show(parts["signatures-section"], items.length > 0);
     setText(parts["signatures-summary"], signaturesSummary(items, signatures?.next));
-    rows(items, { ...state, fails: regression.counts.fail });
+    const several = new Set(items.flatMap((item) => item.hosts ?? []).map(({ host }) => host)).size > 1;
+    rows(items, { ...state, fails: regression.counts.fail, several });
     show(parts["signatures-more"], Boolean(signatures?.next));
   };
 }
@@ -173,7 +174,7 @@ function paintSignature(parts, item, state, isUnfolded) {
   paintPressed(parts.choose, state.view.filter.signature === String(item.id));
   setCell(parts.category, item.category ?? "");
   paintOrigin(parts, item, state);
-  paintHosts(parts, item);
+  paintHosts(parts, item, state.several);
   show(parts.example, Boolean(item.example));
   if (item.example) paintExample(parts, item.example, state.root);
   setAttribute(parts.unfold, "aria-expanded", String(isUnfolded));
@@ -190,11 +191,13 @@ function paintOrigin(parts, item, state) {
   setCell(parts.elsewhere, others ? `also in ${series.join(", ")}${more}` : "");
 }
 
-function paintHosts(parts, item) {
+/** Fails that gather on one host are worth a look at the host, unless the whole run has no other. */
+function paintHosts(parts, item, several) {
   const [most] = item.hosts ?? [];
   const all = item.hosts_count ?? 0;
   setCell(parts.hosts, most ? (all === 1 ? `all on ${most.host}` : `${count(most.count)} of ${count(item.count)} on ${most.host}`) : "");
-  setAttribute(parts.hosts, "data-gathers", most && all > 1 && most.count * 2 > item.count && item.count > 3 ? "yes" : null);
+  const gathers = several && item.count > 3 && most && most.count * 2 > item.count;
+  setAttribute(parts.hosts, "data-gathers", gathers ? "yes" : null);
   setCell(parts["hosts-rest"], all > 1 ? `${plural(all, "host")}` : "");
 }
 
