@@ -54,7 +54,9 @@ Contents
     12  Deadlines (clock -> verdicts and pruning)
     13  HTTP manners (who may ask, what parameters mean, how errors look)
     14  HTTP answers (requests -> receipts, JSON, streams, the page)
-    15  Service and commands (configuration -> running daemon)
+    15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+    16  HTTP application (addresses -> handlers; errors -> problems)
+    17  Service and commands (configuration -> running daemon)
 """
 
 # ======================================================================================================================
@@ -107,7 +109,7 @@ from aiohttp import web
 from msgspec import Meta
 from watchfiles import awatch
 
-from simscoped_parts import answers, filters, openapi, patterns, queries, signatures
+from simscoped_parts import answers, figures, filters, openapi, patterns, queries, signatures
 from simscoped_parts.answers import Row, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import Config, ConfigError, read_config
@@ -3470,6 +3472,9 @@ API = answers.API
 STREAMS_MOST = 2000
 STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 LOG_LIMIT_MOST = 10_000  # lines in one answer
+SERIES_MOST = 100  # named in one request
+USUAL_FOR_S = 60.0  # how long jobs of a test take is looked up again after this
+USUAL_MOST = 20_000  # tests of which that is kept
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -3585,6 +3590,17 @@ async def said_reason(request: web.Request) -> str:
     return reason
 
 
+def moment_said(request: web.Request, name: str, default: int) -> int:
+    """A parameter that is a time, in ms since 1970. Raises BadQuery."""
+    said = request.query.get(name)
+    if not said:
+        return default
+    try:
+        return _milliseconds(msgspec.convert(said, Time)) or 0
+    except msgspec.ValidationError:
+        raise queries.BadQuery(name, said, "a time with a zone, such as 2030-01-01T00:00:00Z") from None
+
+
 def job_filter(request: web.Request) -> Iterator[queries.Condition]:
     """The condition in filter=…, if there is one. Raises Problem 422 that names the place of what is wrong."""
     said = request.query.get("filter")
@@ -3648,6 +3664,12 @@ def own_hosts(config: Config) -> set[str]:
     return {name.casefold() for name in names if name}
 
 
+def message_schemas() -> dict[str, Any]:
+    """JSON Schema of the message bodies, from the types that check them."""
+    _, schemas = msgspec.json.schema_components([JobBody, RegressionBody], ref_template="#/components/schemas/{name}")
+    return schemas
+
+
 def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
     """The files of the page: name -> (content, type, ETag). The page learns its path prefix from {{ROOT}}."""
     for path in sorted(beside("static").iterdir()):
@@ -3682,6 +3704,7 @@ class Api:
         self.base = config.public_url.rstrip("/") if config.public_url else ""
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
+        self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -3742,36 +3765,46 @@ class Api:
 
     # Lists and objects out.
 
-    async def _list(
+    async def page_of(
+        self, request: web.Request, listing: queries.Listing, *fixed: queries.Condition, limit: int | None = None
+    ) -> tuple[list[Row], str | None]:
+        """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
+        found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed)
+        rows = await self.store.read(found.sql, found.parameters)
+        more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
+        return rows[: found.limit], more
+
+    def listed(self, request: web.Request, items: list[Any], more: str | int | None) -> web.Response:
+        """A page of a list, with a link to the next one."""
+        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
+        return json_response({"items": items, "next": more}, headers=headers)
+
+    async def list_of(
         self,
         request: web.Request,
         listing: queries.Listing,
-        show: Callable[[dict[str, Any]], Any],
+        show: Callable[[Row], Any],
         *fixed: queries.Condition,
+        limit: int | None = None,
     ) -> web.Response:
-        """The one handler behind every list."""
-        found = queries.page(listing, request.query, *fixed)
-        rows = await self.store.read(found.sql, found.parameters)
-        more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
-        headers = {}
-        if more:
-            headers["Link"] = f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'
-        return json_response({"items": [show(row) for row in rows[: found.limit]], "next": more}, headers=headers)
+        """The handler behind every list."""
+        rows, more = await self.page_of(request, listing, *fixed, limit=limit)
+        return self.listed(request, [show(row) for row in rows], more)
 
     async def regressions(self, request: web.Request) -> web.Response:
         wants_tanked = request.query.get("tanked") == "1" or "tanked" in request.query.get("status", "").split(",")
         shown = [] if wants_tanked else [queries.Condition("r.tanked_at IS NULL")]
-        return await self._list(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
+        return await self.list_of(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
 
     async def regression(self, request: web.Request) -> web.Response:
         """One regression. With wait=SECONDS it blocks until it is over (until=done) or has another version."""
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         own = request.query.get("until") == "done" and not request.query.get("version")
-        look = functools.partial(self._regression_now, row["id"])
+        look = functools.partial(self.regression_now, row["id"])
         row = await self._awaited(request, Subject(row["id"], own=own), look, _regression_is_done)
         return self._versioned(request, row["version"], self.regression_object(row))
 
-    async def _regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
+    async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
         """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
@@ -3788,47 +3821,44 @@ class Api:
         return rows[0]
 
     async def regression_jobs(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         return await self._job_list(request, queries.Condition("j.regression_id = ?", (row["id"],)))
 
     async def _job_list(self, request: web.Request, *fixed: queries.Condition) -> web.Response:
-        chosen = [*fixed, *job_filter(request)]
-        return await self._list(request, queries.JOBS, self.seen_now(answers.job_object), *chosen)
+        rows, more = await self.page_of(request, queries.JOBS, *fixed, *job_filter(request))
+        usual, seen = await self.usual_of(rows), self.viewpoint()
+        items = [answers.job_object(row, seen, usual.get(row["test_id"])) for row in rows]
+        return self.listed(request, items, more)
+
+    async def usual_of(self, rows: Iterable[Row]) -> dict[int, answers.Usual | None]:
+        """How long jobs of a kind take, for the tests of the live jobs among some rows."""
+        live = {row["test_id"] for row in rows if row["result"] == LIVE and row["test_id"] is not None}
+        return await self.usual_of_tests(live) if live else {}
+
+    async def usual_of_tests(self, tests: Iterable[int]) -> dict[int, answers.Usual | None]:
+        """How long jobs of some tests take. It is looked up now and then only: it changes slowly, and is asked often."""
+        now = time.monotonic()
+        if len(self.usual) > USUAL_MOST:
+            self.usual.clear()
+        stale = [test for test in tests if self.usual.get(test, (0.0, None))[0] < now]
+        for row in await self.store.read(figures.PASSES, (to_json(stale),)) if stale else ():
+            self.usual[row["test_id"]] = (now + USUAL_FOR_S, answers.usual_of(decode_json(row["passes"])))
+        return {test: self.usual[test][1] for test in tests if test in self.usual}
 
     async def regression_signatures(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
         show = functools.partial(answers.signature_object, explain=signatures.explain)
-        return await self._list(request, queries.SIGNATURES, show, here)
-
-    async def regression_diff(self, request: web.Request) -> web.Response:
-        """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
-        here = await self._regression_row(request)
-        if request.query.get("base"):
-            there = await self._regression_row(request, request.query["base"])
-        else:
-            before = f"{REGRESSION} WHERE r.series = ? AND r.number < ? ORDER BY r.number DESC LIMIT 1"
-            rows = await self.store.read(before, (here["series"], here["number"]))
-            if not rows:
-                raise Problem(
-                    404, "no-base", f"{here['name']!r} has no earlier run in its series; name one with base=REF"
-                )
-            there = rows[0]
-        found: dict[str, list[Any]] = {kind: [] for kind in queries.DIFF_KINDS}
-        for row in await self.store.read(queries.DIFF, {"here": here["id"], "there": there["id"]}):
-            entry = {"config": row["config"], "jobs": row["n"], "job": row["here"], "base_job": row["there"]}
-            found[row["kind"]].append(entry)
-        counts = {kind: len(entries) for kind, entries in found.items()}
-        return json_response({"regression": here["name"], "base": there["name"], "counts": counts, **found})
+        return await self.list_of(request, queries.SIGNATURES, show, here)
 
     async def jobs(self, request: web.Request) -> web.Response:
         fixed = []
         if request.query.get("regression"):
-            row = await self._regression_row(request, request.query["regression"])
+            row = await self.regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
         return await self._job_list(request, *fixed)
 
-    async def _job_row(self, request: web.Request) -> dict[str, Any]:
+    async def job_row(self, request: web.Request) -> dict[str, Any]:
         number = job_number(request.match_info["id"])
         rows = await self.store.read(f"{JOB} WHERE j.id = ?", (number,))
         if rows:
@@ -3842,12 +3872,12 @@ class Api:
     async def job(self, request: web.Request) -> web.Response:
         """One job. With wait=SECONDS it blocks until it is done (until=done) or has another version (version=N)."""
         row = await self._awaited_job(request)
-        return self._versioned(request, row["version"], self.job_object(row))
+        return self._versioned(request, row["version"], await self.job_shown(row))
 
     async def _awaited_job(self, request: web.Request) -> Row:
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         subject = Subject(row["regression_id"], row["id"])
-        return await self._awaited(request, subject, functools.partial(self._job_row, request), _job_is_done, row)
+        return await self._awaited(request, subject, functools.partial(self.job_row, request), _job_is_done, row)
 
     async def _awaited(
         self,
@@ -3889,7 +3919,7 @@ class Api:
     async def job_logs(self, request: web.Request) -> web.StreamResponse:
         """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
         it follows until the log is complete."""
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         offset = log_offset(request)
         limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
         if "text/event-stream" in request.headers.get("Accept", ""):
@@ -3901,7 +3931,7 @@ class Api:
             left = end - time.monotonic()
             if told["lines"] or told["complete"] or left <= 0 or self.feed.closed or not await heard(rung, left):
                 return json_response(told)
-            row = await self._job_row(request)
+            row = await self.job_row(request)
 
     async def _log_page(self, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
         first, following, lines = await self.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
@@ -3920,7 +3950,7 @@ class Api:
         response = web.StreamResponse(headers=STREAM_HEADERS)
         while True:
             rung = self.store.committed.listen()
-            told = await self._log_page(await self._job_row(request), offset, LOG_LIMIT_MOST)
+            told = await self._log_page(await self.job_row(request), offset, LOG_LIMIT_MOST)
             if not response.prepared:
                 await response.prepare(request)
             frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
@@ -3935,7 +3965,7 @@ class Api:
 
     async def append_logs(self, request: web.Request) -> web.Response:
         """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         try:
             said = msgspec.json.decode(await request.read(), type=LogLines)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -3951,7 +3981,7 @@ class Api:
 
     async def job_files(self, request: web.Request) -> web.Response:
         """The files that a job declares; with kind=KIND those of one kind."""
-        job = self.job_object(await self._job_row(request))
+        job = await self.job_shown(await self.job_row(request))
         kind = request.query.get("kind")
         items = []
         for file in job["files"]:
@@ -3962,7 +3992,7 @@ class Api:
 
     async def job_file(self, request: web.Request) -> web.StreamResponse:
         """A file's content, from below [server] file_roots only, with its SHA-256."""
-        job = self.job_object(await self._job_row(request))
+        job = await self.job_shown(await self.job_row(request))
         kind, name = request.match_info["kind"], request.match_info["name"]
         declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
         if not declared or not declared[0].get("path"):
@@ -3993,11 +4023,11 @@ class Api:
         return real
 
     async def job_history(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         return await self._history(request, queries.Condition("e.job_id = ?", (row["id"],)))
 
     async def regression_history(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         own = queries.Condition("e.regression_id = ? AND e.job_id IS NULL", (row["id"],))
         return await self._history(request, own)
 
@@ -4008,12 +4038,10 @@ class Api:
         sql = f"{EVENTS} WHERE {whose.sql} AND e.seq > ? ORDER BY e.seq LIMIT ?"
         rows = await self.store.read(sql, (*whose.parameters, after, limit + 1))
         items = [answers.history_object(event) for event in rows[:limit]]
-        more = items[-1]["seq"] if len(rows) > limit else None
-        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
-        return json_response({"items": items, "next": more}, headers=headers)
+        return self.listed(request, items, items[-1]["seq"] if len(rows) > limit else None)
 
     async def receipts(self, request: web.Request) -> web.Response:
-        return await self._list(request, queries.RECEIPTS, answers.stored_receipt)
+        return await self.list_of(request, queries.RECEIPTS, answers.stored_receipt)
 
     async def receipt(self, request: web.Request) -> web.Response:
         number = queries.whole_number("id", request.match_info["id"])
@@ -4025,50 +4053,60 @@ class Api:
 
     def _versioned(self, request: web.Request, version: int, value: Any) -> web.Response:
         """An object with its ETag, or 304 if the reader has this version."""
-        tag = f'"{self.store.epoch}-{version}"'
+        return self._unchanged(request, version) or json_response(value, headers=self._tagged(version))
+
+    async def versioned(self, request: web.Request, version: int, value: Callable[[], Awaitable[Any]]) -> web.Response:
+        """The same for a value that is not made unless it is sent."""
+        return self._unchanged(request, version) or json_response(await value(), headers=self._tagged(version))
+
+    def _tagged(self, version: int) -> dict[str, str]:
+        return {"ETag": f'"{self.store.epoch}-{version}"', "Cache-Control": "no-cache"}
+
+    def _unchanged(self, request: web.Request, version: int) -> web.Response | None:
+        """304 if the reader has this version, else None."""
+        headers = self._tagged(version)
         known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if tag in known or "*" in known:
-            return web.Response(status=304, headers=headers)
-        return json_response(value, headers=headers)
+        return web.Response(status=304, headers=headers) if headers["ETag"] in known or "*" in known else None
 
     # What people do by hand.
 
     async def tank(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         await self.store.change(self._by_hand(request, tank_regression), row["id"], await said_reason(request))
         return await self._shown(row["id"])
 
     async def untank(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         await self.store.change(self._by_hand(request, untank_regression), row["id"])
         return await self._shown(row["id"])
 
     async def finish(self, request: web.Request) -> web.Response:
-        row = await self._regression_row(request)
+        row = await self.regression_row(request)
         peer = request.remote or "unknown"
         context = Context(REGR_FINISH, row["name"], bare=True)
         await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
         return await self._shown(row["id"])
 
     async def tank_job(self, request: web.Request) -> web.Response:
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         try:
             await self.store.change(self._by_hand(request, tank_job), row["id"], await said_reason(request))
         except ValueError as error:
             raise Problem(409, "not-live", str(error)) from None
-        return json_response(self.job_object(await self._job_row(request)))
+        return json_response(await self.job_shown(await self.job_row(request)))
 
     async def extend_job(self, request: web.Request) -> web.Response:
         """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
-        row = await self._job_row(request)
+        row = await self.job_row(request)
         said, key = await said_extension(request), idempotency_key(request)
         until = None if said.until is None else _milliseconds(said.until) or 0
+        usual = (await self.usual_of([row])).get(row["test_id"])
 
         def extend(batch: Batch) -> str:
             extend_job(batch, row["id"], said.by_ms, until)
             flush(batch)
-            return to_json(self.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", row["id"])))
+            changed = view_row(batch.conn, f"{JOB} WHERE j.id = ?", row["id"])
+            return to_json(answers.job_object(changed, self.viewpoint(), usual))
 
         asked = to_json(["extend", row["id"], said.by_ms, until])
         try:
@@ -4091,11 +4129,11 @@ class Api:
 
         return change
 
-    async def _regression_now(self, number: int) -> Row:
+    async def regression_now(self, number: int) -> Row:
         return (await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,)))[0]
 
     async def _shown(self, number: int) -> web.Response:
-        return json_response(self.regression_object(await self._regression_now(number)))
+        return json_response(self.regression_object(await self.regression_now(number)))
 
     # Events.
 
@@ -4111,7 +4149,7 @@ class Api:
                     )
         regression = job = None
         if request.query.get("regression"):
-            regression = (await self._regression_row(request, request.query["regression"]))["id"]
+            regression = (await self.regression_row(request, request.query["regression"]))["id"]
         if request.query.get("job"):
             job = job_number(request.query["job"])
         return Wanted(types, regression, job)
@@ -4300,12 +4338,163 @@ class Api:
     def regression_object(self, row: dict[str, Any]) -> dict[str, Any]:
         return self.seen_now(answers.regression_object)(row)
 
-    def job_object(self, row: dict[str, Any]) -> dict[str, Any]:
-        return self.seen_now(answers.job_object)(row)
+    async def job_shown(self, row: Row) -> dict[str, Any]:
+        usual = (await self.usual_of([row])).get(row["test_id"])
+        return answers.job_object(row, self.viewpoint(), usual)
 
 
 API_KEY = web.AppKey("api", Api)
 NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+# ======================================================================================================================
+# 15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+# ======================================================================================================================
+#
+# What the page's pictures are drawn from, each in one request and of bounded size; figures.py has the SQL and the
+# shapes. A handler here is a function of the Api and the request.
+
+
+async def series_strips(api: Api, request: web.Request) -> web.Response:
+    """The newest runs of the series that are named (series=A&series=B), or of all."""
+    names = request.query.getall("series", [])
+    if len(names) > SERIES_MOST:
+        raise queries.BadQuery("series", f"({len(names)} of them)", f"at most {SERIES_MOST} names in one request")
+    if not names:
+        return await api.list_of(request, queries.SERIES, figures.series_object)
+    named = queries.Condition(f"s.series IN ({', '.join('?' for _ in names)})", tuple(names))
+    return await api.list_of(request, queries.SERIES, figures.series_object, named, limit=SERIES_MOST)
+
+
+async def regression_hosts(api: Api, request: web.Request) -> web.Response:
+    row = await api.regression_row(request)
+    here = queries.Condition("h.regression_id = ?", (row["id"],))
+    return await api.list_of(request, queries.HOSTS, answers.host_object, here)
+
+
+async def regression_timeline(api: Api, request: web.Request) -> web.Response:
+    """Which job ran where and when; of too many, the shortest passes are left out."""
+    row = await api.regression_row(request)
+    most = queries.whole_number("most", request.query.get("most") or str(figures.LANES_DEFAULT), 1, figures.LANES_MOST)
+    now, _ = api.store.clock.moment()
+    wanted = {"regression": row["id"], "now": now, "most": most}
+    wanted |= {"since": moment_said(request, "from", 0), "until": moment_said(request, "to", 2**62)}
+
+    async def told() -> dict[str, Any]:
+        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted), now)
+        return lanes | {name: utc(lanes[name]) for name in ("from", "to", "now")}
+
+    return await api.versioned(request, row["version"], told)
+
+
+async def regression_charts(api: Api, request: web.Request) -> web.Response:
+    """Finished jobs over time, runtimes, and runtime against cycles."""
+    row = await api.regression_row(request)
+    return await api.versioned(request, row["version"], functools.partial(_charts, api, row["id"]))
+
+
+async def _charts(api: Api, regression: int) -> dict[str, Any]:
+    here = {"regression": regression}
+    (span,) = await api.store.read(figures.SPAN, here)
+    first, last = span["first"], span["last"]
+    step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
+    edges = figures.edges_between(span["least"], span["most"])
+    finished = await api.store.read(figures.FINISHED, here | {"first": first, "step": step})
+    runtimes = await api.store.read(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
+    points = await api.store.read(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
+    told = figures.finished_object(finished, first, last, step)
+    return {
+        "jobs": span["jobs"],
+        "finished": told | {"from": utc(first)},
+        "runtime": figures.histogram(runtimes, edges),
+        "cycles": figures.points_object(points, span["pass_points"] + span["fail_points"]),
+    }
+
+
+async def regression_diff(api: Api, request: web.Request) -> web.Response:
+    """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
+    here = await api.regression_row(request)
+    there = await _base_of(api, request, here)
+    slower = queries.whole_number("slower", request.query.get("slower") or str(figures.SLOWER_DEFAULT), 1, 10_000)
+    limit = queries.whole_number("limit", request.query.get("limit") or str(figures.DIFF_MOST), 0, figures.DIFF_MOST)
+    both = {"here": here["id"], "there": there["id"]}
+
+    async def told() -> dict[str, Any]:
+        rows = await api.store.read(figures.DIFF, both | {"slower": slower})
+        differ = figures.diff_object(rows, await api.store.read(figures.DIFF_SIGNATURES, both), limit)
+        names = {"regression": here["name"], "base": there["name"]}
+        return {**names, "regression_id": here["id"], "base_id": there["id"], **differ}
+
+    return await api.versioned(request, max(here["version"], there["version"]), told)
+
+
+async def _base_of(api: Api, request: web.Request, here: Row) -> Row:
+    if request.query.get("base"):
+        return await api.regression_row(request, request.query["base"])
+    before = f"{REGRESSION} WHERE r.series = ? AND r.number < ? ORDER BY r.number DESC LIMIT 1"
+    rows = await api.store.read(before, (here["series"], here["number"]))
+    if not rows:
+        raise Problem(404, "no-base", f"{here['name']!r} has no earlier run in its series; name one with base=REF")
+    return rows[0]
+
+
+async def job_earlier(api: Api, request: web.Request) -> web.Response:
+    """What became of a job's test in earlier regressions: of its series, or of all if it belongs to none."""
+    job = await api.job_row(request)
+    limit = queries.whole_number("limit", request.query.get("limit") or str(figures.RUNS_SHOWN), 1, queries.LIMIT_MOST)
+    own = await api.regression_now(job["regression_id"])
+    wanted = {"test": job["test_id"], "seed": job["seed"], "limit": limit}
+    if own["series"] is None:
+        rows = await api.store.read(figures.EARLIER, wanted | {"regression": own["id"]})
+    else:
+        place = {"series": own["series"], "number": own["number"]}
+        rows = await api.store.read(figures.EARLIER_IN_SERIES, wanted | place)
+    shown = await api.store.read(figures.HOST_AND_SEED, (to_json([row["job"] for row in rows]),))
+    examples = {row["id"]: row for row in shown}
+    items = [
+        {**figures.earlier_object(row, examples[row["job"]]), "finished_at": utc(row["finished_at"])} for row in rows
+    ]
+    usual = None if job["test_id"] is None else (await api.usual_of_tests([job["test_id"]])).get(job["test_id"])
+    told = {
+        "test": job["test"],
+        "usual_ms": usual.median_ms if usual else None,
+        "slow_after_ms": usual.slow_after_ms if usual else None,
+        "items": items,
+        "next": None,
+    }
+    return json_response(told)
+
+
+async def show_badge(api: Api, request: web.Request) -> web.Response:
+    """The pass rate of a series' latest run as an image, for pages elsewhere."""
+    name = request.match_info["series"]
+    latest = f"{REGRESSION} WHERE r.series = ? AND r.tanked_at IS NULL ORDER BY r.number DESC LIMIT 1"
+    rows = await api.store.read(latest, (name,))
+    image = figures.badge(name, *figures.verdict_of(rows[0] if rows else None)).encode()
+    tag = f'"{hashlib.sha256(image).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "max-age=30", "X-Content-Type-Options": "nosniff"}
+    headers |= {"Content-Security-Policy": "default-src 'none'"}
+    if rows and request.headers.get("If-None-Match") == tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=image, status=200 if rows else 404, headers=headers, content_type="image/svg+xml")
+
+
+FIGURES = {
+    handler.__name__: handler
+    for handler in (
+        series_strips,
+        regression_hosts,
+        regression_timeline,
+        regression_charts,
+        regression_diff,
+        job_earlier,
+    )
+}
+
+
+# ======================================================================================================================
+# 16  HTTP application (addresses -> handlers; errors -> problems)
+# ======================================================================================================================
 
 
 @web.middleware
@@ -4337,20 +4526,17 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
 
 
-def message_schemas() -> dict[str, Any]:
-    """JSON Schema of the message bodies, from the types that check them."""
-    _, schemas = msgspec.json.schema_components([JobBody, RegressionBody], ref_template="#/components/schemas/{name}")
-    return schemas
-
-
 def make_app(api: Api) -> web.Application:
     """The web application. Streams end when it shuts down."""
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
     app[API_KEY] = api
     for route in openapi.ROUTES:
-        app.router.add_route(route.method, API + route.path, getattr(api, route.handler))
+        figure = FIGURES.get(route.handler)
+        handler = functools.partial(figure, api) if figure else getattr(api, route.handler)
+        app.router.add_route(route.method, API + route.path, handler)
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
+    app.router.add_get("/badge/{series:.+}.svg", functools.partial(show_badge, api))
     app.router.add_get("/static/{name}", api.static)
     for path in ("/", "/r/{name:.+}", "/j/{id}"):
         app.router.add_get(path, api.page)
@@ -4363,7 +4549,7 @@ def make_app(api: Api) -> web.Application:
 
 
 # ======================================================================================================================
-# 15  Service and commands (configuration -> running daemon)
+# 17  Service and commands (configuration -> running daemon)
 # ======================================================================================================================
 
 

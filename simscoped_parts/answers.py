@@ -6,6 +6,7 @@ durations in milliseconds.
 
 from __future__ import annotations
 
+import math
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -55,21 +56,57 @@ class Viewpoint(NamedTuple):
         return utc(self.now + min(known) - self.tick) if known else None
 
 
-def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> int | None:
-    """When a live regression will be over, in ms since 1970; None where nothing can be said.
+class Estimate(NamedTuple):
+    """When something will be over, in ms since 1970: most likely at `at`, hardly before `low` or after `high` (None: no
+    bound can be told), and what that is judged by."""
+
+    at: int
+    low: int | None
+    high: int | None
+    basis: str
+
+
+def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> Estimate | None:
+    """When a live regression will be over; None where nothing can be said.
 
     The present rate speaks with the weight of what is done, the median duration of earlier runs of the series with the
-    rest. Never in the past: a run that is late by its own history is judged by its rate alone."""
+    rest. Never in the past: a run that is late by its own history is judged by its rate alone. The bounds are those of
+    the two together: what is done has come by chance, so its rate is sure to about 2/sqrt(done) of it; earlier runs
+    say from when to when they ended."""
     if not total or done >= total:
         return None
-    by_rate = now + (now - started) * (total - done) / done if done else None
-    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else None
-    by_history = started + usual if usual is not None and started + usual > now else None
+    by_rate = _by_rate(now, started, total, done) if done else None
+    by_history = _by_history(now, started, earlier_ms)
     if by_rate is None or by_history is None:
-        known = by_rate if by_rate is not None else by_history
-        return None if known is None else round(known)
+        return by_rate or by_history
     share = done / total
-    return round(share * by_rate + (1 - share) * by_history)
+    at = round(share * by_rate.at + (1 - share) * by_history.at)
+    low = min(known for known in (by_rate.low, by_history.low, at) if known is not None)
+    highs = [known for known in (by_rate.high, by_history.high) if known is not None]
+    return Estimate(at, low, max(*highs, at) if highs else None, "rate+history")
+
+
+def _by_rate(now: int, started: int, total: int, done: int) -> Estimate:
+    left = (now - started) * (total - done) / done
+    doubt = 2 / math.sqrt(done)
+    high = round(now + left / (1 - doubt)) if doubt < 1 else None
+    return Estimate(round(now + left), round(now + left / (1 + doubt)), high, "rate")
+
+
+def _by_history(now: int, started: int, earlier_ms: Sequence[int]) -> Estimate | None:
+    """By the durations of earlier runs; a single one bounds nothing."""
+    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else 0
+    if started + usual <= now:
+        return None
+    if len(earlier_ms) < 2:
+        return Estimate(started + usual, None, None, "history")
+    return Estimate(started + usual, max(now, started + min(earlier_ms)), started + max(earlier_ms), "history")
+
+
+def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {**{name: utc(getattr(estimate, name)) for name in ("at", "low", "high")}, "basis": estimate.basis}
 
 
 def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
@@ -80,6 +117,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     judged = row["n_pass"] + row["n_fail"]
     live = row["status"] == "live"
     earlier = decode_json(row["earlier"] or "[]")
+    estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live else None
     web_path = urllib.parse.quote(row["name"], safe="")
     own = f"{seen.base}{API}/regressions/{row['id']}"
     return {
@@ -101,7 +139,8 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
             "total": known,
             "percent": min(100.0, round(100 * done / known, 1)) if known else None,
         },
-        "eta_at": utc(estimate_end(seen.now, row["created_at"], known, done, earlier)) if live else None,
+        "eta_at": utc(estimate.at) if estimate else None,
+        "eta": estimate_object(estimate),
         "started_at": utc(row["starttime_at"] or row["created_at"]),
         "finished_at": utc(row["ended_at"]),
         "last_activity_at": utc(row["last_activity_at"]),
@@ -134,14 +173,34 @@ def _regression_due(row: Row, seen: Viewpoint) -> str | None:
     return seen.at_tick(silent, row["limit_tick"])
 
 
-def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
-    """A job."""
+class Usual(NamedTuple):
+    """How long the passes of a test take, in ms: the median, and what only one in a hundred exceeds."""
+
+    median_ms: int
+    slow_after_ms: int
+
+
+PASSES_LEAST = 5  # with fewer, nothing is usual
+
+
+def usual_of(passes_ms: Sequence[int]) -> Usual | None:
+    """Of the runtimes of passes; None if they are too few to tell."""
+    if len(passes_ms) < PASSES_LEAST:
+        return None
+    ordered = sorted(passes_ms)
+    return Usual(ordered[len(ordered) // 2], ordered[math.ceil(0.99 * len(ordered)) - 1])
+
+
+def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[str, Any]:
+    """A job. `usual` is what jobs of its test take; it is shown as long as the job is live."""
     extra = json_object(row["extra"])
     own = f"{seen.base}{API}/jobs/{row['id']}"
     regression = f"{seen.base}{API}/regressions/{row['regression_id']}"
     live = row["result"] == LIVE
     since = row["running_at"] or row["submitted_at"]
-    plain = ("name", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
+    elapsed = seen.now - since if live else row["counted_runtime_ms"]
+    usual = usual if live else None
+    plain = ("name", "test", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
     return {
         "id": row["id"],
         "regression": row["regression"],
@@ -159,7 +218,10 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "finished_at": utc(row["done_at"]),
         "last_seen_at": utc(row["seen_at"]),
         "due_at": _job_due(row, seen) if live else None,
-        "elapsed_ms": seen.now - since if live else row["counted_runtime_ms"],
+        "elapsed_ms": elapsed,
+        "usual_ms": usual.median_ms if usual else None,
+        "slow_after_ms": usual.slow_after_ms if usual else None,
+        "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
         "time_limit_ms": _limit(row),
         "compute_ms": row["compute_ms"],
         "runtime_ms": row["counted_runtime_ms"],
@@ -178,6 +240,7 @@ def job_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
             "self": {"href": own},
             "status": {"href": f"{own}/status"},
             "history": {"href": f"{own}/history"},
+            "earlier": {"href": f"{own}/earlier"},
             "logs": {"href": f"{own}/logs"},
             "files": {"href": f"{own}/files"},
             "regression": {"href": regression},
@@ -226,6 +289,17 @@ def signature_object(row: Row, explain: Explain) -> dict[str, Any]:
         "hosts": decode_json(row["hosts"]),
         "hosts_count": row["hosts_count"],
         "example": example,
+    }
+
+
+def host_object(row: Row) -> dict[str, Any]:
+    """What became of the jobs of a regression on one host."""
+    judged = row["n_pass"] + row["n_fail"]
+    return {
+        "host": row["host"],
+        **{name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live")},
+        "runtime_ms": round(row["runtime_ms"]),
+        "fail_rate": round(row["n_fail"] / judged, 4) if judged else None,
     }
 
 

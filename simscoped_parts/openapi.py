@@ -126,6 +126,22 @@ ROUTES = (
     ),
     Route(
         "GET",
+        "/series",
+        "series_strips",
+        "The newest runs of each series, for a strip of pass rates",
+        (
+            {
+                "name": "series",
+                "in": "query",
+                "description": "Only these, up to 100; the parameter is repeated",
+                "schema": {"type": "array", "items": {"type": "string"}},
+            },
+            *_PAGE,
+        ),
+        answer="SeriesList",
+    ),
+    Route(
+        "GET",
         "/regressions/{ref}",
         "regression",
         "One regression; blocks while you wait for it",
@@ -152,9 +168,43 @@ ROUTES = (
         "GET",
         "/regressions/{ref}/diff",
         "regression_diff",
-        "Its jobs against another regression's, matched by config",
-        (_REF, query_parameter("base", "The other regression (REF); else the one before in the series")),
+        "Its jobs against another regression's, matched by config; which signatures are new, which are gone",
+        (
+            _REF,
+            query_parameter("base", "The other regression (REF); else the one before in the series"),
+            query_parameter("slower", "Percent of the runtime from which a job counts as slower or faster", 20),
+            query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
+        ),
         answer="Diff",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/hosts",
+        "regression_hosts",
+        "What became of its jobs on each host, most fails first",
+        (_REF, *_PAGE),
+        answer="HostList",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/timeline",
+        "regression_timeline",
+        "Which job ran on which host and when: live ones, fails, and the longest passes",
+        (
+            _REF,
+            query_parameter("from", "Only jobs that ran at this time or later"),
+            query_parameter("to", "Only jobs that ran at this time or earlier"),
+            query_parameter("most", "How many jobs, 1 to 20000", 5000),
+        ),
+        answer="Timeline",
+    ),
+    Route(
+        "GET",
+        "/regressions/{ref}/charts",
+        "regression_charts",
+        "Finished jobs over time, runtimes, runtime against cycles",
+        (_REF,),
+        answer="Charts",
     ),
     Route(
         "GET",
@@ -191,6 +241,14 @@ ROUTES = (
         "What happened to it, oldest first",
         (_ID, *_HISTORY),
         answer="History",
+    ),
+    Route(
+        "GET",
+        "/jobs/{id}/earlier",
+        "job_earlier",
+        "What became of its test in earlier regressions, newest first",
+        (_ID, query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_DEFAULT)),
+        answer="Earlier",
     ),
     Route(
         "POST",
@@ -306,6 +364,8 @@ NUMBER_OR_NULL = {"type": ["number", "null"]}
 FLAG = {"type": "boolean"}
 TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 FREE = {"type": "object", "additionalProperties": True}
+LIST = {"type": "array", "items": FREE}
+INTEGERS = {"type": "array", "items": INTEGER}
 PAIRS = {"type": "array", "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}}
 RESULT = {"type": "string", "enum": ["live", "pass", "fail", "skip"]}
 
@@ -348,6 +408,10 @@ ANSWERS: dict[str, Schema] = {
         stats=_object(
             **_fields(INTEGER, "compute_ms runtime_ms cycles"), **_fields(NUMBER_OR_NULL, "cycles_per_s pass_rate")
         ),
+        eta={
+            "type": ["object", "null"],
+            "properties": {**_fields(TIME_OR_NULL, "at low high"), "basis": TEXT},
+        },
         custom_metadata=PAIRS,
         fields=FREE,
         _links=FREE,
@@ -356,10 +420,13 @@ ANSWERS: dict[str, Schema] = {
         **_fields(INTEGER, "id regression_id version"),
         **_fields(
             TEXT_OR_NULL,
-            "uniqueid name reason phase host config seed build testgroup jobdir fail_message results",
+            "uniqueid name test reason phase host config seed build testgroup jobdir fail_message results",
         ),
         **_fields(TIME_OR_NULL, "start_time finish_time submitted_at started_at finished_at last_seen_at due_at"),
-        **_fields(INTEGER_OR_NULL, "elapsed_ms time_limit_ms compute_ms runtime_ms cycles exit_code"),
+        **_fields(
+            INTEGER_OR_NULL, "elapsed_ms usual_ms slow_after_ms time_limit_ms compute_ms runtime_ms cycles exit_code"
+        ),
+        slow=FLAG,
         cycles_per_s=NUMBER_OR_NULL,
         regression=TEXT,
         category=TEXT,
@@ -404,12 +471,51 @@ ANSWERS: dict[str, Schema] = {
         hosts_count=INTEGER,
         example=FREE,
     ),
-    "DiffEntry": _object(config=TEXT, jobs=INTEGER, job=INTEGER_OR_NULL, base_job=INTEGER_OR_NULL),
+    "DiffEntry": _object(
+        config=TEXT,
+        jobs=INTEGER,
+        **_fields(INTEGER_OR_NULL, "job base_job runtime_ms base_runtime_ms"),
+        percent=NUMBER_OR_NULL,
+    ),
     "Diff": _object(
         regression=TEXT,
         base=TEXT,
+        **_fields(INTEGER, "regression_id base_id"),
         counts=FREE,
-        **_fields({"type": "array", "items": _ref("DiffEntry")}, "newly_failing fixed still_failing missing added"),
+        **_fields(
+            {"type": "array", "items": _ref("DiffEntry")},
+            "newly_failing fixed still_failing missing added slower faster",
+        ),
+        signatures=_object(new=LIST, fixed=LIST, still=INTEGER),
+    ),
+    "Host": _object(host=TEXT_OR_NULL, **_fields(INTEGER, "pass fail skip live runtime_ms"), fail_rate=NUMBER_OR_NULL),
+    "Timeline": _object(
+        **dict.fromkeys(("from", "to", "now"), TIME_OR_NULL),
+        hosts={"type": "array", "items": TEXT},
+        **_fields(INTEGER, "jobs shown"),
+        **_fields({"type": "array", "items": INTEGER_OR_NULL}, "id host start length result"),
+    ),
+    "Charts": _object(
+        jobs=INTEGER,
+        finished=_object(**{"from": TIME_OR_NULL}, step_ms=INTEGER, **_fields(INTEGERS, "pass fail skip")),
+        runtime=_object(edges_ms={"type": ["array", "null"], "items": INTEGER}, **_fields(INTEGERS, "pass fail")),
+        cycles=_object(**_fields(INTEGER, "shown of"), **_fields(INTEGERS, "id runtime_ms cycles result")),
+    ),
+    "Series": _object(series=TEXT, runs={"type": "array", "items": FREE}),
+    "EarlierRun": _object(
+        **_fields(INTEGER, "regression_id jobs pass fail skip job"),
+        **_fields(INTEGER_OR_NULL, "number runtime_ms"),
+        regression=TEXT,
+        result=RESULT,
+        **_fields(TEXT_OR_NULL, "host seed"),
+        finished_at=TIME_OR_NULL,
+        same_seed=FLAG,
+    ),
+    "Earlier": _object(
+        test=TEXT_OR_NULL,
+        **_fields(INTEGER_OR_NULL, "usual_ms slow_after_ms"),
+        items={"type": "array", "items": _ref("EarlierRun")},
+        next={"type": "null"},
     ),
     "Event": _object(
         seq=INTEGER, at=TIME_OR_NULL, type=TEXT, regression=TEXT, regression_id=INTEGER, job=INTEGER_OR_NULL, data=FREE
@@ -424,6 +530,8 @@ ANSWERS: dict[str, Schema] = {
     "RegressionList": _list_of("Regression"),
     "JobList": _list_of("Job"),
     "SignatureList": _list_of("Signature"),
+    "HostList": _list_of("Host"),
+    "SeriesList": _list_of("Series"),
     "ReceiptList": _list_of("Receipt"),
     "History": _object(items={"type": "array", "items": _ref("HistoryEntry")}, next=INTEGER_OR_NULL),
     "Extension": {

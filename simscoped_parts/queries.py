@@ -227,6 +227,35 @@ SIGNATURES = Listing(
     more=SIGNATURE_DETAILS,
 )
 
+# Series, and of each its newest runs that are not tanked.
+STRIP_RUNS = 20
+SERIES = Listing(
+    columns="s.*",
+    source="(SELECT series, max(id) AS newest FROM regression WHERE series IS NOT NULL GROUP BY series) AS s",
+    filters={},
+    orders={"newest": (Key("s.newest", True),)},
+    more=f"""
+    (
+        SELECT json_group_array(json_object(
+            'id', id, 'number', number, 'status', status, 'pass', n_pass, 'fail', n_fail, 'skip', n_skip,
+            'live', n_live, 'pass_rate', round(1.0 * n_pass / nullif(n_pass + n_fail, 0), 4)))
+        FROM (
+            SELECT * FROM regressions AS r WHERE r.series = page.series AND r.tanked_at IS NULL
+            ORDER BY r.number DESC LIMIT {STRIP_RUNS})) AS runs
+    """,
+)
+
+HOSTS = Listing(
+    columns="h.*",
+    source="""(
+        SELECT regression_id, host, sum(result = 1) AS n_pass, sum(result = 2) AS n_fail, sum(result = 3) AS n_skip,
+               sum(result = 0) AS n_live, total(CASE WHEN result <> 0 THEN coalesce(runtime_ms,
+                   CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms) END) AS runtime_ms
+        FROM job GROUP BY regression_id, host) AS h""",
+    filters={},
+    orders={"failing": (Key("h.n_fail", True), Key("coalesce(h.host, '')", False))},
+)
+
 RECEIPTS = Listing(
     columns="*",
     source="receipt",
@@ -294,33 +323,3 @@ def _can_be_stored(value: Any) -> bool:
     if isinstance(value, str):
         return value.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-# Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
-# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one.
-DIFF = """
-WITH
-here AS (
-    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
-           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
-    FROM job WHERE regression_id = :here AND result <> 0 AND config IS NOT NULL GROUP BY config),
-there AS (
-    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
-           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id
-    FROM job WHERE regression_id = :there AND result <> 0 AND config IS NOT NULL GROUP BY config)
-SELECT kind, config, here, there, n FROM (
-    SELECT CASE WHEN here.failed AND there.failed THEN 'still_failing'
-                WHEN here.failed THEN 'newly_failing'
-                WHEN there.failed AND here.ran THEN 'fixed' END AS kind,
-           here.config AS config, here.id AS here, there.id AS there, here.n AS n
-    FROM here JOIN there ON there.config = here.config
-    UNION ALL
-    SELECT 'missing', there.config, NULL, there.id, there.n
-    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
-    UNION ALL
-    SELECT 'added', here.config, here.id, NULL, here.n
-    FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
-WHERE kind IS NOT NULL
-ORDER BY kind, config
-"""
-DIFF_KINDS = ("newly_failing", "fixed", "still_failing", "missing", "added")

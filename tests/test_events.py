@@ -677,7 +677,7 @@ def test_what_happens_between_looking_and_waiting_is_not_missed(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     prelude = """
-looked = simscoped.Api._job_row
+looked = simscoped.Api.job_row
 
 async def slow(self, request):
     row = await looked(self, request)
@@ -688,7 +688,7 @@ async def slow(self, request):
         await simscoped.asyncio.sleep(0.3)
     return row
 
-simscoped.Api._job_row = slow
+simscoped.Api.job_row = slow
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     job = publish(daemon, "job-live", "r", live())

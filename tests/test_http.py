@@ -796,8 +796,9 @@ def test_diff_tells_five_kinds_by_config(shared: Daemon, run: str) -> None:
     diff = shared.get(f"/regressions/{run}%2F2/diff?base={run}%2F1")
 
     assert (diff["regression"], diff["base"]) == (f"{run}/2", f"{run}/1")
-    assert diff["counts"] == {"newly_failing": 2, "fixed": 1, "still_failing": 1, "missing": 1, "added": 1}
-    configs = {kind: [entry["config"] for entry in diff[kind]] for kind in diff["counts"]}
+    changed = {"newly_failing": 2, "fixed": 1, "still_failing": 1, "missing": 1, "added": 1}
+    assert {kind: diff["counts"][kind] for kind in changed} == changed
+    configs = {kind: [entry["config"] for entry in diff[kind]] for kind in changed}
     assert configs == {
         "newly_failing": ["breaks", "seeds"],
         "fixed": ["heals"],
@@ -1258,7 +1259,9 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
         "/regressions/{ref}/history": "ref limit after",
         "/regressions/{ref}/jobs": "ref result signature category host q filter sort limit after",
         "/regressions/{ref}/signatures": "ref q category limit after",
-        "/regressions/{ref}/diff": "ref base",
+        "/regressions/{ref}/diff": "ref base slower limit",
+        "/regressions/{ref}/timeline": "ref from to most",
+        "/series": "series limit after",
         "/jobs": "regression result signature category host q filter sort limit after",
         "/jobs/{id}": "id wait until version",
         "/jobs/{id}/status": "id wait until version",

@@ -363,14 +363,14 @@ def test_until_takes_done_only(shared: Daemon, run: str, path: str) -> None:
 def test_what_happens_to_other_jobs_wakes_nobody(make_daemon: Callable[..., Daemon], tmp_path: Any) -> None:
     """Each look of a waiter is a SELECT; with many waiters a busy daemon must not look for all at each commit."""
     prelude = """
-looked = simscoped.Api._job_row
+looked = simscoped.Api.job_row
 
 async def counted(self, request):
     with open("looks", "a") as file:
         file.write("x")
     return await looked(self, request)
 
-simscoped.Api._job_row = counted
+simscoped.Api.job_row = counted
 """
     program = tmp_path / "driven.py"
     program.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")

@@ -1,0 +1,334 @@
+"""Figures over many jobs: strips of runs, hosts, lanes in time, charts, comparisons. SQL, and the shape of its answer.
+
+Each has a bound on its size that does not depend on how many jobs there are. Live jobs never enter statistics or
+charts; hosts and lanes show them as what they are. Pure: SQL and rows in, plain data out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec.json import decode as decode_json
+
+Row = Mapping[str, Any]
+
+RUNS_SHOWN = 20  # of a test
+
+# The runtime that counts, as in view jobs, of a job that is done.
+_TOOK = "coalesce(runtime_ms, CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms)"
+LANES_DEFAULT, LANES_MOST = 5000, 20_000  # jobs of a timeline
+STEPS_MOST = 120  # of a chart over time
+CLASSES_MOST = 48  # of a histogram
+POINTS_MOST = 2000  # of a cloud of points
+SLOWER_DEFAULT = 20  # percent
+DIFF_MOST = 500  # entries of each kind
+
+
+def series_object(row: Row) -> dict[str, Any]:
+    """The newest runs of a series, oldest first."""
+    return {"series": row["series"], "runs": decode_json(row["runs"])[::-1]}
+
+
+# The newest runs of some tests, a JSON array of ids: their passes' runtimes.
+PASSES_SHOWN = 100
+PASSES = f"""
+    SELECT wanted.value AS test_id, (
+        SELECT json_group_array(took) FROM (
+            SELECT result, {_TOOK} AS took FROM job
+            WHERE test_id = wanted.value AND result <> 0 ORDER BY regression_id DESC LIMIT {PASSES_SHOWN})
+        WHERE result = 1 AND took IS NOT NULL) AS passes
+    FROM json_each(?) AS wanted
+"""
+
+# What became of a test in earlier regressions: those of the same series, or, where there is none, all. A regression has
+# one row: the verdict is the worst, and the runtime the mean of the jobs that have it.
+_EARLIER_ROW = """
+    SELECT r.id AS regression_id, r.name AS regression, r.number, count(*) AS jobs, sum(j.result = 1) AS pass,
+           sum(j.result = 2) AS fail, sum(j.result = 3) AS skip, max(j.done_at) AS finished_at,
+           coalesce(max(CASE WHEN j.result = 2 THEN j.id END), max(CASE WHEN j.seed IS :seed THEN j.id END), max(j.id))
+               AS job,
+           max(j.seed IS :seed) AS same_seed,
+           CAST(avg(CASE WHEN j.result = 1 THEN j.counted_runtime_ms END) AS INTEGER) AS pass_ms,
+           CAST(avg(CASE WHEN j.result = 2 THEN j.counted_runtime_ms END) AS INTEGER) AS fail_ms
+"""
+EARLIER_IN_SERIES = f"""
+    {_EARLIER_ROW}
+    FROM (
+        SELECT id, name, number FROM regression AS r
+        WHERE r.series = :series AND r.number < :number AND r.tanked_at IS NULL
+        ORDER BY r.number DESC LIMIT 100) AS r
+    JOIN jobs AS j ON j.test_id = :test AND j.regression_id = r.id AND j.result <> 0
+    GROUP BY r.id ORDER BY r.number DESC LIMIT :limit
+"""
+EARLIER = f"""
+    {_EARLIER_ROW}
+    FROM jobs AS j JOIN regression AS r ON r.id = j.regression_id
+    WHERE j.test_id = :test AND j.regression_id < :regression AND j.result <> 0 AND r.tanked_at IS NULL
+    GROUP BY j.regression_id ORDER BY j.regression_id DESC LIMIT :limit
+"""
+HOST_AND_SEED = "SELECT id, host, seed FROM job WHERE id IN (SELECT value FROM json_each(?))"
+
+
+def earlier_object(row: Row, job: Row) -> dict[str, Any]:
+    """What became of a test in one regression; `job` is one of its jobs there, a failed one if there is one."""
+    result = "fail" if row["fail"] else "pass" if row["pass"] else "skip"
+    names = ("regression", "regression_id", "number", "jobs", "pass", "fail", "skip", "job")
+    return {
+        **{name: row[name] for name in names},
+        "result": result,
+        "runtime_ms": row["fail_ms"] if result == "fail" else row["pass_ms"],
+        "host": job["host"],
+        "seed": job["seed"],
+        "same_seed": bool(row["same_seed"]),
+    }
+
+
+# A timeline: as many jobs as are wanted, live ones first, then fails, then the longest; and how many there are in all.
+# Times are the publisher's where it tells them, else the daemon's; a job that was never live began when it ended less
+# what it took.
+_ENDED = "coalesce(finish_at, start_at + coalesce(runtime_ms, compute_ms), done_at)"
+TIMELINE = f"""
+    WITH timed AS (
+        SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - {_TOOK}, submitted_at) AS begins,
+               CASE WHEN result <> 0 THEN {_ENDED} END AS ends
+        FROM job WHERE regression_id = :regression),
+    bar AS (SELECT id, host, result, begins, max(begins, coalesce(ends, :now)) AS ends FROM timed)
+    SELECT *, count(*) OVER () AS jobs FROM bar WHERE begins <= :until AND ends >= :since
+    ORDER BY result = 0 DESC, result = 2 DESC, ends - begins DESC, id LIMIT :most
+"""
+
+
+def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
+    """Lanes in time as arrays of equal length, ordered by start; times in ms since `from`, which is ms since 1970."""
+    bars = sorted(rows, key=lambda row: (row["begins"], row["id"]))
+    hosts = sorted({row["host"] or "" for row in bars})
+    lane = {host: place for place, host in enumerate(hosts)}
+    first = bars[0]["begins"] if bars else now
+    return {
+        "from": first,
+        "to": max((row["ends"] for row in bars), default=now),
+        "now": now,
+        "hosts": hosts,
+        "jobs": bars[0]["jobs"] if bars else 0,
+        "shown": len(bars),
+        "id": [row["id"] for row in bars],
+        "host": [lane[row["host"] or ""] for row in bars],
+        "start": [row["begins"] - first for row in bars],
+        "length": [row["ends"] - row["begins"] if row["result"] else None for row in bars],
+        "result": [row["result"] for row in bars],
+    }
+
+
+# What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database. A job ended
+# when its publisher says so, else when the daemon heard of it.
+_DONE = f"""
+    (SELECT id, result, cycles, {_TOOK} AS took,
+            {_ENDED} AS ended
+     FROM job WHERE regression_id = :regression AND result <> 0 AND state = 'done')
+"""
+SPAN = f"""
+    SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
+           min(took) FILTER (WHERE result <> 3) AS least, max(took) FILTER (WHERE result <> 3) AS most,
+           count(*) FILTER (WHERE result = 1 AND cycles >= 0 AND took >= 0) AS pass_points,
+           count(*) FILTER (WHERE result = 2 AND cycles >= 0 AND took >= 0) AS fail_points
+    FROM {_DONE}
+"""
+FINISHED = f"SELECT (ended - :first) / :step AS class, result, count(*) AS n FROM {_DONE} GROUP BY 1, 2"
+RUNTIMES = f"""
+    SELECT {{place}} AS class, result, count(*) AS n FROM {_DONE} WHERE result <> 3 AND took IS NOT NULL GROUP BY 1, 2
+"""
+POINTS = f"""
+    SELECT id, result, cycles, took FROM (
+        SELECT *, row_number() OVER (PARTITION BY result ORDER BY id) AS place FROM {_DONE}
+        WHERE result <> 3 AND cycles >= 0 AND took >= 0)
+    WHERE place % CASE result WHEN 2 THEN :every_fail ELSE :every_pass END = 0
+"""
+
+_MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
+STEPS_MS = (1000, 2000, 5000, 10_000, 15_000, 30_000, *(60_000 * minutes for minutes in _MINUTES))
+
+
+def step_of(span_ms: int) -> int:
+    """The shortest step of time, a round one, of which STEPS_MOST cover a span."""
+    known = (step for step in STEPS_MS if span_ms // step < STEPS_MOST)
+    return next(known, (span_ms // STEPS_MOST // STEPS_MS[-1] + 1) * STEPS_MS[-1])
+
+
+def finished_object(rows: Iterable[Row], first: int | None, last: int | None, step: int) -> dict[str, Any]:
+    """How many jobs finished in each step of time, by result. `from` is ms since 1970."""
+    steps = 0 if first is None or last is None else (last - first) // step + 1
+    counts = {name: [0] * steps for name in ("pass", "fail", "skip")}
+    for row in rows:
+        counts[("live", "pass", "fail", "skip")[row["result"]]][row["class"]] = row["n"]
+    return {"from": first, "step_ms": step, **counts}
+
+
+def edges_between(least: int | None, most: int | None) -> list[int]:
+    """The edges of classes whose width grows with the value, eight to a tenfold if that is few enough; n + 1 of n."""
+    if least is None or most is None:
+        return []
+    low, high = max(1, least), max(1, most) + 1
+    tenfolds = math.log10(high / low)
+    classes = max(1, min(CLASSES_MOST, math.ceil(8 * tenfolds)))
+    inner = {round(low * 10 ** (tenfolds * place / classes)) for place in range(1, classes)}
+    return [min(least, low), *sorted(inner - {low, high}), high]
+
+
+def class_of(column: str, edges: Sequence[int]) -> str:
+    """The number of the class that a column's value falls into, as SQL."""
+    tests = "".join(f" WHEN {column} < {edge} THEN {place}" for place, edge in enumerate(edges[1:-1]))
+    return f"CASE{tests} ELSE {len(edges) - 2} END" if tests else "0"
+
+
+def histogram(rows: Iterable[Row], edges: Sequence[int]) -> dict[str, Any]:
+    """How many jobs there are in each class of runtime, by result."""
+    counts = {name: [0] * (len(edges) - 1 if edges else 0) for name in ("pass", "fail")}
+    for row in rows:
+        counts["fail" if row["result"] == 2 else "pass"][row["class"]] = row["n"]
+    return {"edges_ms": list(edges) or None, **counts}
+
+
+def every_nth(count: int, most: int) -> int:
+    """Take every so manieth of `count`, and there are at most `most`."""
+    return max(1, math.ceil(count / most)) if most else 1
+
+
+def shares(passes: int, fails: int) -> dict[str, int]:
+    """Which points are taken so that there are POINTS_MOST at most: fails are rarer and get half, if they want."""
+    fail_share = min(fails, POINTS_MOST // 2)
+    return {"every_fail": every_nth(fails, fail_share), "every_pass": every_nth(passes, POINTS_MOST - fail_share)}
+
+
+def points_object(rows: Sequence[Row], known: int) -> dict[str, Any]:
+    """Runtime against cycles as arrays of equal length."""
+    return {
+        "shown": len(rows),
+        "of": known,
+        "id": [row["id"] for row in rows],
+        "runtime_ms": [row["took"] for row in rows],
+        "cycles": [row["cycles"] for row in rows],
+        "result": [row["result"] for row in rows],
+    }
+
+
+# Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
+# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one; what a
+# config took is the mean over its passes.
+_BY_CONFIG = """
+    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
+           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id,
+           avg(CASE WHEN result = 1 THEN {took} END) AS took
+    FROM job WHERE regression_id = {regression} AND result <> 0 AND config IS NOT NULL GROUP BY config
+"""
+DIFF = f"""
+WITH
+here AS MATERIALIZED ({_BY_CONFIG.format(took=_TOOK, regression=":here")}),
+there AS MATERIALIZED ({_BY_CONFIG.format(took=_TOOK, regression=":there")}),
+both AS MATERIALIZED (
+    SELECT here.config, here.id AS here, there.id AS there, here.n, here.failed, here.ran, there.failed AS had_failed,
+           here.took AS took, there.took AS had_taken, 100.0 * (here.took - there.took) / there.took AS percent
+    FROM here JOIN there ON there.config = here.config)
+SELECT kind, config, here, there, n, took, had_taken, percent FROM (
+    SELECT CASE WHEN failed AND had_failed THEN 'still_failing'
+                WHEN failed THEN 'newly_failing'
+                WHEN had_failed AND ran THEN 'fixed' END AS kind,
+           config, here, there, n, NULL AS took, NULL AS had_taken, NULL AS percent
+    FROM both
+    UNION ALL
+    SELECT CASE WHEN percent > 0 THEN 'slower' ELSE 'faster' END, config, here, there, n, took, had_taken, percent
+    FROM both WHERE abs(percent) >= :slower
+    UNION ALL
+    SELECT 'missing', there.config, NULL, there.id, there.n, NULL, NULL, NULL
+    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
+    UNION ALL
+    SELECT 'added', here.config, here.id, NULL, here.n, NULL, NULL, NULL
+    FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
+WHERE kind IS NOT NULL
+ORDER BY kind, abs(percent) DESC, config
+"""
+CHANGED_KINDS = ("newly_failing", "fixed", "still_failing", "missing", "added")
+TIMED_KINDS = ("slower", "faster")
+
+DIFF_SIGNATURES = """
+    SELECT s.id, s.category, s.title, count(*) FILTER (WHERE j.regression_id = :here) AS here,
+           count(*) FILTER (WHERE j.regression_id = :there) AS there
+    FROM job AS j JOIN signature AS s ON s.id = j.signature_id
+    WHERE j.regression_id IN (:here, :there) AND j.result = 2 GROUP BY s.id
+    ORDER BY max(here, there) DESC, s.id
+"""
+
+
+def diff_object(rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> dict[str, Any]:
+    """What differs: counts of everything, and of each kind the first `limit` entries."""
+    found: dict[str, list[Row]] = {kind: [] for kind in (*CHANGED_KINDS, *TIMED_KINDS)}
+    for kind, group in itertools.groupby(rows, key=lambda row: str(row["kind"])):
+        found[kind] = list(group)
+    new = [row for row in signatures if not row["there"]]
+    fixed = [row for row in signatures if not row["here"]]
+    counts = {kind: len(entries) for kind, entries in found.items()}
+    return {
+        "counts": {**counts, "new_signatures": len(new), "fixed_signatures": len(fixed)},
+        **{kind: [_changed(row) for row in found[kind][:limit]] for kind in CHANGED_KINDS},
+        **{kind: [_timed(row) for row in found[kind][:limit]] for kind in TIMED_KINDS},
+        "signatures": {
+            "new": [_signature(row, "here") for row in new[:limit]],
+            "fixed": [_signature(row, "there") for row in fixed[:limit]],
+            "still": len(signatures) - len(new) - len(fixed),
+        },
+    }
+
+
+def _changed(row: Row) -> dict[str, Any]:
+    return {"config": row["config"], "jobs": row["n"], "job": row["here"], "base_job": row["there"]}
+
+
+def _timed(row: Row) -> dict[str, Any]:
+    times = {"runtime_ms": round(row["took"]), "base_runtime_ms": round(row["had_taken"])}
+    return {**_changed(row), **times, "percent": round(row["percent"], 1)}
+
+
+def _signature(row: Row, where: str) -> dict[str, Any]:
+    return {"id": row["id"], "category": row["category"], "title": row["title"], "count": row[where]}
+
+
+# A badge: two boxes with text, as wide as the text needs.
+
+GREY, GREEN, ORANGE, RED, BLUE = "#666", "#2b7a2b", "#9a5b00", "#b3261e", "#2458a6"
+
+
+def verdict_of(row: Row | None) -> tuple[str, str]:
+    """What a badge says of the latest run of a series, and in which colour. None: there is no such run."""
+    if row is None:
+        return "unknown", GREY
+    judged = row["n_pass"] + row["n_fail"]
+    rate = f"{math.floor(1000 * row['n_pass'] / judged) / 10:g} % pass" if judged else "no results"
+    if row["status"] == "live":
+        return f"live, {rate}", BLUE
+    if row["status"] == "aborted":
+        return f"aborted, {rate}", ORANGE
+    return rate, GREY if not judged else GREEN if not row["n_fail"] else RED
+
+
+def badge(label: str, text: str, colour: str) -> str:
+    """The image, SVG. Long labels lose their beginning, where series differ least."""
+    label = label if len(label) <= 40 else "…" + label[-39:]
+    left, right = 10 + 7 * len(label), 10 + 7 * len(text)
+    label, text = _escaped(label), _escaped(text)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
+        f'aria-label="{label}: {text}"><title>{label}: {text}</title>'
+        f'<rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/>'
+        '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
+        f'<text x="{left / 2:g}" y="14" textLength="{left - 10}">{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14" textLength="{right - 10}">{text}</text></g></svg>'
+    )
+
+
+def _escaped(text: str) -> str:
+    """Text as it may stand in XML: the four signs that mean something, and nothing that XML cannot hold."""
+    for sign, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(sign, name)
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
