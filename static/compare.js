@@ -3,6 +3,7 @@
 import { addressOf, jobAddress, refOf } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, duration, plural } from "./format.js";
+import { NOTHING_BEFORE } from "./model.js";
 import { mount, paintLink } from "./parts.js";
 
 /** Sections in the order of their weight: name in the answer's counts, heading. */
@@ -21,8 +22,10 @@ export function mountCompare(host, actions) {
   const options = keyedList(parts.bases, {
     template: "run-option",
     key: (run) => run.id,
-    paint: (option, run) => setText(option.run, `${run.name}, ${run.status}, ${count(run.counts.pass)} pass, ${count(run.counts.fail)} fail`),
-    bind: (option, run) => (option.run.value = refOf(run())),
+    paint(option, run) {
+      setAttribute(option.run, "value", refOf(run));
+      setText(option.run, `${run.name}, ${run.status}, ${count(run.counts.pass)} pass, ${count(run.counts.fail)} fail`);
+    },
   });
   parts.base.addEventListener("change", () => actions.filter({ base: parts.base.value }));
   parts.other.addEventListener("change", () => actions.filter({ base: parts.other.value.trim() }));
@@ -36,8 +39,8 @@ export function mountCompare(host, actions) {
     setField(parts.other, isListed ? "" : base);
     setField(parts.slower, slower);
     show(parts.loading, diff === null && !state.problem);
-    show(parts.none, diff === null && state.problem?.reason === "no-base");
-    setText(parts.told, diff ? toldWords(diff) : "");
+    show(parts.none, diff === NOTHING_BEFORE);
+    setText(parts.told, diff?.counts ? toldWords(diff) : "");
     sections.forEach((paint) => paint(state));
   };
 }
@@ -74,6 +77,8 @@ function mountSection(parent, name, heading) {
   let shown = ROWS_FIRST;
   const rows = keyedList(parts.rows, { template: "compare-row", key: (row) => row.key, paint: paintRow });
   setText(parts.heading, heading);
+  setText(parts.what, name.endsWith("_signatures") ? "Signature" : "Test");
+  setText(parts.changed, name === "slower" || name === "faster" ? "Mean runtime of its passes" : "");
   setAttribute(parts.table, "aria-label", heading);
   setAttribute(root, "data-section", name);
   let again = null;
@@ -84,8 +89,8 @@ function mountSection(parent, name, heading) {
   const paint = (state) => {
     again = () => paint(state);
     const { diff } = state.data;
-    const all = diff ? rowsOf(name, diff, state.root) : [];
-    const number = diff?.counts[name] ?? all.length;
+    const all = diff?.counts ? rowsOf(name, diff, state.root) : [];
+    const number = diff?.counts?.[name] ?? all.length;
     show(root, number > 0);
     setText(parts.number, count(number));
     rows(all.slice(0, shown), state);

@@ -234,7 +234,7 @@ function mountEarlier(parts) {
 }
 
 function paintEarlier(parts, item, { root, now, longest }) {
-  paintChip(parts.result, item.result);
+  paintChip(parts.outcome, item.result);
   paintLink(parts.run, regressionAddress(root, { id: item.regression_id, name: item.regression }), item.regression);
   paintLink(parts.job, jobAddress(root, item.job), item.same_seed ? "same seed" : item.seed ? `seed ${item.seed}` : `job ${item.job}`);
   setText(parts.jobs, item.jobs > 1 ? `${count(item.fail)} of ${plural(item.jobs, "job")} failed` : "");

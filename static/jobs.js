@@ -78,13 +78,13 @@ function paintLiveRow(parts, item, state) {
   const { job } = item;
   setAttribute(parts.row, "data-row", job ? null : "group");
   show(parts.link, Boolean(job));
-  show(parts.group, !job);
+  show(parts["host-group"], !job);
   if (job) paintLiveJob(parts, job, state);
   else paintHost(parts, item, state.now);
 }
 
 function paintHost(parts, { host, count: jobs, first }, now) {
-  setCell(parts.group, `${host || "no host told"}, ${plural(jobs, "job")}`);
+  setCell(parts["host-group"], `${host || "no host told"}, ${plural(jobs, "job")}`);
   for (const name of ["host", "phase", "percent", "progress", "kind", "seen"]) setCell(parts[name], "");
   show(parts.bar, false);
   setCell(parts.elapsed, elapsedWords(first, now));
@@ -186,7 +186,7 @@ function paintSignature(parts, item, state, isUnfolded) {
 function paintOrigin(parts, item, state) {
   const { series = [], count: others = 0 } = item.elsewhere ?? {};
   show(parts.new, Boolean(item.new));
-  setCell(parts.since, item.new ? "" : signatureSince(item, state.now), fullTime(item.first_seen_at));
+  setCell(parts.origin, item.new ? "" : signatureSince(item, state.now), fullTime(item.first_seen_at));
   const more = others > series.length ? ` and ${count(others - series.length)} more` : "";
   setCell(parts.elsewhere, others ? `also in ${series.join(", ")}${more}` : "");
 }
@@ -236,7 +236,7 @@ function mountTable(parts, actions) {
     template: "job-row",
     key: (job) => job.id,
     paint: paintJobRow,
-    atEnd: () => list?.next && actions.more("jobs"),
+    atEnd: () => list?.next && actions.moreSoon("jobs"),
   });
   parts.results.addEventListener("click", (event) => {
     const button = event.target.closest("button");

@@ -175,7 +175,7 @@ export function shortReason(regression) {
   if (status === "tanked") return reason ?? "";
   if (status === "live" || status === "complete") return "";
   const ended = { timeout: "timed out", "time-limit": "time limit" }[reason];
-  return [ended, lossWords(regression)].filter(Boolean).join("; ");
+  return [ended, lossWords(regression).replace(/ jobs?/, "")].filter(Boolean).join("; ");
 }
 
 function lossWords(regression) {
@@ -216,6 +216,9 @@ export function runWords(run) {
   const figures = judged ? `${count(run.pass)} of ${count(judged)} passed (${rate(run.pass / judged)})` : "no verdict";
   return `${run.status}, ${figures}`;
 }
+
+/** The comparison of a run that has no run before it. */
+export const NOTHING_BEFORE = Object.freeze({ counts: null });
 
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
@@ -625,6 +628,7 @@ export function changedWords(changed) {
 
 function shown(value) {
   if (value === null || value === undefined || value === "") return NOTHING;
+  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return clockTime(parseTime(value));
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 

@@ -319,6 +319,21 @@ async function attempt(work) {
 
 const more = (name) => attempt(() => page.watch.more(name));
 
+let isLoading = false;
+
+/** The same without being asked: the end of a list came into sight. One at a time; a failure waits for the button. */
+async function moreSoon(name) {
+  if (isLoading) return;
+  isLoading = true;
+  try {
+    await page.watch.more(name);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+  }
+  isLoading = false;
+  changed();
+}
+
 /** Asks, then does; the answer is the object as it is now. */
 const act = (question, path, key) => attempt(async () => {
   const { watch } = page;
@@ -368,6 +383,7 @@ const actions = {
   regression: {
     filter,
     more,
+    moreSoon,
     go,
     badge,
     look: (ids) => page.watch.look(ids),

@@ -84,15 +84,26 @@ export function factList(parent) {
 }
 
 /**
- * The last runs of a series, oldest first: one link each, as high as its pass rate. `update(runs, context)` takes
- * `{root, series, current}`, the id of the run whose page this is.
+ * The last runs of a series, oldest first: one link each, with its fails on top. Runs differ by few percent, so a column
+ * is not all jobs but those from `floorOf` upwards. `update(runs, context)` takes `{root, series, current}`, the id of
+ * the run whose page this is.
  * @param {Element} parent
  */
 export function runStrip(parent) {
+  const paint = runList(parent);
+  return (runs, context) => paint(runs, { ...context, floor: floorOf(runs) });
+}
+
+/** The pass rate at the foot of a strip: 80 %, or a little below the worst run's. */
+function floorOf(runs) {
+  return Math.min(0.8, ...runs.map((run) => 0.9 * (run.pass_rate ?? 1)));
+}
+
+function runList(parent) {
   return keyedList(parent, {
     template: "strip-run",
     key: (run) => run.id,
-    paint(parts, run, { root, series, current }) {
+    paint(parts, run, { root, series, current, floor }) {
       const name = run.name ?? [series, run.number].filter(Boolean).join(" ");
       const words = `${name}: ${runWords(run)}`;
       setAttribute(parts.run, "href", regressionAddress(root, { id: run.id, name: run.name ?? String(run.id) }));
@@ -100,10 +111,11 @@ export function runStrip(parent) {
       setAttribute(parts.run, "aria-label", words);
       setAttribute(parts.run, "aria-current", run.id === current ? "page" : null);
       setAttribute(parts.run, "data-kind", run.status === "live" ? "live" : run.pass_rate === 1 ? "pass" : "mixed");
+      const failed = run.pass_rate === null ? 0 : (1 - run.pass_rate) / (1 - floor);
       paintBar(parts.bar, [
         { kind: "none", n: run.pass_rate === null ? 1 : 0 },
-        { kind: "fail", n: run.pass_rate === null ? 0 : 1 - run.pass_rate },
-        { kind: "pass", n: run.pass_rate ?? 0 },
+        { kind: "fail", n: failed },
+        { kind: "pass", n: run.pass_rate === null ? 0 : 1 - failed },
       ]);
     },
   });

@@ -16,7 +16,7 @@ import { mountPictures } from "./pictures.js";
 const TABS = { "": mountJobs, pictures: mountPictures, compare: mountCompare, history: mountStory };
 
 /**
- * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")`, `look(ids)`, `tank()`, `untank()`,
+ * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")`, `moreSoon(…)`, `look(ids)`, `repaint()`, `tank()`, `untank()`,
  * `finish()`, `badge()`, `filterHelp()`, `go(address)`.
  * @param {Element} host
  * @param {object} actions
@@ -117,23 +117,20 @@ function paintSince(parts, paintStrip, state) {
   show(parts["since-line"], runs.length > 1 || since !== null);
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series}`);
   paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
-  const base = runs.find((run) => run.id === since?.base_id);
-  const links = told.map(({ text, what }) => ({ text, hash: what }));
-  paintSinceWords(parts.since, { base, since, links, root: state.root, regression });
+  paintSinceWords(parts.since, { since, told, root: state.root, regression });
 }
 
-function paintSinceWords(node, { base, since, links, root, regression }) {
-  const name = base?.name ?? (base ? `run ${base.number}` : "the run before");
-  const text = JSON.stringify([name, since?.base_id, links, regression.name]);
+function paintSinceWords(node, { since, told, root, regression }) {
+  const text = JSON.stringify([since?.base, told, regression.name]);
   if (node.dataset.text === text) return;
   node.dataset.text = text;
   node.replaceChildren();
   if (!since) return;
-  const before = link(regressionAddress(root, { id: since.base_id, name: base?.name ?? String(since.base_id) }), name);
+  const before = link(regressionAddress(root, { id: since.base_id, name: since.base }), since.base);
   const compare = addressOf(root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare" } });
   node.append("Since ", before, ": ");
-  if (!links.length) node.append("nothing has changed so far.");
-  links.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));
+  if (!told.length) node.append("nothing has changed so far.");
+  told.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));
 }
 
 function link(href, text) {

@@ -13,7 +13,7 @@ import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
 import { createLiveJobs } from "./livejobs.js";
 import {
-  appendPage, applyToJob, applyToOverview, belongs, mergeHead, movedBy, patchRows, readAt, replaceItem,
+  NOTHING_BEFORE, appendPage, applyToJob, applyToOverview, belongs, mergeHead, movedBy, patchRows, readAt, replaceItem,
   sortRegressions,
 } from "./model.js";
 
@@ -244,7 +244,7 @@ function watchOverview(view, env, kept) {
 const READ_BY_TAB = {
   "": ["signatures", "jobs"],
   pictures: ["charts", "timeline", "hosts"],
-  compare: ["diff", "runs"],
+  compare: ["diff"],
   history: ["history"],
 };
 
@@ -318,9 +318,6 @@ function watchRegression(view, env, kept) {
   const readOne = (name, rest, query) => async (signal) => {
     data[name] = await env.api.read(path(rest), query(), signal);
   };
-  const readRuns = async (signal) => {
-    data.runs = await env.api.list("regressions", { series: data.regression.series, limit: PAGE }, signal);
-  };
   const readHistory = async (signal) => {
     data.history = await readWholeHistory(env, path("/history"), data.history, signal);
     data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
@@ -328,11 +325,18 @@ function watchRegression(view, env, kept) {
   /** The last runs of the series, and what has changed since the one before. */
   const readSeries = async (signal) => {
     const { id, series } = data.regression;
-    const { items } = await env.api.read("series", { series }, signal);
+    const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
     const strip = items[0]?.runs ?? [];
     const isFirst = !strip.some((run) => run.id < id);
-    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0 }, signal).catch(noBase);
+    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0 }, signal);
     Object.assign(data, { strip, since });
+  };
+  const readDiff = async (signal) => {
+    const { series, number } = data.regression;
+    const { items } = series ? await env.api.list("regressions", { series, limit: PAGE, tanked: 1 }, signal) : { items: [] };
+    data.runs = { items };
+    const isAlone = !filter.base && !items.some((run) => run.number < number);
+    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), { base: filter.base, slower: filter.slower }, signal);
   };
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
@@ -345,8 +349,7 @@ function watchRegression(view, env, kept) {
     charts: { gap: SLOW_GAP_MS, read: readOne("charts", "/charts", () => ({})) },
     timeline: { gap: SLOW_GAP_MS, read: readOne("timeline", "/timeline", () => ({ from: filter.from, to: filter.to })) },
     hosts: { gap: SLOW_GAP_MS, read: readOne("hosts", "/hosts", () => ({ limit: LONG_PAGE })) },
-    runs: { gap: SLOW_GAP_MS, read: readRuns },
-    diff: { gap: SLOW_GAP_MS, read: readOne("diff", "/diff", () => ({ base: filter.base, slower: filter.slower })) },
+    diff: { gap: SLOW_GAP_MS, read: readDiff },
     history: { gap: LIST_GAP_MS, read: readHistory },
   });
   const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
@@ -407,12 +410,6 @@ const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
 function nothingRead() {
   const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff", "history", "deaths"];
   return Object.fromEntries(names.map((name) => [name, null]));
-}
-
-/** Nothing to be compared with is no trouble. */
-function noBase(problem) {
-  if (problem.status === 404) return null;
-  throw problem;
 }
 
 /** All events of some kind, joined to those that are known; from the start where the server has forgotten the place. */

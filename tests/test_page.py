@@ -309,7 +309,7 @@ def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_dae
     daemon.start()
     daemon.drop("guarded/1/regr-start.json", {})
     page = visitor.open(daemon)
-    row(page, "regressions", "guarded/1").locator("a").click()
+    row(page, "regressions", "guarded/1").locator("a").first.click()
     dialog = page.locator("dialog#token")
     expect(dialog).to_be_hidden()
     tank = page.get_by_role("button", name="Tank", exact=True)

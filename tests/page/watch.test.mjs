@@ -11,7 +11,7 @@ const settled = async () => {
 };
 
 const counts = { pass: 1, fail: 0, skip: 0, live: 1, migrated: 0 };
-const row = (id, changes = {}) => ({ id, name: `n/${id}`, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
+const row = (id, changes = {}) => ({ id, name: `n/${id}`, number: id, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
 
 /** `answers(path, query)` gives what the server would. */
 function watchWith(view, answers) {
