@@ -50,22 +50,27 @@ function toldWords({ counts }) {
   return changed ? "" : "Nothing differs.";
 }
 
-/** The rows of a section as `{key, href, text, note, change, other}`. */
+/** The rows of a section as `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
 function rowsOf(name, diff, root) {
   if (name.endsWith("_signatures")) {
     const listed = diff.signatures?.[name === "new_signatures" ? "new" : "fixed"] ?? [];
     return listed.map((item) => ({
-      key: item.id, text: item.title, note: plural(item.count, "fail"),
+      key: item.id, text: item.title, note: count(item.count), change: plural(item.count, "fail"), before: "",
       href: addressOf(root, { kind: "regression", ref: String(name === "new_signatures" ? diff.regression_id : diff.base_id), filter: { signature: String(item.id) } }),
     }));
   }
   return (diff[name] ?? []).map((row) => ({
-    key: row.config, text: row.config, note: row.jobs > 1 ? plural(row.jobs, "job") : "",
+    key: row.config, text: row.config, note: count(row.jobs),
     href: jobAddress(root, row.job ?? row.base_job),
     other: row.job && row.base_job ? jobAddress(root, row.base_job) : null,
-    change: row.percent === undefined ? "" : changeWords(row),
+    before: row.base_job ? `job ${row.base_job}` : "",
+    change: row.percent === undefined ? RESULT_WORDS[name] : changeWords(row),
   }));
 }
+
+const RESULT_WORDS = {
+  newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now", added: "not run before",
+};
 
 function changeWords({ percent: by, runtime_ms: now, base_runtime_ms: before }) {
   return `${by > 0 ? "+" : ""}${Math.round(by)} %, ${duration(before)} → ${duration(now)}`;
@@ -78,7 +83,7 @@ function mountSection(parent, name, heading) {
   const rows = keyedList(parts.rows, { template: "compare-row", key: (row) => row.key, paint: paintRow });
   setText(parts.heading, heading);
   setText(parts.what, name.endsWith("_signatures") ? "Signature" : "Test");
-  setText(parts.changed, name === "slower" || name === "faster" ? "Mean runtime of its passes" : "");
+  setText(parts.changed, name === "slower" || name === "faster" ? "Mean runtime of its passes" : "Result");
   setAttribute(parts.table, "aria-label", heading);
   setAttribute(root, "data-section", name);
   let again = null;
@@ -108,4 +113,5 @@ function paintRow(parts, row) {
   setCell(parts.change, row.change ?? "");
   show(parts.other, Boolean(row.other));
   setAttribute(parts.other, "href", row.other ?? null);
+  setText(parts.other, row.before);
 }

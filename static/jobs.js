@@ -85,7 +85,7 @@ function paintLiveRow(parts, item, state) {
 
 function paintHost(parts, { host, count: jobs, first }, now) {
   setCell(parts["host-group"], `${host || "no host told"}, ${plural(jobs, "job")}`);
-  for (const name of ["host", "phase", "percent", "progress", "kind", "seen"]) setCell(parts[name], "");
+  for (const name of ["seed", "host", "phase", "percent", "progress", "kind", "seen"]) setCell(parts[name], "");
   show(parts.bar, false);
   setCell(parts.elapsed, elapsedWords(first, now));
 }
@@ -94,6 +94,7 @@ function paintLiveJob(parts, job, state) {
   const progress = jobProgress(job.progress);
   const fraction = progress?.fraction ?? null;
   paintLink(parts.link, jobAddress(state.root, job.id), jobTitle(job), job.config || jobTitle(job));
+  setCell(parts.seed, seedWords(job));
   setCell(parts.host, job.host ?? "");
   setCell(parts.phase, job.phase ?? "");
   show(parts.bar, fraction !== null);
@@ -103,6 +104,11 @@ function paintLiveJob(parts, job, state) {
   setCell(parts.elapsed, elapsedWords(job, state.now), dueWords(job, state.now));
   paintKind(parts.kind, job, state.now);
   setCell(parts.seen, ago(job.last_seen_at, state.now), fullTime(job.last_seen_at));
+}
+
+/** `seed 7`, unless the job's name says it already. */
+function seedWords(job) {
+  return job.seed && !jobTitle(job).includes(job.seed) ? `seed ${job.seed}` : "";
 }
 
 /** How the job stands among its kind: `slow, usually 2m 10s`. */
@@ -202,7 +208,7 @@ function paintHosts(parts, item, several) {
 }
 
 function paintExample(parts, example, root) {
-  const text = [jobTitle(example), example.seed && `seed ${example.seed}`].filter(Boolean).join(", ");
+  const text = [jobTitle(example), seedWords(example)].filter(Boolean).join(", ");
   paintLink(parts.example, jobAddress(root, example.id), text, firstLine(example.fail_message) || text);
   setText(parts.runtime, example.runtime_ms ? duration(example.runtime_ms) : "");
   show(parts.rerun, Boolean(rerunLine(example)));
