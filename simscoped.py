@@ -95,7 +95,17 @@ import threading
 import time
 import urllib.parse
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -3496,7 +3506,7 @@ CONTENT_TYPES = {
 }
 
 REGRESSION = f"SELECT {queries.REGRESSIONS.columns} FROM {queries.REGRESSIONS.source}"
-JOB = f"SELECT {queries.JOBS.columns} FROM {queries.JOBS.source}"
+JOB = "SELECT j.* FROM jobs AS j"
 
 
 class Problem(Exception):
@@ -3835,8 +3845,8 @@ class Api:
         live = {row["test_id"] for row in rows if row["result"] == LIVE and row["test_id"] is not None}
         return await self.usual_of_tests(live) if live else {}
 
-    async def usual_of_tests(self, tests: Iterable[int]) -> dict[int, answers.Usual | None]:
-        """How long jobs of some tests take. It is looked up now and then only: it changes slowly, and is asked often."""
+    async def usual_of_tests(self, tests: Collection[int]) -> dict[int, answers.Usual | None]:
+        """How long jobs of some tests take. It is looked up now and then: it changes slowly, and is asked for often."""
         now = time.monotonic()
         if len(self.usual) > USUAL_MOST:
             self.usual.clear()

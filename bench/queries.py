@@ -205,6 +205,17 @@ def ask_all(daemon: Daemon, regressions: int) -> None:
         "signatures of a regression": (lambda: f"/regressions/{chance.randint(1, regressions)}/signatures", 4),
         "job page": (lambda: f"/jobs/{chance.randint(1, jobs)}", 4),
         "job history": (lambda: f"/jobs/{chance.randint(1, jobs)}/history", 4),
+        "runs of 20 series": (lambda: "/series?" + "&".join(f"series={name_of(n)[0]}" for n in range(SERIES)), 10),
+        "earlier runs of a job's test": (lambda: f"/jobs/{chance.randint(jobs // 2, jobs)}/earlier", 10),
+        "hosts of a regression": (lambda: f"/regressions/{live()}/hosts", 10),
+        "timeline of a regression": (lambda: f"/regressions/{live()}/timeline", 20),
+        "charts of a regression": (lambda: f"/regressions/{live()}/charts", 20),
+        "comparison with the run before, counts": (lambda: f"/regressions/{live()}/diff?limit=0", 10),
+        "filtered jobs of a regression": (
+            lambda: f"/regressions/{live()}/jobs?filter=result%3Dfail,message%3D~FATAL|timed.*[0-9]|fifo[0-3]",
+            10,
+        ),
+        "jobs of a regression by runtime": (lambda: f"/regressions/{live()}/jobs?sort=-runtime&limit=100", 10),
     }
     connection = daemon.connection()
     for what, (path, goal) in questions.items():

@@ -58,6 +58,7 @@ class Listing:
     filters: Mapping[str, Filter]
     orders: Mapping[str, tuple[Key, ...]]  # the first one is the default
     more: str = ""  # columns that are found only for the rows of the page, which is called page there
+    join: str = ""  # what they are found in, as a JOIN
 
 
 class Page(NamedTuple):
@@ -179,8 +180,11 @@ JOB_ORDERS = {
     **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
 }
 
+# Rows are wide: the page is found and sorted by its keys, then the rows of the page are read.
 JOBS = Listing(
-    columns="j.*",
+    columns="j.id",
+    more="wide.*",
+    join="JOIN jobs AS wide ON wide.id = page.id",
     source="jobs AS j",
     filters={
         "result": one_of("j.result", RESULTS, numbered=True),
@@ -284,7 +288,7 @@ def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page
     sql = f"SELECT {columns} FROM {listing.source} WHERE {where} ORDER BY {by} LIMIT ?"
     if listing.more:
         by = ", ".join(f"key_{place} {'DESC' if key.descending else 'ASC'}" for place, key in enumerate(keys))
-        sql = f"SELECT page.*, {listing.more} FROM ({sql}) AS page ORDER BY {by}"
+        sql = f"SELECT page.*, {listing.more} FROM ({sql}) AS page {listing.join} ORDER BY {by}"
     parameters = tuple(value for condition in conditions for value in condition.parameters)
     return Page(sql, (*parameters, limit + 1), limit, order, len(keys))
 

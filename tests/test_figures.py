@@ -6,11 +6,13 @@ import itertools
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from conftest import Daemon, Story
 
 import simscoped
+from simscoped_parts import answers, figures
 
 numbers = itertools.count(1)
 
@@ -149,3 +151,447 @@ def test_of_a_long_message_the_beginning_is_told(shared: Daemon, run: str) -> No
     (told,) = shared.get(f"/regressions/{run}/signatures")["items"]
 
     assert told["example"]["fail_message"] == "é" * 20_000
+
+
+# --- strips of series -------------------------------------------------------------------------------------------------
+
+
+def test_a_strip_has_the_newest_twenty_runs_of_each_series_that_is_named(shared: Daemon, run: str) -> None:
+    for number in range(1, 23):
+        publish(shared, f"{run}/{number}", done("a"), failed("b", "x"))
+    publish(shared, f"{run}/23", live())
+    publish(shared, f"{run}&x/1", done())
+    shared.post(f"/regressions/{run}%2F22/tank", {})
+
+    told = shared.get(f"/series?series={run}&series={quoted(run + '&x')}&series=nobody")
+
+    assert told["next"] is None
+    strips = {item["series"]: item["runs"] for item in told["items"]}
+    assert set(strips) == {run, f"{run}&x"}
+    assert [shown["number"] for shown in strips[run]] == [*range(3, 22), 23]
+    assert strips[run][0] | {"id": 0} == {
+        "id": 0,
+        "number": 3,
+        "status": "live",
+        "pass": 1,
+        "fail": 1,
+        "skip": 0,
+        "live": 0,
+        "pass_rate": 0.5,
+    }
+    assert (strips[run][-1]["pass_rate"], strips[run][-1]["live"]) == (None, 1)
+
+
+def test_without_names_all_series_come_in_pages_the_newest_first(make_daemon: Any) -> None:
+    daemon = make_daemon().start()
+    for number in (1, 2):
+        for name in "abc":
+            publish(daemon, f"{name}/{number}", done())
+    publish(daemon, "a/3", done())
+    publish(daemon, "none", done())
+
+    first = daemon.get("/series?limit=2")
+    second = daemon.get(f"/series?limit=2&after={first['next']}")
+
+    assert [item["series"] for item in first["items"] + second["items"]] == ["a", "c", "b"]
+    assert second["next"] is None
+
+
+def test_more_than_a_hundred_series_at_once_are_refused(shared: Daemon) -> None:
+    status, told, _ = shared.request("GET", "/api/v1/series?" + "&".join(["series=x"] * 101))
+
+    assert (status, told["reason"]) == (400, "bad-query")
+
+
+# --- how long jobs take, and what became of them earlier --------------------------------------------------------------
+
+
+def test_a_live_job_tells_what_its_test_usually_takes_and_whether_it_is_slow(shared: Daemon, run: str) -> None:
+    passes = [done(f"p{n}", name=f"{run} fast", runtime_ms=n) for n in range(1, 10)]
+    slow_fail = failed("f", "x", name=f"{run} fast", runtime_ms=100_000)
+    publish(
+        shared, f"{run}/1", *passes, slow_fail, *(done(f"q{n}", name=f"{run} rare", runtime_ms=1) for n in range(4))
+    )
+    fast, rare, waiting, _ = publish(
+        shared,
+        f"{run}/2",
+        live("a", name=f"{run} fast"),
+        live("b", name=f"{run} rare"),
+        live("c", name=f"{run} fast", phase="QUEUED"),
+        live("d"),
+    )
+
+    jobs = {job["id"]: job for job in shared.get(f"/regressions/{run}%2F2/jobs?result=live")["items"]}
+
+    assert (jobs[fast]["test"], jobs[fast]["usual_ms"], jobs[fast]["slow_after_ms"]) == (f"{run} fast", 5, 9)
+    assert jobs[fast]["slow"] is (jobs[fast]["elapsed_ms"] > 9)
+    assert (jobs[rare]["usual_ms"], jobs[rare]["slow_after_ms"], jobs[rare]["slow"]) == (None, None, False)
+    assert (jobs[waiting]["usual_ms"], jobs[waiting]["slow"]) == (5, False)
+    told = shared.get(f"/jobs/{fast}")
+    assert (told["usual_ms"], told["slow_after_ms"]) == (5, 9)
+    publish(shared, f"{run}/2", done("a", name=f"{run} fast"))
+    assert (shared.get(f"/jobs/{fast}")["usual_ms"], shared.get(f"/jobs/{fast}")["slow"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("passes", "usual"),
+    [
+        ([], None),
+        ([1, 2, 3, 4], None),
+        ([5, 4, 3, 2, 1], (3, 5)),
+        (list(range(1, 101)), (51, 99)),
+        ([7] * 50, (7, 7)),
+    ],
+)
+def test_what_is_usual(passes: list[int], usual: tuple[int, int] | None) -> None:
+    assert answers.usual_of(passes) == usual
+
+
+def test_the_earlier_runs_of_a_test_are_those_of_its_series(shared: Daemon, run: str) -> None:
+    name = f"{run} test"
+    publish(shared, f"{run}-other/1", done("a", name=name, runtime_ms=1))
+    publish(
+        shared, f"{run}/1", done("a", name=name, seed="7", runtime_ms=10), done("b", name=name, seed="8", runtime_ms=30)
+    )
+    failing, _ = publish(
+        shared,
+        f"{run}/2",
+        failed("a", "x", name=name, seed="8", runtime_ms=90, host="n3"),
+        done("b", name=name, seed="7", runtime_ms=10),
+    )
+    publish(shared, f"{run}/3", done("z", name="another"))
+    publish(shared, f"{run}/4", done("a", "skip", name=name), live("b", name=name))
+    publish(shared, f"{run}/6", done("a", name=name))
+    (job,) = publish(shared, f"{run}/5", done("a", name=name, seed="8"))
+
+    told = shared.get(f"/jobs/{job}/earlier")
+
+    assert told["test"] == name
+    assert [item["number"] for item in told["items"]] == [4, 2, 1]
+    skipped, second, first = told["items"]
+    assert (skipped["result"], skipped["jobs"], skipped["skip"]) == ("skip", 1, 1)
+    assert (second["result"], second["pass"], second["fail"], second["runtime_ms"]) == ("fail", 1, 1, 90)
+    assert (second["job"], second["host"], second["seed"], second["same_seed"]) == (failing, "n3", "8", True)
+    assert (first["result"], first["runtime_ms"], first["seed"]) == ("pass", 20, "8")
+    assert first["regression"] == f"{run}/1"
+    assert len(shared.get(f"/jobs/{job}/earlier?limit=2")["items"]) == 2
+    assert shared.get(f"/jobs/{job}")["_links"]["earlier"]["href"].endswith(f"/jobs/{job}/earlier")
+
+
+def test_a_job_outside_of_any_series_looks_at_all_earlier_regressions(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", done("a", name=run))
+    publish(shared, f"{run}-x", done("a", name=run))
+    job, untold = publish(shared, f"{run}-y", done("a", name=run), done("b"))
+    publish(shared, f"{run}-z", done("a", name=run))
+
+    assert [item["regression"] for item in shared.get(f"/jobs/{job}/earlier")["items"]] == [f"{run}-x", f"{run}/1"]
+    assert shared.get(f"/jobs/{untold}/earlier") == {
+        "test": None,
+        "usual_ms": None,
+        "slow_after_ms": None,
+        "items": [],
+        "next": None,
+    }
+
+
+# --- hosts, timeline, charts ------------------------------------------------------------------------------------------
+
+
+def test_hosts_are_told_with_most_fails_first(shared: Daemon, run: str) -> None:
+    bodies = [failed(f"f{n}", "x", host="n1", runtime_ms=10) for n in range(3)] + [done("p", host="n1", runtime_ms=5)]
+    bodies += [done("q", host="n2", runtime_ms=7), live("l", host="n2"), done("s", "skip", host="n3"), failed("u", "x")]
+    publish(shared, run, *bodies)
+
+    told = shared.get(f"/regressions/{run}/hosts")["items"]
+
+    assert [host["host"] for host in told] == ["n1", None, "n2", "n3"]
+    expected = {"host": "n1", "pass": 1, "fail": 3, "skip": 0, "live": 0, "runtime_ms": 35, "fail_rate": 0.75}
+    assert told[0] == expected
+    assert (told[2]["live"], told[2]["runtime_ms"], told[3]["fail_rate"]) == (1, 7, None)
+    first = shared.get(f"/regressions/{run}/hosts?limit=3")
+    rest = shared.get(f"/regressions/{run}/hosts?after={first['next']}")
+    assert first["items"] + rest["items"] == told
+
+
+def at(second: float) -> str:
+    return f"2025-01-01T00:00:{second:06.3f}Z"
+
+
+def test_a_timeline_has_a_bar_for_each_job(shared: Daemon, run: str) -> None:
+    ids = publish(
+        shared,
+        run,
+        done("a", host="n2", start_time=at(1), finish_time=at(3)),
+        failed("b", "x", host="n1", start_time=at(0), runtime_ms=500),
+        done("c", "skip", start_time=at(2)),
+        done("d", host="n1", start_time=at(5), finish_time=at(4), runtime_ms=1),  # its clock went back
+    )
+    (running,) = publish(shared, run, live("l", host="n2", start_time=at(4)))
+
+    told = shared.get(f"/regressions/{run}/timeline")
+
+    assert (told["jobs"], told["shown"], told["hosts"]) == (5, 5, ["", "n1", "n2"])
+    assert told["from"] == at(0)
+    assert told["id"] == [ids[1], ids[0], ids[2], running, ids[3]]
+    assert [told["hosts"][place] for place in told["host"]] == ["n1", "n2", "", "n2", "n1"]
+    assert told["start"] == [0, 1000, 2000, 4000, 5000]
+    assert told["length"][:2] == [500, 2000]
+    assert told["length"][3:] == [None, 0]
+    assert told["result"] == [2, 1, 3, 0, 1]
+
+
+def test_of_too_many_jobs_live_ones_fails_and_the_longest_are_shown(shared: Daemon, run: str) -> None:
+    bodies = [done(f"p{n}", start_time=at(n), runtime_ms=n * 10) for n in range(8)]
+    publish(shared, run, *bodies, failed("f", "x", start_time=at(1), runtime_ms=1), live("l", start_time=at(1)))
+
+    told = shared.get(f"/regressions/{run}/timeline?most=4")
+    zoomed = shared.get(f"/regressions/{run}/timeline?from={at(2)}&to={at(3.5)}")
+
+    assert (told["jobs"], told["shown"]) == (10, 4)
+    assert sorted(told["result"]) == [0, 1, 1, 2]
+    assert sorted(length for length in told["length"] if length) == [1, 60, 70]
+    assert (zoomed["jobs"], zoomed["result"].count(1)) == (3, 2)  # two passes, and the one that runs on
+
+
+def test_a_timeline_of_nothing(shared: Daemon, run: str) -> None:
+    regr(shared, "regr-start", run)
+
+    told = shared.get(f"/regressions/{run}/timeline")
+
+    assert (told["jobs"], told["id"], told["hosts"]) == (0, [], [])
+    assert told["from"] == told["to"] == told["now"]
+
+
+@pytest.mark.parametrize("query", ["from=yesterday", "to=2025-01-01T00:00:00", "most=0", "most=20001"])
+def test_a_part_of_a_timeline_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
+    publish(shared, run, done())
+
+    assert shared.request("GET", f"/api/v1/regressions/{run}/timeline?{query}")[0] == 400
+
+
+def test_charts_count_each_finished_job_once_and_no_live_one(shared: Daemon, run: str) -> None:
+    for n in range(60):
+        fields = {"start_time": at(n / 2), "runtime_ms": 10 ** (n % 5), "cycles": n}
+        body = failed(f"j{n}", "x", **fields) if n % 6 == 0 else done(f"j{n}", **fields)
+        publish(shared, run, body)
+    publish(shared, run, done("s", "skip"), done("bare"), live("l", runtime_ms=5, cycles=5))
+
+    told = shared.get(f"/regressions/{run}/charts")
+
+    assert told["jobs"] == 62
+    finished, runtime, cycles = told["finished"], told["runtime"], told["cycles"]
+    assert (sum(finished["pass"]), sum(finished["fail"]), sum(finished["skip"])) == (51, 10, 1)
+    assert len(finished["pass"]) == len(finished["fail"]) == len(finished["skip"]) <= 120
+    assert (sum(runtime["pass"]), sum(runtime["fail"])) == (50, 10)
+    edges = runtime["edges_ms"]
+    assert edges == sorted(set(edges))
+    assert (edges[0], edges[-1], len(edges)) == (1, 10_001, len(runtime["pass"]) + 1)
+    assert runtime["pass"][0] + runtime["fail"][0] == 12
+    assert (cycles["shown"], cycles["of"]) == (60, 60)
+    assert sorted(cycles["cycles"]) == list(range(60))
+    assert set(cycles["result"]) == {1, 2}
+
+
+def test_charts_of_nothing(shared: Daemon, run: str) -> None:
+    publish(shared, run, live())
+
+    assert shared.get(f"/regressions/{run}/charts") == {
+        "jobs": 0,
+        "finished": {"from": None, "step_ms": 1000, "pass": [], "fail": [], "skip": []},
+        "runtime": {"edges_ms": None, "pass": [], "fail": []},
+        "cycles": {"shown": 0, "of": 0, "id": [], "runtime_ms": [], "cycles": [], "result": []},
+    }
+
+
+@pytest.mark.parametrize("path", ["timeline", "charts", "diff"])
+def test_figures_are_not_sent_again_while_nothing_changes(shared: Daemon, run: str, path: str) -> None:
+    publish(shared, f"{run}/1", done(config="c"))
+    publish(shared, f"{run}/2", done(config="c"))
+    address = f"/api/v1/regressions/{run}%2F2/{path}"
+    _, _, headers = shared.request("GET", address)
+
+    same = shared.request("GET", address, headers={"If-None-Match": headers["etag"]})
+    publish(shared, f"{run}/2", done("b"))
+    new = shared.request("GET", address, headers={"If-None-Match": headers["etag"]})
+
+    assert (same[0], new[0]) == (304, 200)
+
+
+@pytest.mark.parametrize("span", [0, 999, 60_000, 3_600_000, 86_400_000, 10**11, 10**14])
+def test_a_chart_over_time_has_few_steps(span: int) -> None:
+    assert span // figures.step_of(span) + 1 <= figures.STEPS_MOST
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 0), (0, 1), (1, 1), (5, 5), (0, 10**9), (7, 8), (1, 2_073_600_000)])
+def test_every_runtime_falls_into_a_class(least: int, most: int, story: Story) -> None:
+    edges = figures.edges_between(least, most)
+
+    assert edges == sorted(set(edges))
+    assert 1 <= len(edges) - 1 <= figures.CLASSES_MOST
+    for took in {least, most, (least + most) // 2, *edges[:-1]}:
+        (place,) = story.conn.execute(
+            f"SELECT {figures.class_of('took', edges)} FROM (SELECT ? AS took)", (took,)
+        ).fetchone()
+        assert edges[place] <= took < edges[place + 1]
+
+
+def test_points_are_bounded_and_evenly_taken(story: Story) -> None:
+    for passes, fails in ((0, 0), (1999, 0), (0, 5000), (5000, 10), (100_000, 100_000), (3000, 1000)):
+        taken = figures.shares(passes, fails)
+        shown = passes // taken["every_pass"] + fails // taken["every_fail"]
+
+        assert shown <= figures.POINTS_MOST
+        assert shown >= min(passes + fails, figures.POINTS_MOST) / 3
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_tells_slower_and_faster_jobs_and_signatures(shared: Daemon, run: str) -> None:
+    publish(
+        shared,
+        f"{run}/1",
+        *(done(f"a{n}", config="a", runtime_ms=100) for n in range(2)),
+        done("b", config="b", runtime_ms=100),
+        done("c", config="c", runtime_ms=100),
+        failed("d", f"{run} old", config="d", runtime_ms=100),
+        failed("e", f"{run} both", config="e", runtime_ms=100),
+    )
+    publish(
+        shared,
+        f"{run}/2",
+        done("a0", config="a", runtime_ms=100),
+        done("a1", config="a", runtime_ms=160),
+        done("b", config="b", runtime_ms=79),
+        done("c", config="c", runtime_ms=119),
+        failed("d", f"{run} both", config="d", runtime_ms=900),
+        failed("e", f"{run} new", config="e", runtime_ms=900),
+    )
+
+    told = shared.get(f"/regressions/{run}%2F2/diff")
+    finer = shared.get(f"/regressions/{run}%2F2/diff?slower=10&base={run}%2F1")
+    header = shared.get(f"/regressions/{run}%2F2/diff?limit=0")
+
+    assert (told["base"], told["base_id"]) == (f"{run}/1", shared.get(f"/regressions/{run}%2F1")["id"])
+    ((slow), (fast)) = told["slower"][0], told["faster"][0]
+    assert (slow["config"], slow["runtime_ms"], slow["base_runtime_ms"], slow["percent"]) == ("a", 130, 100, 30.0)
+    assert (fast["config"], fast["percent"]) == ("b", -21.0)
+    assert [entry["config"] for entry in finer["slower"]] == ["a", "c"]
+    assert [entry["title"] for entry in told["signatures"]["new"]] == [f"{run} new"]
+    assert [entry["title"] for entry in told["signatures"]["fixed"]] == [f"{run} old"]
+    assert told["signatures"]["still"] == 1
+    counts = {"newly_failing": 0, "fixed": 0, "still_failing": 2, "missing": 0, "added": 0, "slower": 1, "faster": 1}
+    assert told["counts"] == counts | {"new_signatures": 1, "fixed_signatures": 1}
+    assert header["counts"] == told["counts"]
+    assert (header["still_failing"], header["slower"], header["signatures"]["new"]) == ([], [], [])
+
+
+def test_what_takes_no_time_at_all_is_not_compared(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", done("a", config="a", runtime_ms=0), done("b", config="b"))
+    publish(shared, f"{run}/2", done("a", config="a", runtime_ms=5), done("b", config="b", runtime_ms=5))
+
+    told = shared.get(f"/regressions/{run}%2F2/diff")
+
+    assert (told["slower"], told["faster"]) == ([], [])
+
+
+@pytest.mark.parametrize("query", ["slower=0", "slower=x", "limit=501", "limit=-1"])
+def test_a_comparison_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
+    publish(shared, f"{run}/1", done())
+    publish(shared, f"{run}/2", done())
+
+    assert shared.request("GET", f"/api/v1/regressions/{run}%2F2/diff?{query}")[0] == 400
+
+
+# --- estimates --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("now", "total", "done_by_now", "earlier", "estimate"),
+    [
+        (100, 10, 5, [], (200, 153, 1047, "rate")),
+        (100, 10, 4, [], (250, 175, None, "rate")),  # so few say no latest time
+        (100, 10, 0, [1000], (1000, None, None, "history")),  # one run says no bounds
+        (100, 10, 0, [900, 1000, 1500], (1000, 900, 1500, "history")),
+        (100, 10, 0, [50, 1000, 1500], (1000, 100, 1500, "history")),
+        (100, 10, 5, [900, 1000, 1500], (600, 153, 1500, "rate+history")),
+        (2000, 10, 5, [900, 1000, 1500], (4000, 3056, 20944, "rate")),  # late by its own history
+        (100, 10, 0, [], None),
+        (100, None, 5, [1000], None),
+        (100, 10, 10, [1000], None),
+    ],
+)
+def test_an_estimate_tells_how_sure_it_is(
+    now: int, total: int | None, done_by_now: int, earlier: list[int], estimate: tuple[Any, ...] | None
+) -> None:
+    assert answers.estimate_end(now, 0, total, done_by_now, earlier) == estimate
+
+
+def test_a_live_regression_tells_its_estimate_and_one_that_is_over_none(shared: Daemon, run: str) -> None:
+    regr(shared, "regr-start", run, submitted=4)
+    assert shared.get(f"/regressions/{run}")["eta"] is None
+    publish(shared, run, done("a"), done("b"))
+
+    told = shared.get(f"/regressions/{run}")
+    regr(shared, "regr-finish", run)
+
+    assert told["eta"]["at"] == told["eta_at"]
+    assert (told["eta"]["basis"], told["eta"]["high"]) == ("rate", None)
+    assert told["eta"]["low"] <= told["eta"]["at"]
+    over = shared.get(f"/regressions/{run}")
+    assert (over["eta"], over["eta_at"]) == (None, None)
+
+
+# --- badges -----------------------------------------------------------------------------------------------------------
+
+
+def badge(daemon: Daemon, name: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+    return daemon.request("GET", f"/badge/{name}.svg", headers=headers)
+
+
+def test_a_badge_shows_the_latest_run_of_a_series(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", failed("a", "x"))
+    publish(shared, f"{run}/2", done("a"), done("b"), failed("c", "x"))
+    live_now = badge(shared, run)
+    regr(shared, "regr-finish", f"{run}/2")
+
+    status, image, headers = badge(shared, run)
+
+    assert (status, headers["content-type"].partition(";")[0]) == (200, "image/svg+xml")
+    assert headers["cache-control"] == "max-age=30"
+    root = ElementTree.fromstring(image)
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == [run, "66.6 % pass"]
+    assert "live, 66.6 % pass" in live_now[1]
+    assert badge(shared, run, **{"If-None-Match": headers["etag"]})[0] == 304
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", 'a"b&c', "x" * 300, "tab\tbed", "é/日本"])
+def test_a_badge_of_any_name_is_an_image(shared: Daemon, name: str) -> None:
+    publish(shared, f"{name.replace(chr(9), ' ')}/1", done())
+
+    for shown in (name, name.replace("\t", " ")):
+        _, image, _ = badge(shared, quoted(shown))
+
+        root = ElementTree.fromstring(image)
+        assert {element.tag.partition("}")[2] for element in root.iter()} == {"svg", "title", "rect", "g", "text"}
+
+
+def test_a_badge_of_nobody_is_404_and_says_so(shared: Daemon) -> None:
+    status, image, _ = badge(shared, "nobody")
+
+    assert status == 404
+    assert "unknown" in image
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"n_pass": 0, "n_fail": 0, "status": "complete"}, "no results"),
+        ({"n_pass": 3, "n_fail": 0, "status": "complete"}, "100 % pass"),
+        ({"n_pass": 9999, "n_fail": 1, "status": "complete"}, "99.9 % pass"),  # never rounded up to all
+        ({"n_pass": 1, "n_fail": 1, "status": "aborted"}, "aborted, 50 % pass"),
+    ],
+)
+def test_what_a_badge_says(row: dict[str, Any], text: str) -> None:
+    assert figures.verdict_of(row)[0] == text
