@@ -30,13 +30,14 @@ export function parseTime(time) {
 }
 
 /**
- * A duration in at most three steps: `850 ms`, `45s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
+ * A duration in at most three steps: `850 ms`, `2.4s`, `45s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
  * @param {number|null|undefined} ms
  */
 export function duration(ms) {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return NOTHING;
   if (ms < 0) return "0s";
   if (ms > 0 && ms < SECOND) return `${Math.round(ms)} ms`;
+  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10}s`;
   const seconds = Math.floor(ms / SECOND) % 60;
   const minutes = Math.floor(ms / MINUTE) % 60;
   if (ms < MINUTE) return `${seconds}s`;
