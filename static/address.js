@@ -8,7 +8,7 @@
 
 /** What may stand in the query string of each view, with its default. */
 const FILTERS = {
-  overview: { q: "", status: "", series: "", branch: "", component: "", tag: "", tanked: "" },
+  overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
   regression: {
     tab: "", result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed", slow: "", group: "",
     base: "", slower: "20", from: "", to: "",

@@ -238,6 +238,7 @@ function struck(text) {
 
 function mountTable(parts, actions) {
   let list = null;
+  let sort = "";
   const rows = scrollingRows(parts["jobs-panel"], {
     template: "job-row",
     key: (job) => job.id,
@@ -250,12 +251,18 @@ function mountTable(parts, actions) {
   });
   parts.q.addEventListener("input", whenTypingPauses((q) => actions.filter({ q }), TYPING_MS));
   parts.sort.addEventListener("change", () => actions.filter({ sort: parts.sort.value }));
+  parts["jobs-head"].addEventListener("click", (event) => {
+    const column = event.target.closest("button")?.closest("th").dataset.sort;
+    if (column) actions.filter({ sort: nextSort(sort, column) });
+  });
   parts["filter-help"].addEventListener("click", () => actions.filterHelp());
   parts.unsign.addEventListener("click", () => actions.filter({ signature: "" }));
   parts["jobs-more"].addEventListener("click", () => actions.more("jobs"));
   return (state) => {
     list = state.data.jobs;
+    ({ sort } = state.view.filter);
     paintFilters(parts, state);
+    paintSort(parts["jobs-head"], sort === "longest" ? "-runtime" : sort);
     paintProblem(parts["filter-problem"], state.filterProblem);
     rows(list?.items ?? [], state);
     show(parts["jobs-nothing"], list !== null && list.items.length === 0);
@@ -278,7 +285,7 @@ function paintFilters(parts, state) {
     setText(button, `${result ? result[0].toUpperCase() + result.slice(1) : "All"} ${count(number)}`);
   }
   setField(parts.q, filter.q);
-  setField(parts.sort, filter.sort);
+  setField(parts.sort, [...parts.sort.options].some(({ value }) => value === filter.sort) ? filter.sort : "");
   show(parts["by-signature"], filter.signature !== "");
   setText(parts["signature-title"], signatureTitle(state));
 }

@@ -22,7 +22,7 @@ const KEYS = {
 };
 
 /** Columns of which the largest is the most interesting. */
-const LARGEST_FIRST = ["progress", "elapsed", "seen"];
+const LARGEST_FIRST = ["progress", "elapsed", "seen", "runtime", "compute", "cps"];
 
 /**
  * The next sort when a column head is pressed: figures begin with the largest, words with A.

@@ -18,7 +18,7 @@ import {
 } from "./parts.js";
 
 /** Filters that come by a link; the reader lifts them by a button. */
-const BY_LINK = ["series", "branch", "component", "tag"];
+const BY_LINK = ["series", "branch", "component"];
 
 /**
  * `actions`: `filter(patch)`, `more()`.
@@ -50,7 +50,7 @@ function bindOverview(parts, actions) {
     if (button) actions.filter({ status: button.dataset.status });
   });
   parts.tanked.addEventListener("change", () => actions.filter({ tanked: parts.tanked.checked ? "1" : "" }));
-  const nothing = { q: "", status: "", series: "", branch: "", component: "", tag: "" };
+  const nothing = { q: "", status: "", series: "", branch: "", component: "" };
   parts.clear.addEventListener("click", () => actions.filter(nothing));
   parts.more.addEventListener("click", () => actions.more());
   parts.narrowed.addEventListener("click", (event) => {

@@ -14,7 +14,10 @@ import { mount } from "./parts.js";
 
 const RESULTS = ["live", "pass", "fail", "skip"];
 const ROW_PX = 9;
+const ROW_LEAST_PX = 2;
 const GAP_PX = 5;
+/** Browsers draw nothing on a canvas that is too high. */
+const HEIGHT_MOST_PX = 14_000;
 const LEFT = 112;
 const RIGHT = 18;
 const AXIS = 24;
@@ -180,7 +183,7 @@ function rowOf(cells, tag) {
 
 function mountTimeline(parts, actions) {
   const canvas = parts.timeline;
-  let now = null; // {timeline, place, from, to, x, end}
+  let now = null; // what drawTimeline has given: where everything lies
   let state = null;
   const paint = picture(canvas, { height: timelineHeight, draw: (pen, width, colours, shown) => (now = drawTimeline(pen, width, colours, shown)) });
   const wordsOf = (index) => {
@@ -223,8 +226,12 @@ function timelineWords({ jobs, shown, hosts }) {
 
 function timelineHeight({ timeline }) {
   const end = parseTime(timeline.to) - parseTime(timeline.from);
-  const { rows, hosts } = lanes(timeline, end);
-  return rows * ROW_PX + hosts.length * GAP_PX + AXIS + 6;
+  const place = lanes(timeline, end);
+  return place.rows * rowPx(place) + place.hosts.length * GAP_PX + AXIS + 6;
+}
+
+function rowPx({ rows, hosts }) {
+  return Math.max(ROW_LEAST_PX, Math.min(ROW_PX, Math.floor((HEIGHT_MOST_PX - hosts.length * GAP_PX) / rows)));
 }
 
 function drawTimeline(pen, width, colours, { timeline, from, to }) {
@@ -233,9 +240,9 @@ function drawTimeline(pen, width, colours, { timeline, from, to }) {
   const place = lanes(timeline, end);
   const [low, high] = [parseTime(from) ?? begin, parseTime(to) ?? begin + end];
   const x = linear([low - begin, high - begin], [LEFT, width - RIGHT]);
-  const top = (row) => row * ROW_PX + GAP_PX * place.hosts.findLastIndex((lane) => lane.first <= row);
-  const tops = Array.from({ length: place.rows }, (_, row) => top(row) + 4);
-  const bottom = tops.at(-1) + ROW_PX + 2;
+  const row = rowPx(place);
+  const tops = place.hosts.flatMap((lane, index) => Array.from({ length: lane.rows }, (_, n) => (lane.first + n) * row + GAP_PX * index + 4));
+  const bottom = tops.at(-1) + row + 2;
   axisBelow(pen, timeTicks(low, high, Math.max(2, width / 130)), (at) => x(at - begin), 0, bottom, colours);
   for (const lane of place.hosts) drawHost(pen, lane, tops, width, colours);
   pen.save();
@@ -244,34 +251,36 @@ function drawTimeline(pen, width, colours, { timeline, from, to }) {
   pen.clip();
   timeline.start.forEach((start, index) => {
     const length = timeline.length[index] ?? end - start;
-    drawJob(pen, x(start), tops[place.row[index]], Math.max(1.5, x(start + length) - x(start) - 0.5), RESULTS[timeline.result[index]], colours);
+    drawJob(pen, x(start), tops[place.row[index]], Math.max(1.5, x(start + length) - x(start) - 0.5), row, RESULTS[timeline.result[index]], colours);
   });
   pen.restore();
-  return { place, tops, x, from: begin, end, low, high, left: LEFT, right: width - RIGHT };
+  return { place, tops, row, x, from: begin, end, low, high, left: LEFT, right: width - RIGHT };
 }
 
 function drawHost(pen, { host, first }, tops, width, colours) {
-  text(pen, fitting(pen, host || "no host told", LEFT - 14), LEFT - 8, tops[first] + ROW_PX, { align: "right", colour: colours.muted });
+  text(pen, fitting(pen, host || "no host told", LEFT - 14), LEFT - 8, tops[first] + 9, { align: "right", colour: colours.muted });
   line(pen, LEFT, tops[first] - 2.5, width - RIGHT, tops[first] - 2.5, colours.line);
 }
 
 /** Passed: a low bar. Failed: a high one. Left out: hollow. Live: open to the right. */
-function drawJob(pen, x, y, width, result, colours) {
+function drawJob(pen, x, y, width, row, result, colours) {
+  const inset = row >= 7 ? 2 : 0;
+  const high = Math.max(1, row - 1 - 2 * inset);
   pen.fillStyle = colours[result];
   pen.strokeStyle = colours[result];
   pen.lineWidth = 1;
-  if (result === "fail") pen.fillRect(x, y, width, ROW_PX - 1);
-  else if (result === "pass") pen.fillRect(x, y + 2, width, ROW_PX - 5);
-  else if (result === "skip") pen.strokeRect(x + 0.5, y + 2.5, Math.max(1, width - 1), ROW_PX - 6);
+  if (result === "fail") pen.fillRect(x, y, width, Math.max(1, row - 1));
+  else if (result === "pass") pen.fillRect(x, y + inset, width, high);
+  else if (result === "skip") pen.strokeRect(x + 0.5, y + inset + 0.5, Math.max(1, width - 1), Math.max(1, high - 1));
   else {
-    pen.fillRect(x, y + 1, 2, ROW_PX - 3);
-    for (let at = x + 4; at < x + width; at += 4) pen.fillRect(at, y + 3, 2, ROW_PX - 7);
+    pen.fillRect(x, y + inset / 2, 2, high + inset);
+    for (let at = x + 4; at < x + width; at += 4) pen.fillRect(at, y + inset * 1.5, 2, Math.max(1, high - inset));
   }
 }
 
-function jobAt({ place, tops, x, end }, { start, length }, px, py) {
+function jobAt({ place, tops, row: high, x, end }, { start, length }, px, py) {
   const row = tops.findLastIndex((top) => top <= py);
-  if (row < 0 || py > tops[row] + ROW_PX) return -1;
+  if (row < 0 || py > tops[row] + high) return -1;
   let found = -1;
   start.forEach((begin, index) => {
     if (place.row[index] !== row) return;
@@ -301,8 +310,10 @@ function bindZoom(canvas, box, drawn, choose) {
     if (isDrag && view) {
       const { low, high, left, right } = view;
       const at = (px) => low + ((Math.min(Math.max(px, left), right) - left) / (right - left)) * (high - low);
-      canvas.addEventListener("click", (click) => click.stopImmediatePropagation(), { once: true, capture: true });
-      setTimeout(() => choose(at(Math.min(begin, end)), at(Math.max(begin, end))));
+      const notAClick = (click) => click.stopImmediatePropagation();
+      canvas.addEventListener("click", notAClick, { capture: true });
+      setTimeout(() => canvas.removeEventListener("click", notAClick, { capture: true }));
+      choose(at(Math.min(begin, end)), at(Math.max(begin, end)));
     }
     begin = null;
   });
@@ -396,7 +407,7 @@ function drawProjection(pen, summed, known, eta, x, y, colours) {
     pen.beginPath();
     pen.moveTo(fromX, fromY);
     pen.lineTo(Math.max(fromX, x(low)), y(known));
-    pen.lineTo(x(high), y(known));
+    pen.lineTo(Math.max(fromX, x(high)), y(known));
     pen.closePath();
     pen.fillStyle = colours.track;
     pen.fill();

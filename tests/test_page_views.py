@@ -137,6 +137,36 @@ def test_a_long_table_of_jobs_keeps_few_rows_in_the_document_and_its_place_while
     assert panel.evaluate(first) == before
 
 
+def test_a_column_head_sorts_all_jobs_not_only_those_that_are_loaded(lab, visitor):
+    jobs = [finish(f"s{n}", host=f"n{9 - n}", runtime_ms=1000 + (n * 7) % 5) for n in range(5)]
+    tell(lab, "sort/1", ("regr-start", None), *jobs)
+    page = visitor.open(lab, address("sort/1"))
+    names = rows(page, "jobs").locator(".name")
+    expect(names).to_have_text(["s4", "s3", "s2", "s1", "s0"])
+    head = part(page, "jobs-head")
+    head.get_by_role("button", name="Runtime").click()
+    expect(names.first).to_have_text("s2")
+    expect(head.locator("[aria-sort=descending]")).to_have_text("Runtime")
+    head.get_by_role("button", name="Host").click()
+    expect(names).to_have_text(["s4", "s3", "s2", "s1", "s0"])
+    head.get_by_role("button", name="Host").click()
+    expect(names).to_have_text(["s0", "s1", "s2", "s3", "s4"])
+    expect(page).to_have_url(re.compile("sort=-host$"))
+
+
+def test_news_take_neither_the_focus_nor_what_is_marked(lab, visitor):
+    tell(lab, "still/1", ("regr-start", None), *(live(f"job-{n}", host=f"host-{n}") for n in range(8)))
+    page = visitor.open(lab, address("still/1"))
+    kept = row(page, "live", "job-3")
+    kept.locator("a").focus()
+    part(kept, "host").evaluate("cell => getSelection().selectAllChildren(cell)")
+    tell(lab, "still/1", *(live(f"job-{n}", phase="run") for n in range(8)), finish("job-0"), live("job-9"))
+    expect(part(kept, "phase")).to_have_text("run")
+    expect(rows(page, "live")).to_have_count(8)
+    expect(kept.locator("a")).to_be_focused()
+    assert page.evaluate("getSelection().toString()") == "host-3"
+
+
 def test_a_signature_unfolds_its_message_and_marks_what_the_bucketing_left_out(lab, visitor):
     told = "UVM_ERROR tb/sb.sv(88) @ 1200 ns: fifo overrun\nexpected 3"
     tell(
@@ -275,12 +305,31 @@ def test_a_job_in_the_timeline_is_opened_by_a_click(lab, visitor):
     tell(lab, "click/1", finish("alone", host="n1", **times), ("regr-finish", None))
     page = visitor.open(lab, f"{address('click/1')}?tab=pictures")
     canvas = part(page, "timeline")
+    expect(canvas).to_be_visible()
     box = canvas.bounding_box()
     assert box
     canvas.hover(position={"x": box["width"] / 2, "y": 8})
     expect(part(page, "timeline-tip")).to_contain_text("pass, n1")
     canvas.click(position={"x": box["width"] / 2, "y": 8})
     expect(part(page, "name")).to_have_text("alone")
+
+
+def test_dragging_over_the_timeline_enlarges_that_time(lab, visitor):
+    times = {"start_time": "2026-01-05T10:00:00Z", "finish_time": "2026-01-05T10:30:00Z"}
+    late = {"start_time": "2026-01-05T11:30:00Z", "finish_time": "2026-01-05T12:00:00Z"}
+    tell(lab, "zoom/1", finish("early", host="n1", **times), finish("late", host="n1", **late), ("regr-finish", None))
+    page = visitor.open(lab, f"{address('zoom/1')}?tab=pictures")
+    expect(part(page, "timeline-told")).to_have_text("2 jobs on 1 host")
+    box = part(page, "timeline").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] - 200, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 8, steps=5)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"from=2026-01-05T11%3A.*to=2026-01-05T1"))
+    expect(part(page, "timeline-told")).to_have_text("1 job on 1 host")
+    part(page, "zoom-out").click()
+    expect(part(page, "timeline-told")).to_have_text("2 jobs on 1 host")
 
 
 def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):

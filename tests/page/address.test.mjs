@@ -37,7 +37,7 @@ test("views and what is none", () => {
 
 test("filters stand in the address, defaults do not", () => {
   const view = parseAddress("/", "/", "?q=a+b&status=live&tanked=1&other=x");
-  assert.deepEqual(view.filter, { q: "a b", status: "live", series: "", branch: "", component: "", tag: "", tanked: "1" });
+  assert.deepEqual(view.filter, { q: "a b", status: "live", series: "", branch: "", component: "", tanked: "1" });
   assert.equal(addressOf("/", view), "/?q=a+b&status=live&tanked=1");
   const regression = parseAddress("/", "/r/x", "");
   assert.equal(addressOf("/", regression), "/r/x");
