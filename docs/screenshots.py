@@ -5,8 +5,9 @@
 
 A daemon of its own on a free port, in a temporary folder; five short runs of the series first, so that there is
 something to compare with, then one of 200 seeds. At 60 % of it the pictures are taken: overview.png, regression.png,
-pictures.png, these two in dark too, compare.png, and job.png, a job that failed and has run before. The daemon and the
-runs are ended at the end, however it comes. With Icarus Verilog installed it is really simulated, else the stand-in of the example runs.
+pictures.png, the last two in dark too, compare.png, and job.png, a job that failed and has run before. The daemon and
+the runs are ended at the end, however it comes. With Icarus Verilog installed it is really simulated, else the stand-in
+of the example runs.
 
 Exit code: 0 the pictures are there, 1 they are not, 2 Chromium is missing.
 """

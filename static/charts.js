@@ -7,8 +7,8 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const TIME_STEPS = [
-  SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE, HOUR,
-  2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY,
+  SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE,
+  HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY,
 ];
 const DURATION_MARKS = [
   1, 10, 100, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 100 * HOUR, 1000 * HOUR,
@@ -41,10 +41,15 @@ export function timeTicks(from, to, most) {
   const zone = new Date(from).getTimezoneOffset() * MINUTE;
   const ticks = [];
   for (let at = Math.ceil((from - zone) / step) * step + zone; at <= to; at += step) {
-    const words = clockTime(at);
-    ticks.push({ at, text: step >= DAY ? moment(at, at + 2 * DAY).replace(/ \d\d:\d\d$/, "") : step < MINUTE ? words : words.slice(0, 5) });
+    ticks.push({ at, text: timeWords(at, step) });
   }
   return ticks;
+}
+
+/** As much of a time as steps of this length need: seconds, minutes or the day. */
+function timeWords(at, step) {
+  if (step >= DAY) return moment(at, at + 2 * DAY).replace(/ \d\d:\d\d$/, "");
+  return step < MINUTE ? clockTime(at) : clockTime(at).slice(0, 5);
 }
 
 /** Round numbers from 0 to `high`, at most `most`: `[{at, text}]`. @param {number} high @param {number} most */
@@ -59,7 +64,8 @@ export function countTicks(high, most) {
 
 /** Marks of a logarithmic axis of durations. @param {number} low @param {number} high */
 export function durationTicks(low, high) {
-  return DURATION_MARKS.filter((at) => at >= low && at <= high).map((at) => ({ at, text: duration(at).replace(/ 00?s$| 00m 00s$/, "") }));
+  const words = (at) => duration(at).replace(/ 00?s$| 00m 00s$/, "");
+  return DURATION_MARKS.filter((at) => at >= low && at <= high).map((at) => ({ at, text: words(at) }));
 }
 
 /** Powers of ten between two numbers, at most about eight. @param {number} low @param {number} high */
@@ -80,7 +86,8 @@ export function short(number) {
 
 /**
  * Where each job of a timeline stands: hosts one below the other, by name; the jobs of one host side by side in as many
- * rows as it had jobs at once, each in the first that is free. `{hosts: [{host, first, rows}], row: [of each job], rows}`.
+ * rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host, first, rows}], row: [of each job],
+ * rows}`.
  * @param {{hosts: string[], host: number[], start: number[], length: (number|null)[]}} timeline
  * @param {number} end of those that still live, in ms since `from`
  */
@@ -93,7 +100,8 @@ export function lanes({ hosts, host, start, length }, end) {
     rows[row] = begin + (length[index] ?? Math.max(0, end - begin));
     return row;
   });
-  const order = hosts.map((_, index) => index).sort((a, b) => hosts[a].localeCompare(hosts[b], "en", { numeric: true }));
+  const byName = (a, b) => hosts[a].localeCompare(hosts[b], "en", { numeric: true });
+  const order = hosts.map((_, index) => index).sort(byName);
   const first = [];
   let rows = 0;
   const lane = order.map((index) => {
@@ -105,7 +113,7 @@ export function lanes({ hosts, host, start, length }, end) {
 }
 
 /**
- * Jobs finished so far at the end of each step: `{at: [], pass: [], fail: [], skip: [], done: []}`, beginning with none.
+ * Jobs finished so far at the end of each step, beginning with none: `{at: [], pass: [], fail: [], skip: [], done: []}`.
  * @param {{from: string, step_ms: number, pass: number[], fail: number[], skip: number[]}} finished
  */
 export function sums({ from, step_ms: step, pass, fail, skip }) {
@@ -113,7 +121,9 @@ export function sums({ from, step_ms: step, pass, fail, skip }) {
   const summed = { at: [begin], pass: [0], fail: [0], skip: [0], done: [0] };
   pass.forEach((_, index) => {
     summed.at.push(begin + (index + 1) * step);
-    for (const [name, each] of Object.entries({ pass, fail, skip })) summed[name].push(summed[name][index] + each[index]);
+    for (const [name, each] of Object.entries({ pass, fail, skip })) {
+      summed[name].push(summed[name][index] + each[index]);
+    }
     summed.done.push(summed.done[index] + pass[index] + fail[index] + skip[index]);
   });
   return summed;

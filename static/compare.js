@@ -9,8 +9,8 @@ import { mount, paintLink } from "./parts.js";
 /** Sections in the order of their weight: name in the answer's counts, heading. */
 const SECTIONS = [
   ["new_signatures", "New signatures"], ["newly_failing", "Newly failing"], ["slower", "Slower"],
-  ["still_failing", "Still failing"], ["fixed_signatures", "Fixed signatures"], ["fixed", "Fixed"], ["faster", "Faster"],
-  ["missing", "Missing"], ["added", "Added"],
+  ["still_failing", "Still failing"], ["fixed_signatures", "Fixed signatures"], ["fixed", "Fixed"],
+  ["faster", "Faster"], ["missing", "Missing"], ["added", "Added"],
 ];
 const ROWS_FIRST = 20;
 const TYPING_MS = 400;
@@ -29,7 +29,8 @@ export function mountCompare(host, actions) {
   });
   parts.base.addEventListener("change", () => actions.filter({ base: parts.base.value }));
   parts.other.addEventListener("change", () => actions.filter({ base: parts.other.value.trim() }));
-  parts.slower.addEventListener("input", whenTypingPauses((slower) => actions.filter({ slower: slower || "20" }), TYPING_MS));
+  const filterBy = (slower) => actions.filter({ slower: slower || "20" });
+  parts.slower.addEventListener("input", whenTypingPauses(filterBy, TYPING_MS));
   return (state) => {
     const { diff, regression, runs } = state.data;
     const { base, slower } = state.view.filter;
@@ -50,13 +51,15 @@ function toldWords({ counts }) {
   return changed ? "" : "Nothing differs.";
 }
 
-/** The rows of a section as `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
+/** The rows of a section: `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
 function rowsOf(name, diff, root) {
   if (name.endsWith("_signatures")) {
-    const listed = diff.signatures?.[name === "new_signatures" ? "new" : "fixed"] ?? [];
+    const isNew = name === "new_signatures";
+    const ref = String(isNew ? diff.regression_id : diff.base_id);
+    const listed = diff.signatures?.[isNew ? "new" : "fixed"] ?? [];
     return listed.map((item) => ({
       key: item.id, text: item.title, note: count(item.count), change: plural(item.count, "fail"), before: "",
-      href: addressOf(root, { kind: "regression", ref: String(name === "new_signatures" ? diff.regression_id : diff.base_id), filter: { signature: String(item.id) } }),
+      href: addressOf(root, { kind: "regression", ref, filter: { signature: String(item.id) } }),
     }));
   }
   return (diff[name] ?? []).map((row) => ({
@@ -69,7 +72,8 @@ function rowsOf(name, diff, root) {
 }
 
 const RESULT_WORDS = {
-  newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now", added: "not run before",
+  newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now",
+  added: "not run before",
 };
 
 function changeWords({ percent: by, runtime_ms: now, base_runtime_ms: before }) {

@@ -182,5 +182,6 @@ export function plain(value) {
  * @param {string} text
  */
 export function visible(text) {
-  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`);
+  const caret = (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`;
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret);
 }

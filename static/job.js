@@ -2,7 +2,9 @@
 
 import { jobAddress, regressionAddress, safeLink } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
-import { NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate, visible } from "./format.js";
+import {
+  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate, visible,
+} from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
   elapsedWords, jobFacts, jobProgress, jobTitle, reasonSentence, rerunLine,
@@ -25,7 +27,8 @@ const LINES_SHOWN = 400;
 export function mountJob(host, actions) {
   const parts = mount(host, "job");
   const lists = Object.fromEntries(["facts", "extra", "metadata", "env"].map((name) => [name, factList(parts[name])]));
-  const paints = [mountFail(parts), mountRerun(parts), mountLog(parts), mountEarlier(parts), mountFiles(parts), mountRaw(parts, actions)];
+  const mounts = [mountFail, mountRerun, mountLog, mountEarlier, mountFiles, mountRaw];
+  const paints = mounts.map((mountPart) => mountPart(parts, actions));
   const paintHistory = historyList(parts.history);
   parts.tank.addEventListener("click", () => actions.tank());
   return (state) => {
@@ -84,7 +87,8 @@ function paintUsual(parts, job, now) {
   setText(parts.usual, duration(job.usual_ms));
   const slow = isSlow(job, now);
   setAttribute(parts["usual-note"], "data-slow", slow ? "yes" : null);
-  setText(parts["usual-note"], slow ? `slow: 99 of 100 took under ${duration(job.slow_after_ms)}` : `slow after ${duration(job.slow_after_ms)}`);
+  const most = duration(job.slow_after_ms);
+  setText(parts["usual-note"], slow ? `slow: 99 of 100 took under ${most}` : `slow after ${most}`);
 }
 
 function paintTimes(parts, job, live, now) {
@@ -220,7 +224,8 @@ function logWords({ lines, first, complete }, job) {
 
 /** The same test in earlier runs: result and runtime of each, the newest last. */
 function mountEarlier(parts) {
-  const rows = keyedList(parts.earlier, { template: "earlier-row", key: (item) => item.regression_id, paint: paintEarlier });
+  const key = (item) => item.regression_id;
+  const rows = keyedList(parts.earlier, { template: "earlier-row", key, paint: paintEarlier });
   return (job, { data, root, now }) => {
     const { earlier } = data;
     const items = earlier?.items ?? [];
@@ -228,7 +233,8 @@ function mountEarlier(parts) {
     show(parts["earlier-section"], items.length > 0);
     const passed = items.filter((item) => item.result === "pass").length;
     const usual = earlier?.usual_ms ? `; it usually takes ${duration(earlier.usual_ms)}` : "";
-    setText(parts["earlier-told"], `passed in ${count(passed)} of ${plural(items.length, "run")} (${rate(passed / (items.length || 1))})${usual}`);
+    const share = rate(passed / (items.length || 1));
+    setText(parts["earlier-told"], `passed in ${count(passed)} of ${plural(items.length, "run")} (${share})${usual}`);
     rows(items, { root, now, longest });
   };
 }
@@ -236,7 +242,8 @@ function mountEarlier(parts) {
 function paintEarlier(parts, item, { root, now, longest }) {
   paintChip(parts.outcome, item.result);
   paintLink(parts.run, regressionAddress(root, { id: item.regression_id, name: item.regression }), item.regression);
-  paintLink(parts.job, jobAddress(root, item.job), item.same_seed ? "same seed" : item.seed ? `seed ${item.seed}` : `job ${item.job}`);
+  const name = item.seed ? `seed ${item.seed}` : `job ${item.job}`;
+  paintLink(parts.job, jobAddress(root, item.job), item.same_seed ? "same seed" : name);
   setText(parts.jobs, item.jobs > 1 ? `${count(item.fail)} of ${plural(item.jobs, "job")} failed` : "");
   const share = (item.runtime_ms ?? 0) / longest;
   paintBar(parts.bar, [{ kind: item.result, n: share }, { kind: "none", n: 1 - share }]);

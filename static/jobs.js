@@ -1,13 +1,13 @@
 /** The jobs of a regression: those that live, what failed and how often, and all of them. */
 
-import { addressOf, jobAddress } from "./address.js";
-import { bindCopy, instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
+import { jobAddress } from "./address.js";
+import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
   done, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, signatureSince,
 } from "./model.js";
-import { TYPING_MS, mount, paintBar, paintChip, paintLink, paintPressed, paintProblem, paintShare } from "./parts.js";
+import { TYPING_MS, mount, paintChip, paintLink, paintPressed, paintProblem, paintShare } from "./parts.js";
 import { scrollingRows } from "./rows.js";
 
 const MESSAGE_CHARS = 5000;
@@ -39,16 +39,16 @@ function mountLive(parts, actions) {
   return (state) => {
     ({ filter } = state.view);
     const { live, liveRead, regression } = state.data;
-    const wanted = { text: filter.live, sort: filter.livesort, slow: filter.slow === "1", byHost: filter.group === "host" };
-    const found = live.rows(wanted, state.now);
+    const [slow, byHost] = [filter.slow === "1", filter.group === "host"];
+    const found = live.rows({ text: filter.live, sort: filter.livesort, slow, byHost }, state.now);
     show(parts["live-section"], live.size > 0 || filter.live !== "");
     rows(found.rows, state);
     setField(parts["live-q"], filter.live);
     paintToldColumns(parts["live-table"], found.told, filter.group);
     paintSort(parts["live-head"], filter.livesort);
-    paintPressed(parts.group, filter.group === "host");
-    paintPressed(parts.slow, filter.slow === "1");
-    show(parts.slow, found.slow > 0 || filter.slow === "1");
+    paintPressed(parts.group, byHost);
+    paintPressed(parts.slow, slow);
+    show(parts.slow, found.slow > 0 || slow);
     setText(parts.slow, `${count(found.slow)} slow for their kind`);
     setText(parts["live-summary"], liveSummary(found.chosen, live.size, liveRead ? live.size : regression.counts.live));
     show(parts["live-nothing"], found.chosen === 0);
@@ -62,7 +62,8 @@ function paintToldColumns(table, told, group) {
 }
 
 function liveSummary(chosen, loaded, all) {
-  const first = chosen === loaded ? plural(Math.max(loaded, all), "job") : `${count(chosen)} of ${plural(loaded, "job")}`;
+  const whole = plural(Math.max(loaded, all), "job");
+  const first = chosen === loaded ? whole : `${count(chosen)} of ${plural(loaded, "job")}`;
   return loaded < all ? `${first}; ${count(loaded)} loaded` : first;
 }
 
@@ -201,7 +202,8 @@ function paintOrigin(parts, item, state) {
 function paintHosts(parts, item, several) {
   const [most] = item.hosts ?? [];
   const all = item.hosts_count ?? 0;
-  setCell(parts.hosts, most ? (all === 1 ? `all on ${most.host}` : `${count(most.count)} of ${count(item.count)} on ${most.host}`) : "");
+  const share = all === 1 ? "all" : `${count(most?.count)} of ${count(item.count)}`;
+  setCell(parts.hosts, most ? `${share} on ${most.host}` : "");
   const gathers = several && item.count > 3 && most && most.count * 2 > item.count;
   setAttribute(parts.hosts, "data-gathers", gathers ? "yes" : null);
   setCell(parts["hosts-rest"], all > 1 ? `${plural(all, "host")}` : "");

@@ -130,7 +130,8 @@ export function createLiveJobs() {
     rows({ text, sort, slow, byHost }, now) {
       mend(sort);
       const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-      const isChosen = (entry) => (!slow || isSlow(entry.job, now)) && words.every((word) => textOf(entry).includes(word));
+      const hasAll = (entry) => words.every((word) => textOf(entry).includes(word));
+      const isChosen = (entry) => (!slow || isSlow(entry.job, now)) && hasAll(entry);
       const chosen = words.length || slow ? order.filter(isChosen) : order;
       return { rows: byHost ? grouped(chosen) : chosen, chosen: chosen.length, ...summary(order, now) };
     },

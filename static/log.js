@@ -39,6 +39,9 @@ export function createLog(path, changed, env) {
       if (line) take(line);
       changed();
     };
+    source.onerror = () => {
+      if (source?.readyState === 2) close(); // given up for good; the next open() goes on behind the last line
+    };
     source.addEventListener("complete", () => {
       log.complete = true;
       close();

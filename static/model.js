@@ -97,8 +97,8 @@ const BASES = {
 };
 
 /**
- * An estimate, said no more precisely than it is known: `{short: "≈ 14 min", long: "13:35 to 13:58, from …"}`. One that
- * has passed is not counted down any further: it says that it was wrong.
+ * An estimate, said no more precisely than it is known: `{short: "≈ 14 min", long: "13:35 to 13:58, from …"}`. One
+ * that has passed is not counted down any further: it says that it was wrong.
  * @param {object} regression
  * @param {number} now
  */
@@ -230,7 +230,8 @@ export function sinceParts(since) {
   const told = [
     [counts.new_signatures, "new signature", "signatures"], [counts.fixed_signatures, "fixed signature", "signatures"],
     [counts.newly_failing, "newly failing test", "newly_failing"], [counts.fixed, "fixed test", "fixed"],
-    [counts.slower, "slower test", "slower"], [counts.faster, "faster test", "faster"], [counts.missing, "missing test", "missing"],
+    [counts.slower, "slower test", "slower"], [counts.faster, "faster test", "faster"],
+    [counts.missing, "missing test", "missing"],
   ];
   return told.filter(([n]) => n > 0).map(([n, word, what]) => ({ text: plural(n, word), what }));
 }
@@ -495,6 +496,16 @@ function overviewTitle(items) {
 /** What the small picture of the tab is filled with, and the sign on it. */
 const ICON_COLOURS = { pass: "#23834f", fail: "#c22f1f", live: "#2a6bd0", tanked: "#747e8d" };
 
+const ICON_SIGNS = {
+  pass: "M4 8l3 3 5-6", fail: "M5 5l6 6M11 5l-6 6", aborted: "M8 4v5M8 11v1", tanked: "M4 8h8",
+};
+
+function iconKind({ status, counts }) {
+  if (status === "tanked") return "tanked";
+  if (counts.fail) return "fail";
+  return status === "live" ? "live" : "pass";
+}
+
 /**
  * The favicon of an open run as a `data:` address: filled as far as it has come, red with the first fail, with a sign
  * for its end. Null where no run is open.
@@ -506,11 +517,11 @@ export function faviconOf(view, state) {
   if (view.kind !== "regression" || !regression) return null;
   const whole = total(regression);
   const share = regression.status !== "live" ? 1 : whole ? Math.min(1, done(regression.counts) / whole) : 0.5;
-  const kind = regression.status === "tanked" ? "tanked" : regression.counts.fail ? "fail" : regression.status === "live" ? "live" : "pass";
+  const kind = iconKind(regression);
   const height = Math.round(16 * share);
-  const sign = { complete: kind === "pass" ? "M4 8l3 3 5-6" : "M5 5l6 6M11 5l-6 6", aborted: "M8 4v5M8 11v1", tanked: "M4 8h8" }[regression.status];
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" fill="#1d2a3f"/>`
-    + `<clipPath id="c"><rect width="16" height="16" rx="3.5"/></clipPath>`
+  const sign = { complete: ICON_SIGNS[kind], aborted: ICON_SIGNS.aborted, tanked: ICON_SIGNS.tanked }[regression.status];
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">`
+    + `<rect width="16" height="16" rx="3.5" fill="#1d2a3f"/><clipPath id="c"><rect width="16" height="16" rx="3.5"/></clipPath>`
     + `<rect clip-path="url(#c)" y="${16 - height}" width="16" height="${height}" fill="${ICON_COLOURS[kind]}"/>`
     + (sign ? `<path d="${sign}" fill="none" stroke="#fff" stroke-width="2"/>` : "") + "</svg>";
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;
@@ -538,7 +549,8 @@ function isTold(value) {
 
 const FIELD_WORDS = {
   model_timestamp: "Version time", queue: "Queue", group: "Group", dir: "Directory", integrate: "Integrate",
-  changelist_path: "Changelist", command: "Command", starttime: "Start (publisher)", time_limit_hours: "Time limit", pending: "Pending",
+  changelist_path: "Changelist", command: "Command", starttime: "Start (publisher)", time_limit_hours: "Time limit",
+  pending: "Pending",
 };
 
 /** Fields that the page shows elsewhere. */

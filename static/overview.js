@@ -14,7 +14,8 @@ import {
   etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
 } from "./model.js";
 import {
-  TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime, runStrip,
+  TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime,
+  runStrip,
 } from "./parts.js";
 
 /** Filters that come by a link; the reader lifts them by a button. */
@@ -128,6 +129,7 @@ function paintRegressionRow(parts, regression, state) {
 
 /** `12 running of 200`, as far as the publisher has told. */
 function runningWords({ running, submitted, status }) {
-  if (status === "live" && running) return submitted ? `${count(running)} running of ${count(submitted)}` : `${count(running)} running`;
-  return submitted ? `${count(submitted)} submitted` : "";
+  const now = status === "live" && running ? `${count(running)} running` : "";
+  if (!submitted) return now;
+  return now ? `${now} of ${count(submitted)}` : `${count(submitted)} submitted`;
 }

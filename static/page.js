@@ -83,7 +83,8 @@ function paint() {
   const { view, watch, meta } = page;
   const problem = page.actionProblem ?? watch.problem();
   const filterProblem = watch.filterProblem();
-  page.update({ root, base: location.origin + root, now: serverNow(), meta, view, data: watch.data, problem, filterProblem });
+  const base = location.origin + root;
+  page.update({ root, base, now: serverNow(), meta, view, data: watch.data, problem, filterProblem });
   document.title = titleOf(view, watch.data);
   setAttribute(document.getElementById("favicon"), "href", faviconOf(view, watch.data) ?? FAVICON);
   paintCrumbs(crumbs(view, watch.data));
@@ -368,8 +369,9 @@ function tankJob() {
 
 function badge() {
   const { regression } = page.watch.data;
-  const image = `${location.origin}${root}badge/${regression.series.split("/").map(encodeURIComponent).join("/")}.svg`;
-  const latest = `${location.origin}${root}r/${encodeURIComponent(`${regression.series}${page.meta.series_separator ?? "/"}$`)}`;
+  const base = location.origin + root;
+  const image = `${base}badge/${regression.series.split("/").map(encodeURIComponent).join("/")}.svg`;
+  const latest = `${base}r/${encodeURIComponent(`${regression.series}${page.meta.series_separator ?? "/"}$`)}`;
   return showBadge({ series: regression.series, image, markdown: `[![${regression.series}](${image})](${latest})` });
 }
 

@@ -84,9 +84,9 @@ export function factList(parent) {
 }
 
 /**
- * The last runs of a series, oldest first: one link each, with its fails on top. Runs differ by few percent, so a column
- * is not all jobs but those from `floorOf` upwards. `update(runs, context)` takes `{root, series, current}`, the id of
- * the run whose page this is.
+ * The last runs of a series, oldest first: one link each, with its fails on top. Runs differ by few percent, so a
+ * column is not all jobs but those from `floorOf` upwards. `update(runs, context)` takes `{root, series,
+ * current}`, the id of the run whose page this is.
  * @param {Element} parent
  */
 export function runStrip(parent) {

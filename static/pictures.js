@@ -8,6 +8,9 @@ import {
   countTicks, durationTicks, lanes, linear, logarithmic, nearest, powerTicks, short, sums, timeTicks,
 } from "./charts.js";
 import { keyedList, setAttribute, setCell, setText, show } from "./dom.js";
+import {
+  axisBelow, axisLeft, bindPointer, fitting, hatch, line, picture, placeOf, tableBehind, text,
+} from "./drawing.js";
 import { clockTime, count, duration, moment, parseTime, percent, plural } from "./format.js";
 import { total } from "./model.js";
 import { mount } from "./parts.js";
@@ -22,15 +25,13 @@ const LEFT = 112;
 const RIGHT = 18;
 const AXIS = 24;
 const CHART_PX = 230;
-const TABLE_MOST = 200;
 const DRAG_LEAST = 8;
 
 /** `actions`: `filter({from, to})`, `go(address)`. */
 export function mountPictures(host, actions) {
   const parts = mount(host, "tab-pictures");
-  const paints = [
-    mountTimeline(parts, actions), mountFinished(parts), mountRuntimes(parts), mountCycles(parts, actions), mountHosts(parts),
-  ];
+  const mounts = [mountTimeline, mountFinished, mountRuntimes, mountCycles, mountHosts];
+  const paints = mounts.map((mountPart) => mountPart(parts, actions));
   return (state) => {
     const { charts, timeline } = state.data;
     show(parts.loading, charts === null || timeline === null);
@@ -39,159 +40,21 @@ export function mountPictures(host, actions) {
   };
 }
 
-// ------------------------------------------------------------------------------------------------ drawing
-
-/**
- * A canvas that is drawn when what it shows, its width or the reader's scheme changes. `draw(pen, width, colours, state)`
- * is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be.
- */
-function picture(canvas, { height, draw }) {
-  let state = null;
-  let drawn = null;
-  const redraw = () => {
-    const width = canvas.parentElement.clientWidth;
-    if (!state || !width || !canvas.isConnected) return;
-    const high = height(state, width);
-    const scale = window.devicePixelRatio || 1;
-    canvas.width = width * scale;
-    canvas.height = high * scale;
-    canvas.style.height = `${high}px`;
-    const pen = canvas.getContext("2d");
-    pen.scale(scale, scale);
-    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
-    draw(pen, width, coloursNow(), state, high);
-  };
-  new ResizeObserver(redraw).observe(canvas.parentElement);
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => (canvas.isConnected ? redraw() : scheme.removeEventListener("change", follow));
-  scheme.addEventListener("change", follow);
-  return (next, key) => {
-    state = next;
-    if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;
-    drawn = key;
-    redraw();
-  };
-}
-
-function coloursNow() {
-  const style = getComputedStyle(document.documentElement);
-  const names = ["ink", "muted", "line", "surface", "pass", "fail", "skip", "live", "track", "edge", "raised"];
-  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-}
-
-function text(pen, words, x, y, { align = "left", colour, width } = {}) {
-  pen.textAlign = align;
-  pen.fillStyle = colour;
-  pen.fillText(words, x, y, width);
-}
-
-/** A text cut to fit. */
-function fitting(pen, words, width) {
-  if (pen.measureText(words).width <= width) return words;
-  let kept = words.slice(0, 60);
-  while (kept.length > 1 && pen.measureText(`${kept}…`).width > width) kept = kept.slice(0, -1);
-  return `${kept}…`;
-}
-
-function line(pen, x1, y1, x2, y2, colour, dash = []) {
-  pen.strokeStyle = colour;
-  pen.setLineDash(dash);
-  pen.beginPath();
-  pen.moveTo(x1, y1);
-  pen.lineTo(x2, y2);
-  pen.stroke();
-  pen.setLineDash([]);
-}
-
-/** Upright lines with words below, for ticks along the bottom. */
-function axisBelow(pen, ticks, x, top, bottom, colours) {
-  for (const { at, text: words } of ticks) {
-    line(pen, x(at), top, x(at), bottom, colours.line);
-    text(pen, words, x(at), bottom + 16, { align: "center", colour: colours.muted });
-  }
-}
-
-function axisLeft(pen, ticks, y, left, right, colours) {
-  for (const { at, text: words } of ticks) {
-    line(pen, left, y(at), right, y(at), colours.line);
-    text(pen, words, left - 8, y(at) + 4, { align: "right", colour: colours.muted });
-  }
-}
-
-/** A place of the pointer within a canvas. */
-function placeOf(event, canvas) {
-  const box = canvas.getBoundingClientRect();
-  return [event.clientX - box.left, event.clientY - box.top];
-}
-
-/** Tells what is below the pointer, and opens it. `find(x, y)` gives `{words, id}` or null. */
-function bindPointer(canvas, tip, find, open) {
-  canvas.addEventListener("pointermove", (event) => {
-    const found = find(...placeOf(event, canvas));
-    show(tip, Boolean(found));
-    canvas.style.cursor = found ? "pointer" : "";
-    if (!found) return;
-    setText(tip, found.words);
-    const [x, y] = placeOf(event, canvas);
-    const isRight = x > canvas.clientWidth / 2;
-    tip.style.left = isRight ? "" : `${x + 14}px`;
-    tip.style.right = isRight ? `${canvas.clientWidth - x + 14}px` : "";
-    tip.style.top = `${y + 10}px`;
-  });
-  canvas.addEventListener("pointerleave", () => show(tip, false));
-  canvas.addEventListener("click", (event) => {
-    const found = find(...placeOf(event, canvas));
-    if (found) open(found.id);
-  });
-}
-
-/** The table behind a picture, filled when it is opened. `rows()` gives `{head, rows, note}`; a cell may be `{text, href}`. */
-function tableBehind(details, rows) {
-  const fill = () => {
-    if (!details.open) return;
-    const { head, body, note } = rows();
-    const table = document.createElement("table");
-    table.className = "plain";
-    table.createTHead().append(rowOf(head, "th"));
-    table.createTBody().append(...body.slice(0, TABLE_MOST).map((cells) => rowOf(cells, "td")));
-    const more = body.length > TABLE_MOST ? `the first ${TABLE_MOST} of ${count(body.length)} rows` : "";
-    const words = document.createElement("p");
-    words.className = "note";
-    words.textContent = [more, note].filter(Boolean).join("; ");
-    details.replaceChildren(details.firstElementChild, table, words);
-  };
-  details.addEventListener("toggle", fill);
-  return fill;
-}
-
-function rowOf(cells, tag) {
-  const row = document.createElement("tr");
-  row.append(...cells.map((cell) => {
-    const node = document.createElement(tag);
-    if (tag === "th") node.scope = "col";
-    const { text: words, href } = cell && typeof cell === "object" ? cell : { text: cell };
-    if (typeof words === "number") node.className = "num";
-    const shown = typeof words === "number" ? count(words) : words ?? "";
-    if (!href) node.textContent = shown;
-    else node.append(Object.assign(document.createElement("a"), { href, textContent: shown }));
-    return node;
-  }));
-  return row;
-}
-
 // ------------------------------------------------------------------------------------------------ who worked when
 
 function mountTimeline(parts, actions) {
   const canvas = parts.timeline;
   let now = null; // what drawTimeline has given: where everything lies
   let state = null;
-  const paint = picture(canvas, { height: timelineHeight, draw: (pen, width, colours, shown) => (now = drawTimeline(pen, width, colours, shown)) });
+  const draw = (pen, width, colours, shown) => (now = drawTimeline(pen, width, colours, shown));
+  const paint = picture(canvas, { height: timelineHeight, draw });
   const wordsOf = (index) => {
     const { timeline } = state.data;
     const { hosts, host, length, result, id } = timeline;
     const took = length[index] ?? now.end - timeline.start[index];
     const begin = clockTime(now.from + timeline.start[index]);
-    return `job ${id[index]}, ${RESULTS[result[index]]}, ${hosts[host[index]] || "no host told"}, from ${begin}, ${duration(took)}`;
+    const place = hosts[host[index]] || "no host told";
+    return `job ${id[index]}, ${RESULTS[result[index]]}, ${place}, from ${begin}, ${duration(took)}`;
   };
   const find = (x, y) => {
     if (!now) return null;
@@ -221,7 +84,8 @@ const iso = (ms) => new Date(ms).toISOString();
 
 function timelineWords({ jobs, shown, hosts }) {
   const all = `${plural(jobs, "job")} on ${plural(hosts.length, "host")}`;
-  return shown < jobs ? `${all}, the ${count(shown)} longest of them and all fails; drag over a span of time to see the rest` : all;
+  if (shown === jobs) return all;
+  return `${all}, the ${count(shown)} longest of them and all fails; drag over a span of time to see the rest`;
 }
 
 function timelineHeight({ timeline }) {
@@ -241,7 +105,9 @@ function drawTimeline(pen, width, colours, { timeline, from, to }) {
   const [low, high] = [parseTime(from) ?? begin, parseTime(to) ?? begin + end];
   const x = linear([low - begin, high - begin], [LEFT, width - RIGHT]);
   const row = rowPx(place);
-  const tops = place.hosts.flatMap((lane, index) => Array.from({ length: lane.rows }, (_, n) => (lane.first + n) * row + GAP_PX * index + 4));
+  const topsOf = (lane, index) =>
+    Array.from({ length: lane.rows }, (_, n) => (lane.first + n) * row + GAP_PX * index + 4);
+  const tops = place.hosts.flatMap(topsOf);
   const bottom = tops.at(-1) + row + 2;
   axisBelow(pen, timeTicks(low, high, Math.max(2, width / 130)), (at) => x(at - begin), 0, bottom, colours);
   for (const lane of place.hosts) drawHost(pen, lane, tops, width, colours);
@@ -251,14 +117,16 @@ function drawTimeline(pen, width, colours, { timeline, from, to }) {
   pen.clip();
   timeline.start.forEach((start, index) => {
     const length = timeline.length[index] ?? end - start;
-    drawJob(pen, x(start), tops[place.row[index]], Math.max(1.5, x(start + length) - x(start) - 0.5), row, RESULTS[timeline.result[index]], colours);
+    const wide = Math.max(1.5, x(start + length) - x(start) - 0.5);
+    drawJob(pen, x(start), tops[place.row[index]], wide, row, RESULTS[timeline.result[index]], colours);
   });
   pen.restore();
   return { place, tops, row, x, from: begin, end, low, high, left: LEFT, right: width - RIGHT };
 }
 
 function drawHost(pen, { host, first }, tops, width, colours) {
-  text(pen, fitting(pen, host || "no host told", LEFT - 14), LEFT - 8, tops[first] + 9, { align: "right", colour: colours.muted });
+  const name = fitting(pen, host || "no host told", LEFT - 14);
+  text(pen, name, LEFT - 8, tops[first] + 9, { align: "right", colour: colours.muted });
   line(pen, LEFT, tops[first] - 2.5, width - RIGHT, tops[first] - 2.5, colours.line);
 }
 
@@ -301,7 +169,9 @@ function bindZoom(canvas, box, drawn, choose) {
   canvas.addEventListener("pointerdown", (event) => {
     [begin] = placeOf(event, canvas);
   });
-  canvas.addEventListener("pointermove", (event) => begin !== null && event.buttons && mark(begin, placeOf(event, canvas)[0]));
+  canvas.addEventListener("pointermove", (event) => {
+    if (begin !== null && event.buttons) mark(begin, placeOf(event, canvas)[0]);
+  });
   window.addEventListener("pointerup", (event) => {
     const [end] = placeOf(event, canvas);
     const view = drawn();
@@ -382,24 +252,6 @@ function drawLayer(pen, summed, kind, below, x, y, colours) {
   pen.globalAlpha = 1;
 }
 
-/** Stripes, so that fails are told from passes without colour. */
-function hatch(pen, colours) {
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = 6;
-  const brush = tile.getContext("2d");
-  brush.fillStyle = colours.fail;
-  brush.fillRect(0, 0, 6, 6);
-  brush.strokeStyle = colours.surface;
-  brush.lineWidth = 1.4;
-  brush.beginPath();
-  for (const shift of [-6, 0, 6]) {
-    brush.moveTo(shift, 6);
-    brush.lineTo(shift + 6, 0);
-  }
-  brush.stroke();
-  return pen.createPattern(tile, "repeat");
-}
-
 function drawProjection(pen, summed, known, eta, x, y, colours) {
   const [at, low, high] = [eta.at, eta.low, eta.high].map(parseTime);
   const [fromX, fromY] = [x(summed.at.at(-1)), y(summed.done.at(-1))];
@@ -432,7 +284,8 @@ function drawEnds(pen, summed, x, y, right, colours, known) {
 
 function finishedTable({ data, now }) {
   const summed = sums(data.charts.finished);
-  const body = summed.at.map((at, index) => [moment(at, now), summed.pass[index], summed.fail[index], summed.skip[index]]);
+  const { at, pass, fail, skip } = summed;
+  const body = at.map((until, index) => [moment(until, now), pass[index], fail[index], skip[index]]);
   return { head: ["Until", "Pass", "Fail", "Skip"], body, note: "" };
 }
 
@@ -449,8 +302,8 @@ function mountRuntimes(parts) {
     show(parts["runtimes-section"], Boolean(told));
     if (!told) return;
     const sum = (list) => list.reduce((all, n) => all + n, 0);
-    const words = `${plural(sum(charts.runtime.pass), "pass")} above the line, ${plural(sum(charts.runtime.fail), "fail")} below`
-      .replace("passs", "passes");
+    const { pass, fail } = charts.runtime;
+    const words = `${count(sum(pass))} passed, above the line; ${count(sum(fail))} failed, below`;
     setText(parts["runtimes-told"], words);
     setAttribute(parts.runtimes, "aria-label", `How long jobs took: ${words}`);
     paint(charts.runtime, [charts]);
@@ -468,7 +321,9 @@ function drawRuntimes(pen, width, colours, { edges_ms: edges, pass, fail }, high
   axisBelow(pen, durationTicks(edges[0], edges.at(-1)), x, top, bottom, colours);
   pass.forEach((n, index) => bar(pen, x(edges[index]), x(edges[index + 1]), middle, up(n), colours.pass));
   const stripes = hatch(pen, colours);
-  fail.forEach((n, index) => n && bar(pen, x(edges[index]), x(edges[index + 1]), middle, Math.max(down(n), middle + 2), stripes));
+  fail.forEach((n, index) => {
+    if (n) bar(pen, x(edges[index]), x(edges[index + 1]), middle, Math.max(down(n), middle + 2), stripes);
+  });
   line(pen, left, middle, right, middle, colours.edge);
   text(pen, "pass", left + 6, top + 10, { colour: colours.muted });
   text(pen, "fail", left + 6, bottom - 6, { colour: colours.muted });
@@ -498,8 +353,8 @@ function mountCycles(parts, actions) {
     const index = nearest(places, x, y, 9);
     if (index < 0) return null;
     const { id, runtime_ms: runtime, cycles, result } = state.data.charts.cycles;
-    const words = `job ${id[index]}, ${RESULTS[result[index]]}, ${duration(runtime[index])}, ${count(cycles[index])} cycles`;
-    return { words, id: id[index] };
+    const took = `${duration(runtime[index])}, ${count(cycles[index])} cycles`;
+    return { words: `job ${id[index]}, ${RESULTS[result[index]]}, ${took}`, id: id[index] };
   };
   bindPointer(parts.cycles, parts["cycles-tip"], find, (id) => actions.go(jobAddress(state.root, id)));
   tableBehind(parts["cycles-table"], () => cyclesTable(state));
@@ -508,7 +363,8 @@ function mountCycles(parts, actions) {
     const points = state.data.charts?.cycles;
     show(parts["cycles-section"], Boolean(points?.shown));
     if (!points?.shown) return;
-    const words = points.shown < points.of ? `${count(points.shown)} of ${count(points.of)} jobs, evenly taken` : plural(points.of, "job");
+    const isPart = points.shown < points.of;
+    const words = isPart ? `${count(points.shown)} of ${count(points.of)} jobs, evenly taken` : plural(points.of, "job");
     setText(parts["cycles-told"], `${words}; a cross is a fail, a ring a pass; press one to open it`);
     setAttribute(parts.cycles, "aria-label", `Runtime against cycles of ${words}`);
     paint(points, [state.data.charts]);
@@ -568,7 +424,8 @@ function mountHosts(parts) {
     const { hosts } = data;
     show(parts["hosts-section"], Boolean(hosts?.items.length));
     rows(hosts?.items ?? [], { root, view });
-    setText(parts["hosts-told"], hosts?.next ? `the ${count(hosts.items.length)} with the most fails` : "most fails first");
+    const isPart = Boolean(hosts?.next);
+    setText(parts["hosts-told"], isPart ? `the ${count(hosts.items.length)} with the most fails` : "most fails first");
   };
 }
 

@@ -6,7 +6,8 @@ import { setAttribute, setCell, setText, show } from "./dom.js";
 import { ago, count, fullTime, moment, parseTime, rate, ticking } from "./format.js";
 import { mountJobs } from "./jobs.js";
 import {
-  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence, storyOf, total,
+  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence,
+  storyOf, total,
 } from "./model.js";
 import {
   factList, historyList, mount, paintChip, paintCount, paintProblem, paintRegressionBar, runStrip,
@@ -16,8 +17,9 @@ import { mountPictures } from "./pictures.js";
 const TABS = { "": mountJobs, pictures: mountPictures, compare: mountCompare, history: mountStory };
 
 /**
- * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")`, `moreSoon(…)`, `look(ids)`, `repaint()`, `tank()`, `untank()`,
- * `finish()`, `badge()`, `filterHelp()`, `go(address)`.
+ * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")` and `moreSoon(…)` (unasked, as the end
+ * comes into sight), `look(ids)` (the live jobs in sight), `repaint()`, `go(address)`, `tank()`, `untank()`, `finish()`,
+ * `badge()`, `filterHelp()`.
  * @param {Element} host
  * @param {object} actions
  * @returns {(state: object) => void}
@@ -28,7 +30,9 @@ export function mountRegression(host, actions) {
   const metadata = factList(parts.metadata);
   const paintStrip = runStrip(parts.strip);
   const paintTab = mountTab(parts, actions);
-  for (const name of ["tank", "untank", "finish", "badge"]) parts[name].addEventListener("click", () => actions[name]());
+  for (const name of ["tank", "untank", "finish", "badge"]) {
+    parts[name].addEventListener("click", () => actions[name]());
+  }
   return (state) => {
     const { regression } = state.data;
     const missing = regression === null && state.problem?.status === 404;

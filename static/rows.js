@@ -2,7 +2,7 @@
  * A table of any length in a panel that scrolls: only the rows in sight are in the document. All rows are equally
  * high (page.css sees to it). The row that is first in sight stays where it is while rows come and go above it.
  *
- * The panel holds `<div class="space">`, the table, `<div class="space">`; the two spaces stand for the rows out of sight.
+ * The panel holds `<div class="space">`, the table, `<div class="space">`; the spaces stand for the rows out of sight.
  */
 
 import { keyedList, setAttribute } from "./dom.js";
@@ -15,7 +15,7 @@ const PRINTED = 500; // rows that a printed page shows at most
  * `options` are those of `keyedList`, and `inSight(items)`, told what is in the document, and `atEnd()`, called when
  * the last row is.
  * @param {HTMLElement} panel
- * @param {{template: string, key: Function, paint: Function, bind?: Function, inSight?: Function, atEnd?: Function}} options
+ * @param {object} options
  * @returns {(items: object[], context: object) => void}
  */
 export function scrollingRows(panel, options) {
@@ -36,7 +36,7 @@ export function scrollingRows(panel, options) {
   let anchor = null;
   let isPrinting = false;
 
-  const window_ = () => {
+  const placesShown = () => {
     if (isPrinting) return [0, Math.min(items.length, PRINTED)];
     const first = Math.max(0, Math.floor(panel.scrollTop / height) - BEYOND);
     const inSight = Math.ceil((panel.clientHeight || GUESS_PX * 20) / height);
@@ -44,7 +44,7 @@ export function scrollingRows(panel, options) {
   };
   const render = () => {
     frame = null;
-    const [first, last] = window_();
+    const [first, last] = placesShown();
     const shown = items.slice(first, last);
     const placeOf = new Map(shown.map((item, index) => [item, first + index]));
     paintRows(shown, { state, placeOf });

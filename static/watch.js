@@ -2,10 +2,12 @@
  * What each view reads, and when it reads it again. A watch owns `data`, the view's share of the state; it changes
  * it by answers and by events, and calls `env.changed()` so that somebody paints.
  *
- * `env`: `api`, `createLog(path, changed)`, `changed()`, `answered()` (data is as of now), `now()`, `serverNow()`, `setTimeout`, `clearTimeout`.
- * A watch: `data`, `filter(view)`, `more(name)`, `look(ids)` (the live jobs in sight), `stream()` (what its events are narrowed to), `apply(event)`,
- * `refresh()` (everything), `pulse()` (what grows old without events: signs of life, estimates), `retry()` (what
- * failed), `pause()`, `resume()`, `stop()`, `problem()`.
+ * `env`: `api`, `createLog(path, changed)`, `changed()`, `answered()` (data is as of now), `now()`, `serverNow()`,
+ * `setTimeout`, `clearTimeout`.
+ * A watch: `data`, `filter(view)`, `more(name)`, `look(ids)` (the live jobs in sight), `stream()` (what its events are
+ * narrowed to), `filterProblem()` (what is wrong with the reader's filter), `apply(event)`, `refresh()` (everything),
+ * `pulse()` (what grows old without events: signs of life, estimates), `retry()` (what failed), `pause()`, `resume()`,
+ * `stop()`, `problem()`.
  */
 
 import { encodeRef, isFilter, isLatest } from "./address.js";
@@ -25,7 +27,7 @@ const PAGE = 50;
 const LONG_PAGE = 500;
 /** Entries of a history at most. */
 const HISTORY_MOST = 5000;
-/** What happened to jobs that belongs into the history of their run: deaths that nobody reported, and what became of them. */
+/** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
 const DEATHS = "job.timed_out,job.missing,job.tanked,job.corrected,job.revived,job.extended,job.pruned";
 /** Series of which one request tells the last runs. */
 const STRIPS_MOST = 100;
@@ -54,8 +56,11 @@ export function createWatch(view, env, kept) {
 
 function watchNothing() {
   const nothing = () => {};
-  return { data: {}, filter: nothing, more: nothing, look: nothing, stream: () => null, apply: nothing, refresh: nothing,
-    pulse: nothing, filterProblem: () => null, retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: () => null };
+  const none = () => null;
+  return {
+    data: {}, filter: nothing, more: nothing, look: nothing, stream: none, apply: nothing, refresh: nothing,
+    pulse: nothing, filterProblem: none, retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: none,
+  };
 }
 
 // ------------------------------------------------------------------------------------------------ pieces
@@ -250,7 +255,7 @@ const READ_BY_TAB = {
 
 const JOB_FILTERS = ["result", "signature", "q", "sort"];
 
-/** What is typed into the filter of jobs: a term of the filter language if it looks like one, else text to search for. */
+/** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
 function jobQuery({ result, signature, q, sort }) {
   return { result, signature, sort, [isFilter(q) ? "filter" : "q"]: q };
 }
@@ -333,11 +338,14 @@ function watchRegression(view, env, kept) {
   };
   const readDiff = async (signal) => {
     const { series, number } = data.regression;
-    const { items } = series ? await env.api.list("regressions", { series, limit: PAGE, tanked: 1 }, signal) : { items: [] };
+    const query = { series, limit: PAGE, tanked: 1 };
+    const { items } = series ? await env.api.list("regressions", query, signal) : { items: [] };
     data.runs = { items };
     const isAlone = !filter.base && !items.some((run) => run.number < number);
-    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), { base: filter.base, slower: filter.slower }, signal);
+    const { base, slower } = filter;
+    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), { base, slower }, signal);
   };
+  const spanOfTime = () => ({ from: filter.from, to: filter.to });
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
     live: { gap: LIST_GAP_MS, read: readLive },
@@ -347,19 +355,22 @@ function watchRegression(view, env, kept) {
     jobs: { gap: LIST_GAP_MS, read: readList("jobs") },
     series: { gap: SLOW_GAP_MS, read: readSeries },
     charts: { gap: SLOW_GAP_MS, read: readOne("charts", "/charts", () => ({})) },
-    timeline: { gap: SLOW_GAP_MS, read: readOne("timeline", "/timeline", () => ({ from: filter.from, to: filter.to })) },
+    timeline: { gap: SLOW_GAP_MS, read: readOne("timeline", "/timeline", spanOfTime) },
     hosts: { gap: SLOW_GAP_MS, read: readOne("hosts", "/hosts", () => ({ limit: LONG_PAGE })) },
     diff: { gap: SLOW_GAP_MS, read: readDiff },
     history: { gap: LIST_GAP_MS, read: readHistory },
   });
   const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
   const allOfView = () => ["series", ...(filter.tab ? [] : ["live"]), ...ofTab()];
-  const shown = (names) => names.filter((name) => allOfView().includes(name) || ["regression", "newest"].includes(name));
+  const shown = (names) => {
+    const all = ["regression", "newest", ...allOfView()];
+    return names.filter((name) => all.includes(name));
+  };
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
 
   return watchOf(env, data, pieces, {
     refresh() {
-      Object.assign(data, { history: null, deaths: null }); // they are only ever added to, and may be of another database
+      Object.assign(data, { history: null, deaths: null }); // only ever added to, and perhaps of another database
       pieces.want(data.regression ? ["regression", ...allOfView()] : ["regression"]);
     },
     stream() {
@@ -408,7 +419,8 @@ const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
 
 /** What has not been read yet. */
 function nothingRead() {
-  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff", "history", "deaths"];
+  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff"];
+  names.push("history", "deaths");
   return Object.fromEntries(names.map((name) => [name, null]));
 }
 
@@ -458,7 +470,7 @@ function watchJob(view, env, kept) {
   });
   return watchOf(env, data, pieces, {
     stream: () => ({ job: view.ref }),
-    pulse: () => data.job?.result === "live" && pieces.want(["job"]),
+    pulse: () => data.job?.result === "live" && pieces.want(["job", "log"]),
     problem: () => pieces.problem(data.job === null),
     more() {},
     look() {},

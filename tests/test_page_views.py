@@ -51,7 +51,7 @@ def test_live_jobs_are_filtered_sorted_and_grouped_by_host_and_the_address_tells
 
     part(page, "group").click()
     expect(rows(page, "live").locator(".name")).to_have_text(["n2, 2 jobs", "b1", "a2", "n1, 1 job", "a1"])
-    page.get_by_role("button", name="Host", exact=True).click()
+    part(page, "live-head").get_by_role("button", name="Host").click()
     expect(page).to_have_url(re.compile(r"livesort=host&group=host$"))
     again = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(again, "live").first).to_contain_text("n2, 2 jobs")
@@ -127,6 +127,7 @@ def test_a_long_table_of_jobs_keeps_few_rows_in_the_document_and_its_place_while
     assert rows(page, "jobs").count() < 100
 
     panel.evaluate("panel => { panel.scrollTop = 3000; }")
+    expect(row(page, "jobs", "job-1395")).to_be_visible()
     first = "panel => { const top = panel.getBoundingClientRect().top + 60;"
     first += " return [...panel.querySelectorAll('tbody tr')].find(row => row.getBoundingClientRect().top >= top)"
     first += ".textContent; }"

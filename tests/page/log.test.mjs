@@ -67,6 +67,20 @@ test("shown again, it goes on behind the last line", async () => {
   assert.equal(Source.all[1].url, "jobs/1/logs?offset=4");
 });
 
+test("a stream that has given up is opened again, behind the last line", async () => {
+  const { log, open, asked } = logOf(page(0, 2), page(2, 3));
+  await open();
+  Source.all[0].readyState = 0;
+  Source.all[0].onerror(); // the browser comes back by itself
+  assert.ok(!Source.all[0].isClosed);
+  Source.all[0].readyState = 2;
+  Source.all[0].onerror();
+  await open();
+  assert.deepEqual(asked, [0, 2]);
+  assert.equal(log.lines.length, 3);
+  assert.equal(Source.all.length, 2);
+});
+
 test("what is no line does no harm", async () => {
   const { log, open } = logOf(page(0, 1));
   await open();
