@@ -129,13 +129,15 @@ export function historyList(parent) {
 function paintEntry(parts, entry, { now, root }) {
   const progress = jobProgress(entry.progress);
   const changes = changedWords(entry.changed);
+  const word = historyWord(entry);
+  const reason = word.includes(entry.reason) ? null : entry.reason;
   setAttribute(parts.entry, "data-kind", entry.result ?? "");
   setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
-  setText(parts.word, historyWord(entry));
+  setText(parts.word, word);
   show(parts.job, Boolean(entry.job));
   if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), `job ${entry.job}`);
   setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
-  setText(parts.phase, [entry.phase, entry.reason, progress?.words].filter(Boolean).join(" · "));
+  setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
   setText(parts.description, entry.description ?? "");
   show(parts.description, Boolean(entry.description));
   show(parts.changes, changes.length > 0);
