@@ -150,8 +150,6 @@ decode_json = msgspec.json.decode
 
 log = logging.getLogger("simscoped")
 
-T = TypeVar("T")
-
 # Why a message was refused, ignored or taken as a duplicate. The README's table is checked against this one.
 REASONS = {
     # refused: nothing of the message was applied
@@ -880,12 +878,9 @@ class NotExtended(ValueError):
     with the job, bad-extension with what was asked; `path` is the member that is wrong, if one is."""
 
     def __init__(self, reason: str, detail: str, path: str | None = None) -> None:
-        super().__init__(reason, detail, path)
+        super().__init__(detail)
         self.reason = reason
         self.path = path
-
-    def __str__(self) -> str:
-        return str(self.args[1])
 
 
 def extended_limit(
@@ -1150,7 +1145,6 @@ FIND_JOBS = f"""
     SELECT {", ".join(f"j.{name}" for name in Job.__struct_fields__)} FROM json_each(?) AS wanted
     JOIN job AS j ON j.regression_id = wanted.value ->> 0 AND j.key = wanted.value ->> 1
 """
-JOB = "SELECT j.* FROM jobs AS j"  # as it is shown
 FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
 INSERT_REGRESSION = """
     INSERT INTO regression
@@ -1961,12 +1955,6 @@ def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> No
 # What people do by hand.
 
 
-def by_hand(batch: Batch, peer: str, fn: Callable[..., T], *args: Any) -> T:
-    """A change that somebody asked for over HTTP."""
-    batch.origin = f"http:{peer}"
-    return fn(batch, *args)
-
-
 def regression_by_id(batch: Batch, regression_id: int) -> Regression:
     """Load a regression by its id. Raises LookupError."""
     row = batch.conn.execute("SELECT name FROM regression WHERE id = ?", (regression_id,)).fetchone()
@@ -2045,40 +2033,19 @@ class KeyReused(ValueError):
     """An Idempotency-Key came with another request than the first time."""
 
 
-class Extension(NamedTuple):
-    """What a person asks for: a job, and by how much or until when (ms since 1970) its time limit is to be moved."""
+def once(batch: Batch, key: str, asked: str, do: Callable[[Batch], str]) -> str:
+    """Do something and give its answer; under the same key a second time, give the answer of the first time.
 
-    job_id: int
-    by_ms: int | None
-    until: int | None
-
-
-def extend_once(batch: Batch, key: str, asked: Extension, base: str, usual: answers.Usual | None) -> bytes:
-    """Extend a job's time limit and give the job as JSON; the same again under one key only gives the first answer.
-
-    Without a key it is done each time. `base` and `usual` are what the job is shown with. Raises NotExtended, and
-    KeyReused if something else was asked for under the key."""
-    said = to_json(asked)
+    Without a key it is done each time. Raises KeyReused if something else was asked for under the key."""
     known = batch.conn.execute("SELECT asked, answer FROM idempotency WHERE key = ?", (key,)).fetchone()
-    if known is not None and known[0] != said:
+    if known is not None and known[0] != asked:
         raise KeyReused("the Idempotency-Key was used for another request; each request takes a new one")
     if known is not None:
-        return str(known[1]).encode()
-    extend_job(batch, *asked)
-    flush(batch)
-    row = view_row(batch.conn, f"{JOB} WHERE j.id = ?", asked.job_id)
-    answer = encode_json(answers.job_object(row, viewpoint(batch.config, batch.moment, base), usual))
+        return str(known[1])
+    answer = do(batch)
     if key:
-        batch.conn.execute(
-            "INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, said, answer.decode(), batch.moment.now)
-        )
+        batch.conn.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, asked, answer, batch.moment.now))
     return answer
-
-
-def viewpoint(config: Config, moment: Moment, base: str) -> answers.Viewpoint:
-    """From where rows are shown: this moment, these time limits, and links that begin with `base`."""
-    timeout, prune = round(config.autotimeouthours * HOUR_MS), round(config.prunelivedays * DAY_MS)
-    return answers.Viewpoint(*moment, timeout, prune, base)
 
 
 # What the clock does.
@@ -2317,6 +2284,7 @@ def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequenc
 # a Batch and runs inside BEGIN IMMEDIATE … COMMIT. Reading goes through aiosqlite on connections that cannot write.
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 READERS = 3
 READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
@@ -3538,6 +3506,7 @@ CONTENT_TYPES = {
 }
 
 REGRESSION = f"SELECT {queries.REGRESSIONS.columns} FROM {queries.REGRESSIONS.source}"
+JOB = "SELECT j.* FROM jobs AS j"
 
 
 class Problem(Exception):
@@ -3566,11 +3535,6 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
     """A receipt in the answer to a POST: with all messages, if they are few."""
     details = receipt.details if receipt.messages <= DETAILS_KEPT else receipt.notable()
     return answers.receipt_object(msgspec.structs.asdict(receipt), details)
-
-
-def peer_of(request: web.Request) -> str:
-    """Who asks, as receipts and histories tell it."""
-    return request.remote or "unknown"
 
 
 def job_number(text: str) -> int:
@@ -3658,18 +3622,18 @@ def job_filter(request: web.Request) -> Iterator[queries.Condition]:
             raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
 
 
-class ExtensionBody(msgspec.Struct, forbid_unknown_fields=True):
+class Extension(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
 
     by_ms: Annotated[int, Meta(gt=0, le=LONGEST_MS)] | None = None
     until: Time | None = None
 
 
-async def said_extension(request: web.Request, job_id: int) -> Extension:
+async def said_extension(request: web.Request) -> Extension:
     """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
     form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
     try:
-        said = msgspec.json.decode(await request.read(), type=ExtensionBody)
+        said = msgspec.json.decode(await request.read(), type=Extension)
     except msgspec.ValidationError as error:
         detail, path = _told(error)
         raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
@@ -3677,7 +3641,7 @@ async def said_extension(request: web.Request, job_id: int) -> Extension:
         raise Problem(400, "bad-json", f"{form}: {error}") from None
     if (said.by_ms is None) == (said.until is None):
         raise Problem(422, "bad-extension", f"either by_ms or until is needed; {form}", path="$")
-    return Extension(job_id, said.by_ms, None if said.until is None else _milliseconds(said.until) or 0)
+    return said
 
 
 def idempotency_key(request: web.Request) -> str:
@@ -3786,7 +3750,7 @@ class Api:
         return await self._take(request, Context(None, request.query.get("regression")))
 
     async def _take(self, request: web.Request, context: Context) -> web.Response:
-        peer = peer_of(request)
+        peer = request.remote or "unknown"
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
             raw = await request.read()
@@ -3902,6 +3866,8 @@ class Api:
         if request.query.get("regression"):
             row = await self.regression_row(request, request.query["regression"])
             fixed.append(queries.Condition("j.regression_id = ?", (row["id"],)))
+        elif request.query.get("result") == "live":
+            fixed.append(queries.WITH_LIVE_JOBS)
         return await self._job_list(request, *fixed)
 
     async def job_row(self, request: web.Request) -> dict[str, Any]:
@@ -4118,17 +4084,17 @@ class Api:
 
     async def tank(self, request: web.Request) -> web.Response:
         row = await self.regression_row(request)
-        await self.store.change(by_hand, peer_of(request), tank_regression, row["id"], await said_reason(request))
+        await self.store.change(self._by_hand(request, tank_regression), row["id"], await said_reason(request))
         return await self._shown(row["id"])
 
     async def untank(self, request: web.Request) -> web.Response:
         row = await self.regression_row(request)
-        await self.store.change(by_hand, peer_of(request), untank_regression, row["id"])
+        await self.store.change(self._by_hand(request, untank_regression), row["id"])
         return await self._shown(row["id"])
 
     async def finish(self, request: web.Request) -> web.Response:
         row = await self.regression_row(request)
-        peer = peer_of(request)
+        peer = request.remote or "unknown"
         context = Context(REGR_FINISH, row["name"], bare=True)
         await self.intake.submit([Delivery(peer, f"http:{peer}", [b"null"], context)])
         return await self._shown(row["id"])
@@ -4136,7 +4102,7 @@ class Api:
     async def tank_job(self, request: web.Request) -> web.Response:
         row = await self.job_row(request)
         try:
-            await self.store.change(by_hand, peer_of(request), tank_job, row["id"], await said_reason(request))
+            await self.store.change(self._by_hand(request, tank_job), row["id"], await said_reason(request))
         except ValueError as error:
             raise Problem(409, "not-live", str(error)) from None
         return json_response(await self.job_shown(await self.job_row(request)))
@@ -4144,16 +4110,36 @@ class Api:
     async def extend_job(self, request: web.Request) -> web.Response:
         """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
         row = await self.job_row(request)
-        asked, key = await said_extension(request, row["id"]), idempotency_key(request)
+        said, key = await said_extension(request), idempotency_key(request)
+        until = None if said.until is None else _milliseconds(said.until) or 0
         usual = (await self.usual_of([row])).get(row["test_id"])
+
+        def extend(batch: Batch) -> str:
+            extend_job(batch, row["id"], said.by_ms, until)
+            flush(batch)
+            changed = view_row(batch.conn, f"{JOB} WHERE j.id = ?", row["id"])
+            return to_json(answers.job_object(changed, self.viewpoint(), usual))
+
+        asked = to_json(["extend", row["id"], said.by_ms, until])
         try:
-            answer = await self.store.change(by_hand, peer_of(request), extend_once, key, asked, self.base, usual)
+            answer = await self.store.change(self._by_hand(request, once), key, asked, extend)
         except NotExtended as error:
             status = 422 if error.reason == "bad-extension" else 409
             raise Problem(status, error.reason, str(error), **({"path": error.path} if error.path else {})) from None
         except KeyReused as error:
             raise Problem(422, "idempotency-key-reused", str(error)) from None
-        return web.Response(body=answer, content_type=JSON_TYPE)
+        return web.Response(body=answer.encode(), content_type=JSON_TYPE)
+
+    def _by_hand(
+        self, request: web.Request, fn: Callable[Concatenate[Batch, P], T]
+    ) -> Callable[Concatenate[Batch, P], T]:
+        """A change with the peer as its origin."""
+
+        def change(batch: Batch, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            batch.origin = f"http:{request.remote or 'unknown'}"
+            return fn(batch, *args, **kwargs)
+
+        return change
 
     async def regression_now(self, number: int) -> Row:
         return (await self.store.read(f"{REGRESSION} WHERE r.id = ?", (number,)))[0]
@@ -4353,7 +4339,8 @@ class Api:
     # Rows as the API shows them, seen from now.
 
     def viewpoint(self) -> answers.Viewpoint:
-        return viewpoint(self.config, self.store.clock.moment(), self.base)
+        timeout, prune = round(self.config.autotimeouthours * HOUR_MS), round(self.config.prunelivedays * DAY_MS)
+        return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base)
 
     def seen_now(self, show: Callable[[Row, answers.Viewpoint], dict[str, Any]]) -> Callable[[Row], dict[str, Any]]:
         """A function that shows rows as they are seen at one moment: this one."""

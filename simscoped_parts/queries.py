@@ -180,6 +180,9 @@ JOB_ORDERS = {
     **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
 }
 
+# Live jobs are found by their regressions: among all jobs, a million finished ones may lie before the newest live one.
+WITH_LIVE_JOBS = Condition("j.regression_id IN (SELECT id FROM regression WHERE n_live > 0)")
+
 # Rows are wide: the page is found and sorted by its keys, then the rows of the page are read.
 JOBS = Listing(
     columns="j.id",

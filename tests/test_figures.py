@@ -12,7 +12,7 @@ import pytest
 from conftest import Daemon, Story
 
 import simscoped
-from simscoped_parts import answers, figures
+from simscoped_parts import answers, figures, queries
 
 numbers = itertools.count(1)
 
@@ -595,3 +595,23 @@ def test_a_badge_of_nobody_is_404_and_says_so(shared: Daemon) -> None:
 )
 def test_what_a_badge_says(row: dict[str, Any], text: str) -> None:
     assert figures.verdict_of(row)[0] == text
+
+
+# --- live jobs of all regressions -------------------------------------------------------------------------------------
+
+
+def test_live_jobs_of_all_regressions_are_found_by_their_regressions(shared: Daemon, run: str) -> None:
+    ids = publish(shared, run, live("a"), live("b"), done("c"))
+    publish(shared, f"{run}-done", done("a"))
+
+    told = shared.get("/jobs?result=live&limit=2")
+
+    assert [job["id"] for job in told["items"]] == [ids[1], ids[0]]
+
+
+def test_looking_for_live_jobs_does_not_read_the_finished_ones(story: Story) -> None:
+    page = queries.page(queries.JOBS, {"result": "live"}, queries.WITH_LIVE_JOBS)
+
+    plan = [row[3] for row in story.conn.execute(f"EXPLAIN QUERY PLAN {page.sql}", page.parameters)]
+
+    assert "SEARCH j USING INDEX job_list (regression_id=? AND result=?)" in plan

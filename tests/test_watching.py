@@ -290,8 +290,8 @@ def test_an_extension_holds_over_a_restart(make_daemon: Callable[..., Daemon]) -
 
 
 def test_an_answer_under_a_key_is_kept_as_long_as_receipts_are(story: Story) -> None:
-    job = story.live(time_limit_ms=AN_HOUR).job
-    story.change(simscoped.extend_once, "k", simscoped.Extension(job, 1000, None), "", None)
+    story.live(time_limit_ms=AN_HOUR)
+    story.change(simscoped.once, "k", "asked", lambda batch: "{}")
     story.pass_time(13 * 86400)
     story.change(simscoped.prune_records)
     assert story.rows("SELECT key FROM idempotency") == [{"key": "k"}]
