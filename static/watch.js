@@ -106,7 +106,8 @@ function createPieces(env, readings) {
     },
     /** The first problem worth a sentence: silence is told by the banner once there is something to show. */
     problem(isEmpty) {
-      return [...problems.values()].find((problem) => (problem.status || isEmpty) && !isOfFilter(problem)) ?? null;
+      const told = [...problems].filter(([name, problem]) => name !== "jobs" || !isOfFilter(problem));
+      return told.map(([, problem]) => problem).find((problem) => problem.status || isEmpty) ?? null;
     },
     /** What is wrong with the filter that a list is read by. */
     filterProblem(name) {
