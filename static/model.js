@@ -329,6 +329,17 @@ export function appendPage(old, page) {
   return { items: [...old.items, ...page.items.filter((item) => !present.has(item.id))], next: page.next };
 }
 
+/**
+ * A list as read, but for rows that an event has meanwhile told more of: the answer was under way then.
+ * @param {{items: object[]}|null} old
+ * @param {{items: object[], next: string|null}} read
+ */
+export function keepNewer(old, read) {
+  const known = new Map((old?.items ?? []).map((item) => [item.id, item]));
+  const newer = (item) => (known.get(item.id)?.version > item.version ? known.get(item.id) : item);
+  return { ...read, items: read.items.map(newer) };
+}
+
 /** A list with one item replaced where it stands. @param {object[]} items @param {object} item */
 export function replaceItem(items, item) {
   return items.map((old) => (old.id === item.id ? item : old));

@@ -15,14 +15,17 @@ import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
 import { createLiveJobs } from "./livejobs.js";
 import {
-  NOTHING_BEFORE, appendPage, applyToJob, applyToOverview, belongs, mergeHead, movedBy, patchRows, readAt, replaceItem,
-  sortRegressions,
+  NOTHING_BEFORE, appendPage, applyToJob, applyToOverview, belongs, keepNewer, mergeHead, movedBy, patchRows, readAt,
+  replaceItem, sortRegressions,
 } from "./model.js";
 
 const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
 /** Figures over all jobs cost the server more. */
 const SLOW_GAP_MS = 5000;
+/** What has just begun is small to read, and worth being seen at once. */
+const NEWEST_GAP_MS = 300;
+const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
 /** Entries of a history at most. */
@@ -286,8 +289,13 @@ function watchRegression(view, env, kept) {
     Object.values(lists).forEach((list) => list.restart());
     pieces.want(allOfView());
   };
-  const readList = (name) => async (signal) => {
-    data[name] = await lists[name].read(data[name], signal);
+  const readSignatures = async (signal) => {
+    data.signatures = await lists.signatures.read(data.signatures, signal);
+  };
+  const readJobs = async (signal) => {
+    const read = await lists.jobs.read(data.jobs, signal);
+    data.jobs = keepNewer(data.jobs, read);
+    data.live.put(data.jobs.items.filter((job) => job.result === "live"));
   };
   const livePage = async (query, signal) => {
     const page = await env.api.read(path("/jobs"), { result: "live", limit: LONG_PAGE, ...query }, signal);
@@ -314,7 +322,7 @@ function watchRegression(view, env, kept) {
   /** The newest live jobs; if all of a page are new, there may be more behind it. */
   const readNewest = async (signal) => {
     const known = new Set(data.live.ids());
-    const page = await livePage({}, signal);
+    const page = await livePage({ limit: NEWEST_PAGE }, signal);
     if (page.next && !page.items.some((job) => known.has(job.id))) pieces.want(["live"]);
   };
   const readSeen = async (signal) => {
@@ -350,10 +358,10 @@ function watchRegression(view, env, kept) {
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
     live: { gap: LIST_GAP_MS, read: readLive },
-    newest: { gap: LIST_GAP_MS, read: readNewest },
+    newest: { gap: NEWEST_GAP_MS, read: readNewest },
     seen: { gap: LIST_GAP_MS, read: readSeen },
-    signatures: { gap: LIST_GAP_MS, read: readList("signatures") },
-    jobs: { gap: LIST_GAP_MS, read: readList("jobs") },
+    signatures: { gap: LIST_GAP_MS, read: readSignatures },
+    jobs: { gap: LIST_GAP_MS, read: readJobs },
     series: { gap: SLOW_GAP_MS, read: readSeries },
     charts: { gap: SLOW_GAP_MS, read: readOne("charts", "/charts", () => ({})) },
     timeline: { gap: SLOW_GAP_MS, read: readOne("timeline", "/timeline", spanOfTime) },

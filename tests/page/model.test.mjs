@@ -154,6 +154,15 @@ test("a head that is the whole list replaces it", () => {
   assert.deepEqual(ids(model.mergeHead(list(1, 6), list(3, 6))), [6, 5, 4, 3]);
 });
 
+test("an answer that was under way does not undo what an event told meanwhile", () => {
+  const old = { items: [{ id: 1, version: 9, result: "pass" }, { id: 2, version: 3, result: "live" }] };
+  const read = { items: [{ id: 3, version: 4 }, { id: 1, version: 5, result: "live" }, { id: 2, version: 4, result: "fail" }], next: "n" };
+  const kept = model.keepNewer(old, read);
+  assert.deepEqual(kept.items.map((item) => item.result), [undefined, "pass", "fail"]);
+  assert.equal(kept.next, "n");
+  assert.equal(model.keepNewer(null, read).items.length, 3);
+});
+
 test("a page below adds no row twice", () => {
   assert.deepEqual(ids(model.appendPage(list(4, 6), list(2, 4, "more"))), [6, 5, 4, 3, 2]);
 });
