@@ -9,7 +9,10 @@
 /** What may stand in the query string of each view, with its default. */
 const FILTERS = {
   overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
-  regression: { result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed" },
+  regression: {
+    tab: "", result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed", slow: "", group: "",
+    base: "", slower: "20", from: "", to: "",
+  },
   job: {},
   unknown: {},
 };
@@ -95,17 +98,26 @@ export function jobAddress(root, id) {
 }
 
 /**
- * A path of the API with its query; empty values are left out.
+ * A path of the API with its query; empty values are left out, those of an array stand one by one.
  * @param {string} path
  * @param {object} [query]
  */
 export function apiPath(path, query = {}) {
   const used = new URLSearchParams();
   for (const [key, value] of Object.entries(query)) {
-    if (value !== "" && value !== null && value !== undefined) used.set(key, String(value));
+    if (Array.isArray(value)) value.forEach((each) => used.append(key, String(each)));
+    else if (value !== "" && value !== null && value !== undefined) used.set(key, String(value));
   }
   const text = used.toString();
   return `api/v1/${path}${text ? `?${text}` : ""}`;
+}
+
+/**
+ * Is what was typed a filter (`result=fail, host=~^n1`), rather than words to search for?
+ * @param {string} text
+ */
+export function isFilter(text) {
+  return /^\s*!?\s*[a-z_]+(\.[^\s=<>~]+)?\s*(=~?|>=?|<=?)/i.test(text);
 }
 
 /** Does `ref` mean "the latest of a series" (`SERIES/$`)? @param {string} ref */

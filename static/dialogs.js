@@ -1,6 +1,6 @@
 /** Questions to the reader: each resolves once, when its dialog closes. */
 
-import { setText, show } from "./dom.js";
+import { bindCopy, setText, show } from "./dom.js";
 
 /** Opens a dialog; resolves to whether it was confirmed. */
 function ask(dialog) {
@@ -61,8 +61,27 @@ export function showHelp() {
   return ask(document.getElementById("help"));
 }
 
+/** What can be typed to filter jobs. */
+export function showFilterHelp() {
+  return ask(document.getElementById("filter-help"));
+}
+
+/**
+ * The badge of a series, and the line that shows it elsewhere.
+ * @param {{series: string, image: string, markdown: string}} told
+ */
+export function showBadge({ series, image, markdown }) {
+  const dialog = document.getElementById("badge");
+  setText(part(dialog, "series"), series);
+  part(dialog, "image").src = image;
+  setText(part(dialog, "markdown"), markdown);
+  return ask(dialog);
+}
+
 /** Closes by any button marked `data-close`, and by a click beside the dialog. */
 export function bindDialogs() {
+  const badge = document.getElementById("badge");
+  bindCopy(part(badge, "copy"), () => part(badge, "markdown").textContent);
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();

@@ -30,13 +30,14 @@ export function parseTime(time) {
 }
 
 /**
- * A duration in at most three steps: `850 ms`, `45s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
+ * A duration in at most three steps: `850 ms`, `2.4s`, `45s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
  * @param {number|null|undefined} ms
  */
 export function duration(ms) {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return NOTHING;
   if (ms < 0) return "0s";
   if (ms > 0 && ms < SECOND) return `${Math.round(ms)} ms`;
+  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10}s`;
   const seconds = Math.floor(ms / SECOND) % 60;
   const minutes = Math.floor(ms / MINUTE) % 60;
   if (ms < MINUTE) return `${seconds}s`;
@@ -174,4 +175,13 @@ export function plain(value) {
   if (value === null || value === undefined) return NOTHING;
   if (typeof value === "string") return value;
   return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/**
+ * Text of a simulator with its control characters made visible (`^[[31m`); tabs and line ends stay.
+ * @param {string} text
+ */
+export function visible(text) {
+  const caret = (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`;
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret);
 }

@@ -3,7 +3,9 @@
  * (`now` is an argument), no network. Objects are the API's own; times stay RFC 3339 text.
  */
 
-import { NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plural, ticking } from "./format.js";
+import {
+  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plural, rate, ticking,
+} from "./format.js";
 
 // ------------------------------------------------------------------------------------------------ regressions
 
@@ -88,20 +90,43 @@ export function regressionElapsed(regression, now) {
   return regression.status === "live" ? elapsedSince(regression, now) : regression.elapsed_ms ?? null;
 }
 
+const BASES = {
+  rate: "from the present rate",
+  history: "from earlier runs",
+  "rate+history": "from the present rate and earlier runs",
+};
+
 /**
- * An estimate, said no more precisely than it is known:
- * `{short: "≈ 14 min", long: "about 13:42"}`.
+ * An estimate, said no more precisely than it is known: `{short: "≈ 14 min", long: "13:35 to 13:58, from …"}`. One
+ * that has passed is not counted down any further: it says that it was wrong.
  * @param {object} regression
  * @param {number} now
  */
 export function etaWords(regression, now) {
   if (regression.status !== "live") return { short: "", long: "" };
-  const at = parseTime(regression.eta_at);
+  const { eta } = regression;
+  const at = parseTime(eta?.at ?? regression.eta_at);
   if (at === null) return { short: NOTHING, long: "not yet known" };
   const left = at - now;
-  const about = `about ${clockTime(at).slice(0, 5)}`;
-  if (left < 30_000) return { short: "any moment", long: left < 0 ? `was expected ${about}` : about };
-  return { short: `≈ ${roughly(left)}`, long: about };
+  const long = [boundsWords(eta, at, now), BASES[eta?.basis]].filter(Boolean).join(", ");
+  if (left < -OVERDUE_MS) return { short: "overdue", long: `expected ${dayTime(at, now)}; ${BASES[eta?.basis] ?? ""}` };
+  return { short: left < 30_000 ? "any moment" : `≈ ${roughly(left)}`, long };
+}
+
+const OVERDUE_MS = 60_000;
+
+function boundsWords(eta, at, now) {
+  const low = parseTime(eta?.low);
+  const high = parseTime(eta?.high);
+  if (low === null || high === null) return `about ${dayTime(at, now)}`;
+  const [from, to] = [Math.max(low, now), high].map((time) => dayTime(time, now));
+  return from === to ? `about ${from}` : `${from} to ${to}`;
+}
+
+/** `13:35`, or with the day where it is another one. */
+function dayTime(ms, now) {
+  const words = moment(ms, now);
+  return words === clockTime(ms) ? words.slice(0, 5) : words;
 }
 
 function roughly(ms) {
@@ -141,6 +166,18 @@ function liveSentence(regression) {
   return isAll ? "all submitted jobs have reported; waiting for the finish" : "waiting for jobs";
 }
 
+/**
+ * The same for a narrow column: nothing where all is well.
+ * @param {object} regression
+ */
+export function shortReason(regression) {
+  const { status, reason } = regression;
+  if (status === "tanked") return reason ?? "";
+  if (status === "live" || status === "complete") return "";
+  const ended = { timeout: "timed out", "time-limit": "time limit" }[reason];
+  return [ended, lossWords(regression).replace(/ jobs?/, "")].filter(Boolean).join("; ");
+}
+
 function lossWords(regression) {
   const parts = barSegments(regression);
   const of = (kind) => parts.find((part) => part.kind === kind).n;
@@ -168,6 +205,35 @@ export function sortRegressions(items) {
 export function belongs(regression, filter) {
   if (filter.status && regression.status !== filter.status) return false;
   return regression.status !== "tanked" || filter.tanked === "1" || filter.status === "tanked";
+}
+
+/**
+ * A run of a strip in words: `complete, 196 of 200 passed (98.0 %)`.
+ * @param {object} run
+ */
+export function runWords(run) {
+  const judged = run.pass + run.fail;
+  const figures = judged ? `${count(run.pass)} of ${count(judged)} passed (${rate(run.pass / judged)})` : "no verdict";
+  return `${run.status}, ${figures}`;
+}
+
+/** The comparison of a run that has no run before it. */
+export const NOTHING_BEFORE = Object.freeze({ counts: null });
+
+/**
+ * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
+ * @param {object|null} since answer of a diff: `{counts}`
+ */
+export function sinceParts(since) {
+  const { counts } = since ?? {};
+  if (!counts) return [];
+  const told = [
+    [counts.new_signatures, "new signature", "signatures"], [counts.fixed_signatures, "fixed signature", "signatures"],
+    [counts.newly_failing, "newly failing test", "newly_failing"], [counts.fixed, "fixed test", "fixed"],
+    [counts.slower, "slower test", "slower"], [counts.faster, "faster test", "faster"],
+    [counts.missing, "missing test", "missing"],
+  ];
+  return told.filter(([n]) => n > 0).map(([n, word, what]) => ({ text: plural(n, word), what }));
 }
 
 // ------------------------------------------------------------------------------------------------ jobs
@@ -220,56 +286,24 @@ const JOB_REASONS = {
   stopped: "Stopped on purpose.",
 };
 
+/**
+ * What to type to run a job again, as its publisher has said it; null if he has not.
+ * @param {object|null|undefined} job
+ */
+export function rerunLine(job) {
+  const said = job?.extra?.rerun ?? Object.fromEntries(job?.metadata ?? []).rerun;
+  return typeof said === "string" && said ? said : job?.config || null;
+}
+
+/** `since 3 Nov, nightly/38`. @param {object} signature @param {number} now */
+export function signatureSince(signature, now) {
+  const first = signature.first_regression?.name;
+  return [`since ${moment(signature.first_seen_at, now)}`, first].filter(Boolean).join(", ");
+}
+
 /** Why a job ended as it did; unknown words are shown as they came. @param {string|null} reason */
 export function reasonSentence(reason) {
   return reason ? JOB_REASONS[reason] ?? reason : "";
-}
-
-/** Keys by which the live table can be sorted; each takes `(job, now)`. */
-const LIVE_KEYS = {
-  name: (job) => jobTitle(job).toLowerCase(),
-  host: (job) => (job.host ?? "").toLowerCase(),
-  phase: (job) => (job.phase ?? "").toLowerCase(),
-  progress: (job) => jobProgress(job.progress)?.fraction ?? -1,
-  elapsed: (job, now) => jobElapsed(job, now) ?? -1,
-  seen: (job) => parseTime(job.last_seen_at) ?? 0,
-};
-
-/**
- * The live table as chosen: rows that contain every word of `text`, sorted by `sort` (`-` before it: largest first).
- * @param {object[]} jobs
- * @param {string} text
- * @param {string} sort
- * @param {number} now
- */
-export function liveRows(jobs, text, sort, now) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const chosen = words.length ? jobs.filter((job) => words.every((word) => haystack(job).includes(word))) : jobs;
-  const down = sort.startsWith("-");
-  const key = LIVE_KEYS[down ? sort.slice(1) : sort] ?? LIVE_KEYS.elapsed;
-  const keyed = chosen.map((job) => ({ job, value: key(job, now) }));
-  keyed.sort((a, b) => compare(a.value, b.value) * (down ? -1 : 1) || b.job.id - a.job.id);
-  return keyed.map((entry) => entry.job);
-}
-
-function haystack(job) {
-  return [job.name, job.config, job.host, job.phase, job.seed, job.uniqueid, job.testgroup, job.build]
-    .filter(Boolean).join(" ").toLowerCase();
-}
-
-function compare(a, b) {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/**
- * The next sort when a column head is pressed: figures begin with the largest, words with A.
- * @param {string} sort
- * @param {string} column
- */
-export function nextSort(sort, column) {
-  const first = ["progress", "elapsed", "seen"].includes(column) ? `-${column}` : column;
-  if (sort !== first) return first;
-  return first.startsWith("-") ? column : `-${column}`;
 }
 
 // ------------------------------------------------------------------------------------------------ lists
@@ -293,6 +327,17 @@ export function mergeHead(old, head) {
 export function appendPage(old, page) {
   const present = new Set(old.items.map((item) => item.id));
   return { items: [...old.items, ...page.items.filter((item) => !present.has(item.id))], next: page.next };
+}
+
+/**
+ * A list as read, but for rows that an event has meanwhile told more of: the answer was under way then.
+ * @param {{items: object[]}|null} old
+ * @param {{items: object[], next: string|null}} read
+ */
+export function keepNewer(old, read) {
+  const known = new Map((old?.items ?? []).map((item) => [item.id, item]));
+  const newer = (item) => (known.get(item.id)?.version > item.version ? known.get(item.id) : item);
+  return { ...read, items: read.items.map(newer) };
 }
 
 /** A list with one item replaced where it stands. @param {object[]} items @param {object} item */
@@ -331,10 +376,13 @@ export function stayInPlace(positions) {
 
 /** Types that change what a regression's figures say. */
 const VERDICTS = new Set(["job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked",
-  "job.corrected", "job.revived"]);
+  "job.corrected"]);
 
 /** What an event tells of a job, as fields of the job object. */
 const TOLD = ["result", "reason", "phase", "progress", "host", "name", "due_at"];
+
+/** Fields that a change tells whole; longer texts come cut, and are read again. */
+const CHANGED = ["host", "name", "phase", "seed", "category", "build", "testgroup", "started_at", "time_limit_ms"];
 
 /**
  * A job after an event: told fields replaced, a sign of life noted. An event older than the job is ignored.
@@ -344,7 +392,10 @@ const TOLD = ["result", "reason", "phase", "progress", "host", "name", "due_at"]
 export function patchJob(job, event) {
   if (job.id !== event.job || (job.version ?? 0) >= event.seq) return job;
   const patch = { version: event.seq, last_seen_at: event.at };
-  for (const field of TOLD) if (event.data?.[field] !== undefined) patch[field] = event.data[field];
+  const { changed = {}, ...data } = event.data ?? {};
+  for (const field of CHANGED) if (Array.isArray(changed[field])) patch[field] = changed[field][1];
+  for (const field of TOLD) if (data[field] !== undefined) patch[field] = data[field];
+  if (patch.started_at) Object.assign(patch, { elapsed_ms: 0, read_at: parseTime(patch.started_at) });
   return { ...job, ...patch };
 }
 
@@ -368,20 +419,19 @@ function touch(items, event) {
 }
 
 /**
- * A regression's page after an event.
- * @param {{regression: object, live: object, jobs: object}} view
+ * What an event moves on a regression's page: names of what must be read again. The live jobs and the rows that are
+ * there have been patched; `isKnown` says whether the job was among the live ones or has ended.
  * @param {object} event
- * @returns {{view: object, wanted: string[]}} what must be read again: regression, live, signatures, jobs
+ * @param {boolean} isKnown
  */
-export function applyToRegression(view, event) {
-  if (!event.job) return { view, wanted: regressionNews(event) };
-  const patched = {
-    ...view,
-    regression: view.regression && { ...view.regression, last_activity_at: event.at },
-    live: { ...view.live, items: patchLive(view.live.items, event) },
-    jobs: { ...view.jobs, items: patchJobs(view.jobs.items, event) },
-  };
-  return { view: patched, wanted: jobNews(view, event) };
+export function movedBy(event, isKnown) {
+  if (!event.job) return regressionNews(event);
+  if (event.type === "job.revived") return ["regression", "live", "signatures", "jobs"];
+  if (VERDICTS.has(event.type)) return ["regression", "signatures", "jobs"];
+  if (event.type === "job.live") return ["regression", "jobs", "newest"];
+  if (event.type === "job.pruned") return ["regression", "jobs"];
+  if ((event.data?.result ?? "live") !== "live") return ["jobs"];
+  return isKnown ? [] : ["newest"];
 }
 
 function regressionNews(event) {
@@ -389,23 +439,20 @@ function regressionNews(event) {
   return isSmall ? ["regression"] : ["regression", "live", "signatures", "jobs"];
 }
 
-function patchLive(items, event) {
-  if (event.type === "job.pruned" || (event.data?.result ?? "live") !== "live") {
-    return items.filter((job) => job.id !== event.job);
-  }
-  return items.map((job) => patchJob(job, event));
-}
-
-function patchJobs(items, event) {
-  if (event.type === "job.pruned") return items.filter((job) => job.id !== event.job);
-  return items.map((job) => patchJob(job, event));
-}
-
-function jobNews(view, event) {
-  if (VERDICTS.has(event.type)) return ["regression", "live", "signatures", "jobs"];
-  if (event.type === "job.live" || event.type === "job.pruned") return ["regression", "live", "jobs"];
-  if (event.data?.changed) return event.data.result === "live" ? ["live"] : ["jobs"];
-  return [...view.live.items, ...view.jobs.items].some((job) => job.id === event.job) ? [] : ["live"];
+/**
+ * Rows of a table of jobs after an event; the same array if none is touched.
+ * @param {object[]} items
+ * @param {object} event
+ */
+export function patchRows(items, event) {
+  const place = items.findIndex((job) => job.id === event.job);
+  if (place < 0) return items;
+  const job = patchJob(items[place], event);
+  if (job === items[place]) return items;
+  const patched = [...items];
+  if (event.type === "job.pruned") patched.splice(place, 1);
+  else patched[place] = job;
+  return patched;
 }
 
 /**
@@ -457,6 +504,40 @@ function overviewTitle(items) {
   return live ? `${live} live · simscoped` : "simscoped";
 }
 
+/** What the small picture of the tab is filled with, and the sign on it. */
+const ICON_COLOURS = { pass: "#23834f", fail: "#c22f1f", live: "#2a6bd0", tanked: "#747e8d" };
+
+const ICON_SIGNS = {
+  pass: "M4 8l3 3 5-6", fail: "M5 5l6 6M11 5l-6 6", aborted: "M8 4v5M8 11v1", tanked: "M4 8h8",
+};
+
+function iconKind({ status, counts }) {
+  if (status === "tanked") return "tanked";
+  if (counts.fail) return "fail";
+  return status === "live" ? "live" : "pass";
+}
+
+/**
+ * The favicon of an open run as a `data:` address: filled as far as it has come, red with the first fail, with a sign
+ * for its end. Null where no run is open.
+ * @param {object} view
+ * @param {object} state
+ */
+export function faviconOf(view, state) {
+  const { regression } = state;
+  if (view.kind !== "regression" || !regression) return null;
+  const whole = total(regression);
+  const share = regression.status !== "live" ? 1 : whole ? Math.min(1, done(regression.counts) / whole) : 0.5;
+  const kind = iconKind(regression);
+  const height = Math.round(16 * share);
+  const sign = { complete: ICON_SIGNS[kind], aborted: ICON_SIGNS.aborted, tanked: ICON_SIGNS.tanked }[regression.status];
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">`
+    + `<rect width="16" height="16" rx="3.5" fill="#1d2a3f"/><clipPath id="c"><rect width="16" height="16" rx="3.5"/></clipPath>`
+    + `<rect clip-path="url(#c)" y="${16 - height}" width="16" height="${height}" fill="${ICON_COLOURS[kind]}"/>`
+    + (sign ? `<path d="${sign}" fill="none" stroke="#fff" stroke-width="2"/>` : "") + "</svg>";
+  return `data:image/svg+xml,${encodeURIComponent(svg)}`;
+}
+
 /**
  * What is known of a job beyond the figures on top, as `[label, text]` pairs, unknown fields last.
  * @param {object} job
@@ -479,7 +560,8 @@ function isTold(value) {
 
 const FIELD_WORDS = {
   model_timestamp: "Version time", queue: "Queue", group: "Group", dir: "Directory", integrate: "Integrate",
-  changelist_path: "Changelist", command: "Command", starttime: "Start (publisher)", time_limit_hours: "Time limit", pending: "Pending",
+  changelist_path: "Changelist", command: "Command", starttime: "Start (publisher)", time_limit_hours: "Time limit",
+  pending: "Pending",
 };
 
 /** Fields that the page shows elsewhere. */
@@ -520,6 +602,9 @@ function computeWords(stats) {
 }
 
 const HISTORY_WORDS = {
+  "regression.started": "started", "regression.updated": "fields updated", "regression.finished": "finished",
+  "regression.timed_out": "timed out", "regression.reopened": "reopened", "regression.tanked": "tanked",
+  "regression.untanked": "taken back", "regression.first_failure": "first failure",
   "job.live": "started", "job.updated": "update", "job.passed": "passed", "job.failed": "failed",
   "job.skipped": "skipped", "job.timed_out": "time limit reached", "job.missing": "given up as missing",
   "job.tanked": "tanked", "job.corrected": "corrected by a late result", "job.revived": "back to live",
@@ -529,6 +614,28 @@ const HISTORY_WORDS = {
 /** An entry of a job's history in words. @param {object} entry */
 export function historyWord(entry) {
   return HISTORY_WORDS[entry.type] ?? entry.type;
+}
+
+/** Of the same thing happening to many jobs at once, so many are shown. */
+const ALIKE_SHOWN = 3;
+
+/**
+ * The history of a run: its own entries and what happened to its jobs, oldest first. Where the same happened to many
+ * jobs one after the other, the first few stand for all: the last of these says in `more` how many are not shown.
+ * @param {object[]} own entries of its history
+ * @param {object[]} events of its jobs
+ */
+export function storyOf(own, events) {
+  const told = events.map(({ seq, at, type, job, data }) => ({ seq, created: at, type, job, ...data }));
+  const story = [];
+  let alike = 0;
+  for (const entry of [...own, ...told].sort((a, b) => a.seq - b.seq)) {
+    const before = story.at(-1);
+    alike = entry.job && before?.type === entry.type ? alike + 1 : 0;
+    if (alike < ALIKE_SHOWN) story.push(entry);
+    else story[story.length - 1] = { ...before, more: alike - ALIKE_SHOWN + 1 };
+  }
+  return story;
 }
 
 /**
@@ -544,6 +651,7 @@ export function changedWords(changed) {
 
 function shown(value) {
   if (value === null || value === undefined || value === "") return NOTHING;
+  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return clockTime(parseTime(value));
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 

@@ -7,12 +7,16 @@
 
 import { addressOf, apiPath, parseAddress, regressionAddress } from "./address.js";
 import { Problem, createApi } from "./api.js";
-import { askConfirm, askToken, bindDialogs, dialogOpen, showHelp } from "./dialogs.js";
+import { askConfirm, askToken, bindDialogs, dialogOpen, showBadge, showFilterHelp, showHelp } from "./dialogs.js";
 import { setAttribute, setText, show } from "./dom.js";
 import { clockTime, parseTime, plural } from "./format.js";
+import { mountJob } from "./job.js";
 import { createLive } from "./live.js";
-import { jobTitle, readAt, titleOf } from "./model.js";
-import { mountJob, mountOverview, mountRegression, mountUnknown } from "./views.js";
+import { createLog } from "./log.js";
+import { faviconOf, jobTitle, readAt, titleOf } from "./model.js";
+import { mountOverview } from "./overview.js";
+import { mount } from "./parts.js";
+import { mountRegression } from "./regression.js";
 import { createWatch } from "./watch.js";
 
 const COALESCE_MS = 250;
@@ -30,6 +34,7 @@ const PLACES_KEPT = 20;
 const PAINT_GAP_MS = 240;
 
 const root = document.documentElement.dataset.root;
+const FAVICON = `${root}static/favicon.svg`;
 const host = document.getElementById("view");
 const timers = {
   now: () => Date.now(),
@@ -77,8 +82,11 @@ function paint() {
   lastPaint = performance.now();
   const { view, watch, meta } = page;
   const problem = page.actionProblem ?? watch.problem();
-  page.update({ root, base: location.origin + root, now: serverNow(), meta, view, data: watch.data, problem });
+  const filterProblem = watch.filterProblem();
+  const base = location.origin + root;
+  page.update({ root, base, now: serverNow(), meta, view, data: watch.data, problem, filterProblem });
   document.title = titleOf(view, watch.data);
+  setAttribute(document.getElementById("favicon"), "href", faviconOf(view, watch.data) ?? FAVICON);
   paintCrumbs(crumbs(view, watch.data));
   show(document.getElementById("live-off"), meta.live_enabled === false);
   show(document.getElementById("connection"), view.kind !== "unknown");
@@ -204,12 +212,24 @@ function startOver() {
 
 // ------------------------------------------------------------------------------------------------ address and view
 
+const createLogHere = (path, changedLog) => createLog(path, changedLog, {
+  read: api.read,
+  urlFor: (logPath, offset) => root + apiPath(logPath, { offset }),
+  EventSource,
+});
+
+const mountUnknown = (place) => {
+  mount(place, "unknown");
+  return () => {};
+};
+
 /** Shows a view. `kept`: what this entry of the history had, if it is a return. */
 function enter(view, kept) {
   page.watch?.stop();
   page.view = view;
   page.actionProblem = null;
-  page.watch = createWatch(view, { api, changed, answered, serverNow, ...timers }, kept?.data ?? null);
+  const env = { api, createLog: createLogHere, changed, answered, serverNow, ...timers };
+  page.watch = createWatch(view, env, kept?.data ?? null);
   const mount = { overview: mountOverview, regression: mountRegression, job: mountJob }[view.kind] ?? mountUnknown;
   page.update = mount(host, actions[view.kind] ?? {});
   page.wantedPlace = kept ?? { y: 0, focus: null };
@@ -241,7 +261,16 @@ function go(address) {
   leavePlace();
   page.placeKey = newKey();
   history.pushState({ key: page.placeKey }, "", address);
-  enter(parseAddress(root, location.pathname, location.search), null);
+  const view = parseAddress(root, location.pathname, location.search);
+  if (view.kind === page.view.kind && view.ref === page.view.ref) turn(view);
+  else enter(view, null);
+}
+
+/** The same thing, looked at in another way: what is known of it stays. */
+function turn(view) {
+  page.view = view;
+  page.watch.filter(view);
+  changedByReader();
 }
 
 function cameBack(event) {
@@ -271,10 +300,9 @@ function goToPlace() {
 
 /** A changed filter: the same view, another address, the same entry of the history. */
 function filter(patch) {
-  page.view = { ...page.view, filter: { ...page.view.filter, ...patch } };
-  history.replaceState(history.state, "", addressOf(root, page.view));
-  page.watch.filter(page.view);
-  changedByReader();
+  const view = { ...page.view, filter: { ...page.view.filter, ...patch } };
+  history.replaceState(history.state, "", addressOf(root, view));
+  turn(view);
 }
 
 // ------------------------------------------------------------------------------------------------ what is asked for
@@ -291,6 +319,21 @@ async function attempt(work) {
 }
 
 const more = (name) => attempt(() => page.watch.more(name));
+
+let isLoading = false;
+
+/** The same without being asked: the end of a list came into sight. One at a time; a failure waits for the button. */
+async function moreSoon(name) {
+  if (isLoading) return;
+  isLoading = true;
+  try {
+    await page.watch.more(name);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+  }
+  isLoading = false;
+  changed();
+}
 
 /** Asks, then does; the answer is the object as it is now. */
 const act = (question, path, key) => attempt(async () => {
@@ -324,6 +367,14 @@ function tankJob() {
   return act({ title: "Tank this job?", action: "Tank", reason: true, text }, `jobs/${job.id}/tank`, "job");
 }
 
+function badge() {
+  const { regression } = page.watch.data;
+  const base = location.origin + root;
+  const image = `${base}badge/${regression.series.split("/").map(encodeURIComponent).join("/")}.svg`;
+  const latest = `${base}r/${encodeURIComponent(`${regression.series}${page.meta.series_separator ?? "/"}$`)}`;
+  return showBadge({ series: regression.series, image, markdown: `[![${regression.series}](${image})](${latest})` });
+}
+
 function chooseSignature(id) {
   const signature = page.view.filter.signature === String(id) ? "" : String(id);
   filter({ signature, result: "" });
@@ -334,12 +385,18 @@ const actions = {
   regression: {
     filter,
     more,
+    moreSoon,
+    go,
+    badge,
+    look: (ids) => page.watch.look(ids),
+    repaint: changedByReader,
+    filterHelp: showFilterHelp,
     chooseSignature,
     tank: tankRegression,
     untank: () => act(null, `regressions/${page.watch.data.regression.id}/untank`, "regression"),
     finish: finishRegression,
   },
-  job: { more, tank: tankJob },
+  job: { tank: tankJob, raw: () => api.read(`jobs/${page.view.ref}`, {}) },
 };
 
 // ------------------------------------------------------------------------------------------------ keys and links
@@ -361,7 +418,13 @@ const KEYS = {
   k: () => moveRow(-1),
   g: () => go(root),
   "?": () => void showHelp(),
+  1: () => toTab(0),
+  2: () => toTab(1),
+  3: () => toTab(2),
+  4: () => toTab(3),
 };
+
+const toTab = (place) => host.querySelectorAll(".tabs a")[place]?.click();
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || dialogOpen()) return;

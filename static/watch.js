@@ -2,26 +2,42 @@
  * What each view reads, and when it reads it again. A watch owns `data`, the view's share of the state; it changes
  * it by answers and by events, and calls `env.changed()` so that somebody paints.
  *
- * `env`: `api`, `changed()`, `answered()` (data is as of now), `now()`, `serverNow()`, `setTimeout`, `clearTimeout`.
- * A watch: `data`, `filter(view)`, `more(name)`, `stream()` (what its events are narrowed to), `apply(event)`,
- * `refresh()` (everything), `pulse()` (what grows old without events: signs of life, estimates), `retry()` (what
- * failed), `pause()`, `resume()`, `stop()`, `problem()`.
+ * `env`: `api`, `createLog(path, changed)`, `changed()`, `answered()` (data is as of now), `now()`, `serverNow()`,
+ * `setTimeout`, `clearTimeout`.
+ * A watch: `data`, `filter(view)`, `more(name)`, `look(ids)` (the live jobs in sight), `stream()` (what its events are
+ * narrowed to), `filterProblem()` (what is wrong with the reader's filter), `apply(event)`, `refresh()` (everything),
+ * `pulse()` (what grows old without events: signs of life, estimates), `retry()` (what failed), `pause()`, `resume()`,
+ * `stop()`, `problem()`.
  */
 
-import { encodeRef, isLatest } from "./address.js";
+import { encodeRef, isFilter, isLatest } from "./address.js";
 import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
+import { createLiveJobs } from "./livejobs.js";
 import {
-  appendPage, applyToJob, applyToOverview, applyToRegression, belongs, mergeHead, readAt, replaceItem, sortRegressions,
+  NOTHING_BEFORE, appendPage, applyToJob, applyToOverview, belongs, keepNewer, mergeHead, movedBy, patchRows, readAt,
+  replaceItem, sortRegressions,
 } from "./model.js";
 
 const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
+/** Figures over all jobs cost the server more. */
+const SLOW_GAP_MS = 5000;
+/** What has just begun is small to read, and worth being seen at once. */
+const NEWEST_GAP_MS = 300;
+const NEWEST_PAGE = 100;
 const PAGE = 50;
-const LIVE_PAGE = 500;
-/** Live rows drawn before "show more", and at each press: the tables below stay within reach. */
-const LIVE_FIRST = 20;
-const LIVE_STEP = 100;
+const LONG_PAGE = 500;
+/** Entries of a history at most. */
+const HISTORY_MOST = 5000;
+/** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
+const DEATHS = "job.timed_out,job.missing,job.tanked,job.corrected,job.revived,job.extended,job.pruned";
+/** Series of which one request tells the last runs. */
+const STRIPS_MOST = 100;
+/** Live jobs held at most. */
+const LIVE_MOST = 40_000;
+/** Up to this many live jobs, all are read again for their signs of life; of more only those in sight. */
+const LIVE_FEW = 500;
 /** News re-reads at most this much of a long list; rows below are kept up by their events. */
 const HEAD = 500;
 /** What changes a row of the overview: all but updates of jobs, which are most of all events. */
@@ -43,8 +59,11 @@ export function createWatch(view, env, kept) {
 
 function watchNothing() {
   const nothing = () => {};
-  return { data: {}, filter: nothing, more: nothing, stream: () => null, apply: nothing, refresh: nothing,
-    pulse: nothing, retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: () => null };
+  const none = () => null;
+  return {
+    data: {}, filter: nothing, more: nothing, look: nothing, stream: none, apply: nothing, refresh: nothing,
+    pulse: nothing, filterProblem: none, retry: nothing, pause: nothing, resume: nothing, stop: nothing, problem: none,
+  };
 }
 
 // ------------------------------------------------------------------------------------------------ pieces
@@ -90,9 +109,20 @@ function createPieces(env, readings) {
     },
     /** The first problem worth a sentence: silence is told by the banner once there is something to show. */
     problem(isEmpty) {
-      return [...problems.values()].find((problem) => problem.status || isEmpty) ?? null;
+      const told = [...problems].filter(([name, problem]) => name !== "jobs" || !isOfFilter(problem));
+      return told.map(([, problem]) => problem).find((problem) => problem.status || isEmpty) ?? null;
+    },
+    /** What is wrong with the filter that a list is read by. */
+    filterProblem(name) {
+      const problem = problems.get(name);
+      return problem && isOfFilter(problem) ? problem : null;
     },
   };
+}
+
+/** Is it about what the reader has typed? It is told beside the field. */
+function isOfFilter(problem) {
+  return problem.reason === "bad-filter" || problem.reason === "too-expensive";
 }
 
 /** A list that grows by "load more" and is re-read from its head. `describe()` gives `[path, query]`. */
@@ -153,6 +183,7 @@ function watchOf(env, data, pieces, own) {
     pause: pieces.pause,
     resume: pieces.resume,
     stop: pieces.stop,
+    filterProblem: () => null,
     ...own,
   };
 }
@@ -160,7 +191,7 @@ function watchOf(env, data, pieces, own) {
 // ------------------------------------------------------------------------------------------------ overview
 
 function watchOverview(view, env, kept) {
-  const data = kept ?? { list: null };
+  const data = kept ?? { list: null, strips: new Map() };
   const dirty = new Set();
   let { filter } = view;
   const list = createList(env, PAGE, () => ["regressions", filter]);
@@ -169,6 +200,13 @@ function watchOverview(view, env, kept) {
   const readList = async (signal) => {
     dirty.clear();
     data.list = await list.read(data.list, signal);
+    pieces.want(["strips"]);
+  };
+  const readStrips = async (signal) => {
+    const series = [...new Set(data.list?.items.map((item) => item.series).filter(Boolean))].slice(0, STRIPS_MOST);
+    if (!series.length) return;
+    const { items } = await env.api.read("series", { series }, signal);
+    data.strips = new Map(items.map((item) => [item.series, item.runs]));
   };
   const readRows = async (signal) => {
     const ids = [...dirty];
@@ -184,6 +222,7 @@ function watchOverview(view, env, kept) {
   const pieces = createPieces(env, {
     list: { gap: LIST_GAP_MS, read: readList },
     rows: { gap: OBJECT_GAP_MS, read: readRows },
+    strips: { gap: SLOW_GAP_MS, read: readStrips },
   });
 
   return watchOf(env, data, pieces, {
@@ -192,6 +231,7 @@ function watchOverview(view, env, kept) {
     refresh: () => pieces.want(["list"]),
     pulse: () => data.list?.items.some((item) => item.status === "live") && pieces.want(["list"]),
     more: () => list.more(() => data.list, (next) => (data.list = next)),
+    look() {},
     filter(next) {
       ({ filter } = next);
       list.restart();
@@ -202,23 +242,37 @@ function watchOverview(view, env, kept) {
       const { items, wanted } = applyToOverview(data.list.items, event);
       data.list = { ...data.list, items };
       if (wanted === "list") pieces.want(["list"]);
-      else if (wanted !== null) pieces.want((dirty.add(wanted), ["rows"]));
+      else if (wanted !== null) pieces.want((dirty.add(wanted), ["rows", "strips"]));
     },
   });
 }
 
 // ------------------------------------------------------------------------------------------------ regression
 
+/** What each of the views of a regression reads, besides the regression itself and, while it runs, its live jobs. */
+const READ_BY_TAB = {
+  "": ["signatures", "jobs"],
+  pictures: ["charts", "timeline", "hosts"],
+  compare: ["diff"],
+  history: ["history"],
+};
+
+const JOB_FILTERS = ["result", "signature", "q", "sort"];
+
+/** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
+function jobQuery({ result, signature, q, sort }) {
+  return { result, signature, sort, [isFilter(q) ? "filter" : "q"]: q };
+}
+
 function watchRegression(view, env, kept) {
-  const data = kept ?? { regression: null, live: null, signatures: null, jobs: null, liveShown: LIVE_FIRST };
+  const data = kept ?? { regression: null, live: createLiveJobs(), liveRead: false, ...nothingRead() };
   const latest = isLatest(view.ref);
   let { filter } = view;
+  let inSight = []; // ids of the live jobs that the reader sees
   const path = (rest) => `regressions/${data.regression?.id ?? encodeRef(view.ref)}${rest}`;
   const lists = {
-    live: createList(env, LIVE_PAGE, () => [path("/jobs"), { result: "live" }]),
     signatures: createList(env, PAGE, () => [path("/signatures"), {}]),
-    jobs: createList(env, PAGE, () => [path("/jobs"),
-      { result: filter.result, signature: filter.signature, q: filter.q, sort: filter.sort }]),
+    jobs: createList(env, LONG_PAGE, () => [path("/jobs"), jobQuery(filter)]),
   };
   for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
@@ -228,41 +282,128 @@ function watchRegression(view, env, kept) {
     if (data.regression && data.regression.id !== regression.id) turnTo();
     const first = data.regression === null;
     data.regression = readAt(regression, env.serverNow());
-    if (first) pieces.want(["live", "signatures", "jobs"]);
+    if (first) pieces.want(allOfView());
   };
   const turnTo = () => { // the series has a newer regression
-    Object.assign(data, { live: null, signatures: null, jobs: null });
+    Object.assign(data, { live: createLiveJobs(), liveRead: false, ...nothingRead() });
     Object.values(lists).forEach((list) => list.restart());
-    pieces.want(["live", "signatures", "jobs"]);
+    pieces.want(allOfView());
   };
-  const readList = (name) => async (signal) => {
-    data[name] = await lists[name].read(data[name], signal);
+  const readSignatures = async (signal) => {
+    data.signatures = await lists.signatures.read(data.signatures, signal);
   };
+  const readJobs = async (signal) => {
+    const read = await lists.jobs.read(data.jobs, signal);
+    data.jobs = keepNewer(data.jobs, read);
+    data.live.put(data.jobs.items.filter((job) => job.result === "live"));
+  };
+  const livePage = async (query, signal) => {
+    const page = await env.api.read(path("/jobs"), { result: "live", limit: LONG_PAGE, ...query }, signal);
+    const now = env.serverNow();
+    data.live.put(page.items.map((job) => readAt(job, now)));
+    return page;
+  };
+  /** All live jobs, page by page; those that were there before and are not any more go. */
+  const readLive = async (signal) => {
+    const { live } = data;
+    const before = live.ids();
+    const found = new Set();
+    let after = null;
+    do {
+      const page = await livePage({ after }, signal);
+      if (live !== data.live) return;
+      page.items.forEach((job) => found.add(job.id));
+      after = page.next ?? null;
+      env.changed();
+    } while (after && found.size < LIVE_MOST);
+    live.keepOnly(before, found);
+    data.liveRead = true;
+  };
+  /** The newest live jobs; if all of a page are new, there may be more behind it. */
+  const readNewest = async (signal) => {
+    const known = new Set(data.live.ids());
+    const page = await livePage({ limit: NEWEST_PAGE }, signal);
+    if (page.next && !page.items.some((job) => known.has(job.id))) pieces.want(["live"]);
+  };
+  const readSeen = async (signal) => {
+    const ids = inSight.filter((id) => data.live.has(id)).slice(0, 100);
+    if (ids.length) await livePage({ filter: `id=${ids.join("|")}` }, signal);
+  };
+  const readOne = (name, rest, query) => async (signal) => {
+    data[name] = await env.api.read(path(rest), query(), signal);
+  };
+  const readHistory = async (signal) => {
+    data.history = await readWholeHistory(env, path("/history"), data.history, signal);
+    data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
+  };
+  /** The last runs of the series, and what has changed since the one before. */
+  const readSeries = async (signal) => {
+    const { id, series } = data.regression;
+    const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
+    const strip = items[0]?.runs ?? [];
+    const isFirst = !strip.some((run) => run.id < id);
+    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0 }, signal);
+    Object.assign(data, { strip, since });
+  };
+  const readDiff = async (signal) => {
+    const { series, number } = data.regression;
+    const query = { series, limit: PAGE, tanked: 1 };
+    const { items } = series ? await env.api.list("regressions", query, signal) : { items: [] };
+    data.runs = { items };
+    const isAlone = !filter.base && !items.some((run) => run.number < number);
+    const { base, slower } = filter;
+    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), { base, slower }, signal);
+  };
+  const spanOfTime = () => ({ from: filter.from, to: filter.to });
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
-    live: { gap: LIST_GAP_MS, read: readList("live") },
-    signatures: { gap: LIST_GAP_MS, read: readList("signatures") },
-    jobs: { gap: LIST_GAP_MS, read: readList("jobs") },
+    live: { gap: LIST_GAP_MS, read: readLive },
+    newest: { gap: NEWEST_GAP_MS, read: readNewest },
+    seen: { gap: LIST_GAP_MS, read: readSeen },
+    signatures: { gap: LIST_GAP_MS, read: readSignatures },
+    jobs: { gap: LIST_GAP_MS, read: readJobs },
+    series: { gap: SLOW_GAP_MS, read: readSeries },
+    charts: { gap: SLOW_GAP_MS, read: readOne("charts", "/charts", () => ({})) },
+    timeline: { gap: SLOW_GAP_MS, read: readOne("timeline", "/timeline", spanOfTime) },
+    hosts: { gap: SLOW_GAP_MS, read: readOne("hosts", "/hosts", () => ({ limit: LONG_PAGE })) },
+    diff: { gap: SLOW_GAP_MS, read: readDiff },
+    history: { gap: LIST_GAP_MS, read: readHistory },
   });
-  const empty = { items: [], next: null };
+  const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
+  const allOfView = () => ["series", ...(filter.tab ? [] : ["live"]), ...ofTab()];
+  const shown = (names) => {
+    const all = ["regression", "newest", ...allOfView()];
+    return names.filter((name) => all.includes(name));
+  };
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
 
   return watchOf(env, data, pieces, {
-    refresh: () => (data.regression ? pieces.all() : pieces.want(["regression"])),
+    refresh() {
+      Object.assign(data, { history: null, deaths: null }); // only ever added to, and perhaps of another database
+      pieces.want(data.regression ? ["regression", ...allOfView()] : ["regression"]);
+    },
     stream() {
       if (isMissing()) return { types: "regression.started" };
       return latest ? {} : { regression: view.ref };
     },
-    pulse: () => data.regression?.status === "live" && pieces.want(["regression", "live"]),
-    problem: () => pieces.problem(data.regression === null),
-    async more(name) {
-      if (name === "live" && data.liveShown < (data.live?.items.length ?? 0)) data.liveShown += LIVE_STEP;
-      else await lists[name].more(() => data[name], (next) => (data[name] = next));
+    pulse() {
+      if (data.regression?.status !== "live") return;
+      pieces.want(["regression", ...shown(["charts", "timeline"])]);
+      if (filter.tab === "") pieces.want([data.live.size <= LIVE_FEW ? "live" : "seen"]);
     },
+    problem: () => pieces.problem(data.regression === null),
+    filterProblem: () => pieces.filterProblem("jobs"),
+    /** The live jobs that are in sight. */
+    look: (ids) => (inSight = ids),
+    more: (name) => lists[name].more(() => data[name], (next) => (data[name] = next)),
     filter(next) {
       const old = filter;
       ({ filter } = next);
-      if (["result", "signature", "q", "sort"].every((name) => old[name] === filter[name])) return;
+      const differs = (names) => names.some((name) => old[name] !== filter[name]);
+      if (differs(["tab"])) pieces.want(allOfView());
+      if (differs(["base", "slower"])) pieces.hurry("diff");
+      if (differs(["from", "to"])) pieces.hurry("timeline");
+      if (!differs(JOB_FILTERS)) return;
       lists.jobs.restart();
       pieces.hurry("jobs");
     },
@@ -270,12 +411,11 @@ function watchRegression(view, env, kept) {
       if (!data.regression) {
         if (latest || event.regression === view.ref) pieces.want(["regression"]);
       } else if (event.regression_id === data.regression.id) {
-        const shown = { regression: data.regression, live: data.live ?? empty, jobs: data.jobs ?? empty };
-        const { view: patched, wanted } = applyToRegression(shown, event);
-        data.regression = patched.regression;
-        if (data.live) data.live = patched.live;
-        if (data.jobs) data.jobs = patched.jobs;
-        pieces.want(wanted);
+        data.regression = { ...data.regression, last_activity_at: event.at };
+        const isKnown = !event.job || data.live.apply(event);
+        if (event.job && data.jobs) data.jobs = { ...data.jobs, items: patchRows(data.jobs.items, event) };
+        const moved = movedBy(event, isKnown);
+        pieces.want(shown(moved.length ? [...moved, ...SUMMARIES] : []));
       } else if (latest && event.type === "regression.started" && event.regression.startsWith(data.regression.series)) {
         pieces.want(["regression"]);
       }
@@ -283,13 +423,45 @@ function watchRegression(view, env, kept) {
   });
 }
 
+/** What is made from the verdicts of all jobs. */
+const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
+
+/** What has not been read yet. */
+function nothingRead() {
+  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff"];
+  names.push("history", "deaths");
+  return Object.fromEntries(names.map((name) => [name, null]));
+}
+
+/** All events of some kind, joined to those that are known; from the start where the server has forgotten the place. */
+async function readEvents(env, query, known, signal) {
+  const items = [...(known?.items ?? [])];
+  let after = known?.next ?? 0;
+  for (;;) {
+    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal);
+    items.push(...page.items);
+    after = page.next;
+    if (page.items.length < LONG_PAGE || items.length >= HISTORY_MOST) return { items, next: after };
+  }
+}
+
+/** A history with what has been added behind what is known of it. */
+async function readWholeHistory(env, path, known, signal) {
+  const items = [...(known?.items ?? [])];
+  for (;;) {
+    const page = await env.api.read(path, { after: items.at(-1)?.seq, limit: LONG_PAGE }, signal);
+    items.push(...page.items);
+    if (!page.next || items.length >= HISTORY_MOST) return { items, next: page.next };
+  }
+}
+
 // ------------------------------------------------------------------------------------------------ job
 
 function watchJob(view, env, kept) {
-  const data = kept ?? { job: null, history: null };
+  const data = kept ?? { job: null, history: null, earlier: null, log: null };
   const path = `jobs/${view.ref}`;
-  const history = createList(env, LIVE_PAGE, () => [`${path}/history`, {}]);
-  if (data.history) history.keep(data.history.items);
+  const log = env.createLog(`${path}/logs`, env.changed);
+  data.log = log.log;
   const pieces = createPieces(env, {
     job: {
       gap: OBJECT_GAP_MS,
@@ -297,15 +469,33 @@ function watchJob(view, env, kept) {
     },
     history: {
       gap: LIST_GAP_MS,
-      read: async (signal) => (data.history = await history.read(data.history, signal)),
+      read: async (signal) => (data.history = await readWholeHistory(env, `${path}/history`, data.history, signal)),
     },
+    earlier: {
+      gap: SLOW_GAP_MS,
+      read: async (signal) => (data.earlier = await env.api.read(`${path}/earlier`, { limit: 20 }, signal)),
+    },
+    log: { gap: LIST_GAP_MS, read: log.open },
   });
   return watchOf(env, data, pieces, {
     stream: () => ({ job: view.ref }),
-    pulse: () => data.job?.result === "live" && pieces.want(["job"]),
+    pulse: () => data.job?.result === "live" && pieces.want(["job", "log"]),
     problem: () => pieces.problem(data.job === null),
-    more: () => history.more(() => data.history, (next) => (data.history = next)),
+    more() {},
+    look() {},
     filter() {},
+    pause() {
+      log.close();
+      pieces.pause();
+    },
+    resume() {
+      pieces.resume();
+      pieces.want(["log"]);
+    },
+    stop() {
+      log.close();
+      pieces.stop();
+    },
     apply(event) {
       if (!data.job) return;
       const { job, wanted } = applyToJob(data.job, event);

@@ -20,6 +20,8 @@ import pytest
 
 import simscoped
 
+pytest.register_assert_rewrite("browsing")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 LIVE_SIGS = """

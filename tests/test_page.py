@@ -7,137 +7,31 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from typing import Any
-from urllib.parse import quote, urlsplit
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
+from browsing import (
+    BIDI,
+    HOSTILE,
+    Visitor,
+    address,
+    at,
+    finish,
+    job_id,
+    live,
+    overflows,
+    part,
+    row,
+    rows,
+    tell,
+    width,
+)
 from conftest import Daemon
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+pytest_plugins = ("browsing",)
 pytestmark = pytest.mark.browser
-
-# --no-sandbox: Chromium refuses to run as root with it, and all that is shown here is our own.
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-PATIENCE_MS = 10_000
-HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
-BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
-
-
-# ---- one browser, one visitor a test ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon for all tests that need nothing special; each has regressions of its own."""
-    daemon = Daemon(tmp_path_factory.mktemp("lab")).start()
-    yield daemon
-    daemon.stop()
-
-
-class Visitor:
-    """Somebody with a browser of his own; everything that the browser complains about is kept."""
-
-    def __init__(self, context: BrowserContext) -> None:
-        self.context = context
-        self.complaints: list[str] = []
-        self.expected: tuple[str, ...] = ()
-        self.loads = 0
-        context.set_default_timeout(PATIENCE_MS)
-
-    def open(self, daemon: Daemon, path: str = "/") -> Page:
-        """A tab with an address, as soon as its stream is open."""
-        page = self.context.new_page()
-        page.on("console", lambda told: told.type in ("error", "warning") and self.complaints.append(told.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("load", self.count_load)
-        page.goto(daemon.url + path)
-        expect(page.locator("#connection")).to_have_text("Live")
-        return page
-
-    def count_load(self, _: Page) -> None:
-        self.loads += 1
-
-    def unexpected(self) -> list[str]:
-        return [text for text in self.complaints if not any(words in text for words in self.expected)]
-
-
-@pytest.fixture
-def make_visitor(browser: Browser) -> Iterator[Callable[..., Visitor]]:
-    """Makes visitors; at the end nobody's browser may have complained, about scripts, policies or missing files."""
-    made: list[Visitor] = []
-
-    def make(**options: Any) -> Visitor:
-        made.append(Visitor(browser.new_context(**options)))
-        return made[-1]
-
-    yield make
-    for visitor in made:
-        visitor.context.close()
-        assert visitor.unexpected() == []
-
-
-@pytest.fixture
-def visitor(make_visitor: Callable[..., Visitor]) -> Visitor:
-    return make_visitor()
-
-
-# ---- telling and looking ---------------------------------------------------------------------------------------------
-
-
-def tell(daemon: Daemon, regression: str, *messages: tuple[str, dict[str, Any] | None]) -> None:
-    envelopes = [{"type": kind, "regression": regression, "body": body} for kind, body in messages]
-    status, answer = daemon.post("/messages", envelopes)
-    assert status == 200, answer
-
-
-def live(uniqueid: str, **fields: Any) -> tuple[str, dict[str, Any]]:
-    return "job-live", {"category": "sim", "uniqueid": uniqueid, "result": "live", "name": uniqueid} | fields
-
-
-def finish(uniqueid: str, result: str = "pass", **fields: Any) -> tuple[str, dict[str, Any]]:
-    return "job-finish", {"category": "sim", "uniqueid": uniqueid, "result": result, "name": uniqueid} | fields
-
-
-def address(regression: str) -> str:
-    return f"/r/{quote(regression, safe='')}"
-
-
-def part(place: Page | Locator, name: str) -> Locator:
-    return place.locator(f'[data-part="{name}"]')
-
-
-def job_id(daemon: Daemon, regression: str, uniqueid: str) -> int:
-    items = daemon.get(f"/regressions/{quote(regression, safe='')}/jobs?limit=100")["items"]
-    return next(item["id"] for item in items if item["uniqueid"] == uniqueid)
-
-
-def rows(page: Page, table: str) -> Locator:
-    return page.locator(f"table.{table} tbody tr")
-
-
-def row(page: Page, table: str, text: str) -> Locator:
-    return rows(page, table).filter(has_text=text)
-
-
-def width(place: Locator) -> float:
-    box = place.bounding_box()
-    return box["width"] if box else 0
-
-
-def at(daemon: Daemon, path: str) -> re.Pattern[str]:
-    """The address of a view, with any query."""
-    return re.compile(f"^{re.escape(daemon.url + path)}(\\?.*)?$")
 
 
 # ---- the overview ----------------------------------------------------------------------------------------------------
@@ -187,14 +81,14 @@ def test_the_filter_stands_in_the_address_and_a_second_page_shows_the_same(lab, 
     expect(row(page, "regressions", "other/1")).to_be_visible()
     part(page, "q").fill("filter-me")
     expect(row(page, "regressions", "other/1")).to_have_count(0)
-    part(page, "status").first.select_option("live")
+    part(page, "statuses").get_by_role("button", name="Live").click()
     expect(page).to_have_url(f"{lab.url}/?q=filter-me&status=live")
 
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(second, "regressions")).to_have_count(1)
     expect(row(second, "regressions", "filter-me/1")).to_be_visible()
     expect(part(second, "q")).to_have_value("filter-me")
-    expect(part(second, "filters").locator("select")).to_have_value("live")
+    expect(part(second, "statuses").get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
 
     part(second, "q").fill("no such name")
     expect(second.get_by_text("No regression matches this filter.")).to_be_visible()
@@ -251,7 +145,7 @@ def test_signatures_count_their_fails_and_a_click_shows_only_their_jobs(lab, vis
     first = rows(page, "signatures").first
     expect(first).to_contain_text("fifo overrun")
     expect(part(first, "count")).to_have_text("3")
-    expect(part(first, "percent")).to_have_text("75 %")
+    expect(part(first, "count")).to_have_attribute("title", "75 % of all fails")
     expect(rows(page, "jobs")).to_have_count(5)
 
     part(first, "choose").click()
@@ -313,7 +207,7 @@ def test_the_page_of_a_job_shows_every_field_and_grows_with_its_history(lab, vis
     told = ("farm-12", "4711", "axi burst +seed=4711", "/runs/axi/4711", "b-77", "bursts", "corner", "slow")
     for text in (*told, "sim.log", "2.0 kB", "a field of tomorrow", "kept", "10 of 40 tests"):
         expect(view).to_contain_text(text)
-    page.locator("summary").click()
+    page.get_by_text("Environment").click()
     expect(page.get_by_text("lab-3")).to_be_visible()
     expect(page.locator(".timeline > li")).to_have_count(1)
 
@@ -415,7 +309,7 @@ def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_dae
     daemon.start()
     daemon.drop("guarded/1/regr-start.json", {})
     page = visitor.open(daemon)
-    row(page, "regressions", "guarded/1").locator("a").click()
+    row(page, "regressions", "guarded/1").locator("a").first.click()
     dialog = page.locator("dialog#token")
     expect(dialog).to_be_hidden()
     tank = page.get_by_role("button", name="Tank", exact=True)
@@ -534,10 +428,6 @@ def every_view(daemon: Daemon, visitor: Visitor) -> Iterator[Page]:
         page.wait_for_selector("main tbody tr, main .timeline li")
         yield page
         page.close()
-
-
-def overflows(page: Page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
 
 
 def test_every_view_follows_the_readers_scheme_and_fits_a_phone(lab, visitor):

@@ -250,7 +250,7 @@ def seed_command(plan: Plan, seed: int) -> list[str]:
     simulator = [part.format(folder=plan.folder, seed=seed) for part in plan.simulator.run]
     at_most = plan.time_limit + plan.grace + 60  # should the runner itself be killed
     wrapper = [sys.executable, str(HERE / "sim.py"), "--pace", f"{plan.pace:g}", "--at-most", f"{at_most:g}", "--"]
-    options = ["--name", f"fifo_random {seed}", "--seed", str(seed), "--job-config", f"fifo_random +seed={seed}"]
+    options = ["--name", "fifo_random", "--seed", str(seed), "--job-config", f"fifo_random +seed={seed}"]
     options += ["--testgroup", "random", "--time-limit", f"{round(1000 * plan.time_limit)}ms"]
     return job_command(plan, "sim", f"seed-{seed}", options, wrapper + simulator)
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addressOf, apiPath, encodeRef, isLatest, parseAddress, refOf, regressionAddress, safeLink } from "../../static/address.js";
+import { addressOf, apiPath, encodeRef, isFilter, isLatest, parseAddress, refOf, regressionAddress, safeLink } from "../../static/address.js";
 
 test("every name survives its address, at any prefix", () => {
   const names = ["myrun/123", "a b&c=d?e#f", "50%", "שלום/7", "<b>", "series/$", "a//b", "x".repeat(512)];
@@ -47,6 +47,15 @@ test("filters stand in the address, defaults do not", () => {
 test("paths of the API leave out what is empty", () => {
   assert.equal(apiPath("jobs", { limit: 20, q: "", after: null, host: undefined, n: 0 }), "api/v1/jobs?limit=20&n=0");
   assert.equal(encodeRef("SERIES/$"), "SERIES%2F%24");
+});
+
+test("a value that is a list stands once for each", () => {
+  assert.equal(apiPath("series", { series: ["a", "b/c"], limit: 1 }), "api/v1/series?series=a&series=b%2Fc&limit=1");
+});
+
+test("what looks like a term of the filter language is one, all else is text to search for", () => {
+  for (const text of ["result=fail", " !host=~^n1", "runtime>10m", "metadata.corner = slow", "cps<=5, a=b"]) assert.ok(isFilter(text), text);
+  for (const text of ["overflow", "+seed=4711", "UVM_ERROR @ 10", "a b=c", "", "::x=1"]) assert.ok(!isFilter(text), text);
 });
 
 test("the latest of a series, with any separator", () => {

@@ -16,8 +16,8 @@ test("a time that is not set is no time", () => {
 });
 
 test("durations have at most three steps", () => {
-  const words = [0, 850, 45_000, 725_000, 3_852_000, 183_600_000].map(duration);
-  assert.deepEqual(words, ["0s", "850 ms", "45s", "12m 05s", "1h 04m 12s", "2d 03h"]);
+  const words = [0, 850, 2000, 2470, 45_900, 725_000, 3_852_000, 183_600_000].map(duration);
+  assert.deepEqual(words, ["0s", "850 ms", "2s", "2.4s", "45s", "12m 05s", "1h 04m 12s", "2d 03h"]);
   assert.equal(duration(null), "–");
   assert.equal(duration(-5), "0s");
 });

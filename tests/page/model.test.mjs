@@ -74,6 +74,11 @@ test("an estimate is no more precise than it is known", () => {
     ["≈ 1 min", "≈ 14 min", "≈ 35 min", "≈ 1 h 20 min", "≈ 4 h 10 min", "≈ 12 h"]);
   assert.equal(minutes(4 * 1440), "≈ 4 days");
   assert.equal(model.etaWords(regression({ eta_at: at(42 * 60_000) }), NOW).long, "about 13:42");
+  assert.equal(short(-90_000), "overdue");
+  const eta = { at: at(42 * 60_000), low: at(35 * 60_000), high: at(58 * 60_000), basis: "rate+history" };
+  assert.equal(model.etaWords(regression({ eta }), NOW).long, "13:35 to 13:58, from the present rate and earlier runs");
+  const passed = { at: at(-120_000), low: null, high: null, basis: "history" };
+  assert.deepEqual(model.etaWords(regression({ eta: passed }), NOW), { short: "overdue", long: "expected 12:58; from earlier runs" });
   assert.deepEqual(model.etaWords(regression(), NOW), { short: "–", long: "not yet known" });
   assert.deepEqual(model.etaWords(regression({ status: "complete", eta_at: at(9) }), NOW), { short: "", long: "" });
 });
@@ -121,28 +126,6 @@ test("a job's progress is told as far as it is known", () => {
   assert.equal(model.jobProgress({ done: 7, total: 0 }).fraction, null);
 });
 
-test("the live table filters by words and sorts by column", () => {
-  const jobs = [
-    job(1, { name: "cache", host: "b", elapsed_ms: 10 }),
-    job(2, { name: "alu", host: "a", elapsed_ms: 30, progress: { done: 1, total: 2 } }),
-    job(3, { name: "Cache 2", host: "a", elapsed_ms: 20 }),
-  ];
-  const ids = (text, sort) => model.liveRows(jobs, text, sort, NOW).map((item) => item.id);
-  assert.deepEqual(ids("", "-elapsed"), [2, 3, 1]);
-  assert.deepEqual(ids("", "host"), [3, 2, 1]);
-  assert.deepEqual(ids("", "-progress"), [2, 3, 1]);
-  assert.deepEqual(ids("CACHE a", "name"), [1, 3]);
-  assert.deepEqual(ids("cache 2", "name"), [3]);
-  assert.deepEqual(ids("", "nonsense"), [1, 3, 2]);
-});
-
-test("pressing a column head turns its order", () => {
-  assert.equal(model.nextSort("-elapsed", "host"), "host");
-  assert.equal(model.nextSort("host", "host"), "-host");
-  assert.equal(model.nextSort("host", "elapsed"), "-elapsed");
-  assert.equal(model.nextSort("-elapsed", "elapsed"), "elapsed");
-});
-
 test("a job goes by the best name it has", () => {
   assert.equal(model.jobTitle({ id: 4, config: "make", name: null }), "make");
   assert.equal(model.jobTitle({ id: 4 }), "job 4");
@@ -171,6 +154,15 @@ test("a head that is the whole list replaces it", () => {
   assert.deepEqual(ids(model.mergeHead(list(1, 6), list(3, 6))), [6, 5, 4, 3]);
 });
 
+test("an answer that was under way does not undo what an event told meanwhile", () => {
+  const old = { items: [{ id: 1, version: 9, result: "pass" }, { id: 2, version: 3, result: "live" }] };
+  const read = { items: [{ id: 3, version: 4 }, { id: 1, version: 5, result: "live" }, { id: 2, version: 4, result: "fail" }], next: "n" };
+  const kept = model.keepNewer(old, read);
+  assert.deepEqual(kept.items.map((item) => item.result), [undefined, "pass", "fail"]);
+  assert.equal(kept.next, "n");
+  assert.equal(model.keepNewer(null, read).items.length, 3);
+});
+
 test("a page below adds no row twice", () => {
   assert.deepEqual(ids(model.appendPage(list(4, 6), list(2, 4, "more"))), [6, 5, 4, 3, 2]);
 });
@@ -195,25 +187,22 @@ test("rows that stay are in order, whatever the shuffle", () => {
 
 // ------------------------------------------------------------------------------------------------------------- events
 
-const view = () => ({
-  regression: regression(),
-  live: { items: [job(1), job(2)], next: null },
-  jobs: { items: [job(2), job(3, { result: "pass" })], next: null },
+test("a row shows what an event tells, and is not touched by another's", () => {
+  const rows = [job(2), job(3, { result: "pass" })];
+  const failed = model.patchRows(rows, event("job.failed", 2, { result: "fail", reason: "killed" }));
+  assert.equal(failed[0].result, "fail");
+  assert.equal(failed[0].reason, "killed");
+  assert.equal(failed[0].last_seen_at, at(0));
+  assert.equal(failed[1], rows[1]);
+  assert.equal(model.patchRows(rows, event("job.failed", 9, { result: "fail" })), rows);
+  assert.deepEqual(model.patchRows(rows, event("job.pruned", 2)), [rows[1]]);
 });
 
-test("progress is shown at once and nothing is read for it", () => {
-  const { view: next, wanted } = model.applyToRegression(view(), event("job.updated", 1, { result: "live", progress: { done: 1, total: 2 } }));
-  assert.deepEqual(next.live.items[0].progress, { done: 1, total: 2 });
-  assert.equal(next.live.items[0].last_seen_at, at(0));
-  assert.equal(next.regression.last_activity_at, at(0));
-  assert.deepEqual(wanted, []);
-});
-
-test("a verdict takes the job off the live table at once", () => {
-  const { view: next, wanted } = model.applyToRegression(view(), event("job.failed", 2, { result: "fail" }));
-  assert.deepEqual(ids(next.live), [1]);
-  assert.equal(next.jobs.items[0].result, "fail");
-  assert.deepEqual(wanted, ["regression", "live", "signatures", "jobs"]);
+test("what a live message changed is taken from the event", () => {
+  const changed = { host: ["a", "b"], started_at: [null, at(-300)] };
+  const patched = model.patchJob(job(1, { elapsed_ms: 90_000 }), event("job.updated", 1, { changed, result: "live" }));
+  assert.equal(patched.host, "b");
+  assert.equal(model.jobElapsed(patched, NOW), 300);
 });
 
 test("an event that is older than the row changes nothing", () => {
@@ -221,32 +210,22 @@ test("an event that is older than the row changes nothing", () => {
   assert.equal(model.patchJob(newer, event("job.updated", 1, { phase: "queued" })), newer);
 });
 
-test("other changes of a job are read again, where it stands", () => {
-  const wanted = (changes) => model.applyToRegression(view(), event("job.updated", 1, { changed: { host: ["a", "b"] }, ...changes })).wanted;
-  assert.deepEqual(wanted({ result: "live" }), ["live"]);
-  assert.deepEqual(wanted({ result: "pass" }), ["jobs"]);
-});
-
-test("a job that is not in the tables is looked for", () => {
-  assert.deepEqual(model.applyToRegression(view(), event("job.updated", 9, { result: "live" })).wanted, ["live"]);
-  assert.deepEqual(model.applyToRegression(view(), event("job.live", 9, { result: "live" })).wanted, ["regression", "live", "jobs"]);
-});
-
-test("a pruned job is gone from both tables", () => {
-  const { view: next } = model.applyToRegression(view(), event("job.pruned", 2, { result: "live" }));
-  assert.deepEqual(ids(next.live), [1]);
-  assert.deepEqual(ids(next.jobs), [3]);
+test("only what an event moves is read again", () => {
+  const moved = (type, data, isKnown = true) => model.movedBy(event(type, 9, data), isKnown);
+  assert.deepEqual(moved("job.updated", { result: "live" }), []);
+  assert.deepEqual(moved("job.updated", { result: "live" }, false), ["newest"]);
+  assert.deepEqual(moved("job.updated", { result: "pass" }), ["jobs"]);
+  assert.deepEqual(moved("job.live", { result: "live" }), ["regression", "jobs", "newest"]);
+  assert.deepEqual(moved("job.failed", { result: "fail" }), ["regression", "signatures", "jobs"]);
+  assert.ok(moved("job.revived", { result: "live" }).includes("live"));
+  assert.deepEqual(model.movedBy(event("regression.updated", null), true), ["regression"]);
+  assert.deepEqual(model.movedBy(event("regression.finished", null), true), ["regression", "live", "signatures", "jobs"]);
 });
 
 test("applying an event twice changes nothing the second time", () => {
   const news = event("job.failed", 2, { result: "fail" });
-  const once = model.applyToRegression(view(), news).view;
-  assert.deepEqual(model.applyToRegression(once, news).view, once);
-});
-
-test("the regression's own events read what they may have moved", () => {
-  assert.deepEqual(model.applyToRegression(view(), event("regression.updated", null)).wanted, ["regression"]);
-  assert.equal(model.applyToRegression(view(), event("regression.finished", null)).wanted.length, 4);
+  const once = model.patchRows([job(2)], news);
+  assert.equal(model.patchRows(once, news), once);
 });
 
 test("the overview reads a changed row, or the list for a new one", () => {
@@ -275,6 +254,40 @@ test("the title says what one wants to know without opening the tab", () => {
 
 test("a name that runs right to left does not turn the title round", () => {
   assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · \u2068\u202eevil\u2069");
+});
+
+test("the picture of the tab carries the state of the run", () => {
+  const icon = (changes) => decodeURIComponent(model.faviconOf({ kind: "regression" }, { regression: regression(changes) }));
+  assert.match(icon(), /fill="#c22f1f"/);
+  assert.match(icon({ counts: counts({ pass: 50 }) }), /y="8" width="16" height="8" fill="#2a6bd0"/);
+  assert.match(icon({ counts: counts({ pass: 100 }), status: "complete" }), /fill="#23834f"\/><path/);
+  assert.equal(model.faviconOf({ kind: "overview" }, { list: null }), null);
+});
+
+test("a run of a strip and what has changed since the last one are words", () => {
+  assert.equal(model.runWords({ status: "complete", pass: 196, fail: 4 }), "complete, 196 of 200 passed (98.0 %)");
+  assert.equal(model.runWords({ status: "live", pass: 0, fail: 0 }), "live, no verdict");
+  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 0 } };
+  assert.deepEqual(model.sinceParts(since).map((part) => part.text),
+    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests"]);
+  assert.deepEqual(model.sinceParts(null), []);
+});
+
+test("the history of a run tells of its jobs, and of many alike only a few", () => {
+  const own = [{ seq: 1, type: "regression.started", created: at(0) }, { seq: 99, type: "regression.finished", created: at(9) }];
+  const missing = [10, 11, 12, 13, 14].map((seq) => event("job.missing", seq, { result: "fail", description: "why" }, { seq }));
+  const story = model.storyOf(own, missing);
+  assert.deepEqual(story.map((entry) => entry.seq), [1, 10, 11, 12, 99]);
+  assert.equal(story[3].more, 2);
+  assert.equal(story[1].job, 10);
+  assert.equal(story[1].description, "why");
+});
+
+test("the line that runs a job again is the publisher's own", () => {
+  assert.equal(model.rerunLine({ config: "make run" }), "make run");
+  assert.equal(model.rerunLine({ config: "x", metadata: [["rerun", "make again"]] }), "make again");
+  assert.equal(model.rerunLine({ config: "x", extra: { rerun: "sim -s 7" } }), "sim -s 7");
+  assert.equal(model.rerunLine({}), null);
 });
 
 test("facts show every field that was told, unknown ones too", () => {

@@ -11,7 +11,7 @@ const settled = async () => {
 };
 
 const counts = { pass: 1, fail: 0, skip: 0, live: 1, migrated: 0 };
-const row = (id, changes = {}) => ({ id, name: `n/${id}`, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
+const row = (id, changes = {}) => ({ id, name: `n/${id}`, number: id, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
 
 /** `answers(path, query)` gives what the server would. */
 function watchWith(view, answers) {
@@ -22,8 +22,8 @@ function watchWith(view, answers) {
     if (answer instanceof Problem) throw answer;
     return answer;
   };
-  const watch = createWatch({ filter: {}, ...view }, {
-    api: { read: ask, list: ask }, changed() {}, answered() {}, now: () => Date.now(), serverNow: () => 1000,
+  const watch = createWatch({ filter: { tab: "" }, ...view }, {
+    api: { read: ask, list: ask }, createLog: () => ({ log: { lines: [] }, open: async () => {}, close() {} }), changed() {}, answered() {}, now: () => Date.now(), serverNow: () => 1000,
     setTimeout: (work) => setTimeout(work, 0), clearTimeout,
   }, null);
   return { watch, asked };
@@ -33,12 +33,13 @@ const page = (...items) => ({ items, next: null });
 
 test("the overview reads its list, then changed rows only", async () => {
   const { watch, asked } = watchWith({ kind: "overview" }, (path) =>
-    (path === "regressions" ? page(row(2), row(1)) : row(1, { status: "complete" })));
+    (path === "regressions" ? page(row(2), row(1)) : path === "series" ? page({ series: "n/", runs: [] }) : row(1, { status: "complete" })));
   watch.refresh();
   await settled();
   watch.apply({ seq: 5, type: "job.passed", regression_id: 1, job: 3, data: {} });
   await settled();
-  assert.deepEqual(asked, ["regressions", "regressions/1"]);
+  assert.deepEqual(asked.filter((path) => path !== "series"), ["regressions", "regressions/1"]);
+  assert.ok(asked.includes("series"));
   assert.deepEqual(watch.data.list.items.map((item) => item.status), ["live", "complete"]);
 });
 
@@ -49,7 +50,7 @@ test("many changed rows at once are one reading of the list", async () => {
   await settled();
   for (const { id } of rows) watch.apply({ seq: 5, type: "job.passed", regression_id: id, job: 1, data: {} });
   await settled();
-  assert.deepEqual(asked, ["regressions", "regressions"]);
+  assert.deepEqual(asked.filter((path) => path !== "series"), ["regressions", "regressions"]);
 });
 
 test("a regression is read first, its lists when it is there", async () => {
@@ -57,8 +58,50 @@ test("a regression is read first, its lists when it is there", async () => {
   watch.refresh();
   await settled();
   assert.equal(asked[0], "regressions/n%2F1");
-  assert.deepEqual(asked.slice(1).sort(), ["regressions/1/jobs", "regressions/1/jobs", "regressions/1/signatures"]);
+  assert.deepEqual(asked.slice(1).sort(), ["regressions/1/jobs", "regressions/1/jobs", "regressions/1/signatures", "series"]);
   assert.equal(watch.data.regression.read_at, 1000);
+});
+
+test("what has changed since is asked only where there is a run before", async () => {
+  const runs = [{ id: 1 }, { id: 2 }];
+  const asked = async (id) => {
+    const told = watchWith({ kind: "regression", ref: `n/${id}`, filter: { tab: "" } }, (path) =>
+      (path === "series" ? page({ series: "n/", runs }) : path.startsWith("regressions/n") ? row(id) : page()));
+    told.watch.refresh();
+    await settled();
+    return told.asked.includes(`regressions/${id}/diff`);
+  };
+  assert.equal(await asked(1), false);
+  assert.equal(await asked(2), true);
+});
+
+test("each view of a regression reads what it shows, and no more", async () => {
+  const paths = async (tab) => {
+    const told = watchWith({ kind: "regression", ref: "n/1", filter: { tab } }, (path) => (path === "regressions/n%2F1" ? row(1) : page()));
+    told.watch.refresh();
+    await settled();
+    return told.asked.slice(1).filter((path) => path !== "series").map((path) => path.replace("regressions/1/", "")).sort();
+  };
+  assert.deepEqual(await paths("pictures"), ["charts", "hosts", "timeline"]);
+  assert.deepEqual(await paths("history"), ["events", "history"]);
+  assert.ok(!(await paths("compare")).includes("jobs"));
+});
+
+test("all live jobs are read, page by page, and what has ended meanwhile does not come back", async () => {
+  const live = (id) => ({ id, result: "live", version: 1, elapsed_ms: 1 });
+  let turn = 0;
+  const { watch } = watchWith({ kind: "regression", ref: "n/1", filter: { tab: "" } }, (path, query) => {
+    if (/^regressions.(n%2F1|1)$/.test(path)) return row(1);
+    if (query?.result !== "live") return page();
+    turn += 1;
+    if (turn === 1) return { items: [live(9), live(8)], next: "more" };
+    watch.apply({ seq: 7, type: "job.passed", regression_id: 1, job: 7, data: { result: "pass" } });
+    return page(live(7), live(6));
+  });
+  watch.refresh();
+  await settled();
+  assert.deepEqual(watch.data.live.ids(), [9, 8, 6]);
+  assert.equal(watch.data.liveRead, true);
 });
 
 test("a regression nobody has heard of is waited for", async () => {

@@ -1,0 +1,121 @@
+/** A run beside an earlier one: what fails newly, what is fixed, what has become slower. See regression.js. */
+
+import { addressOf, jobAddress, refOf } from "./address.js";
+import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
+import { count, duration, plural } from "./format.js";
+import { NOTHING_BEFORE } from "./model.js";
+import { mount, paintLink } from "./parts.js";
+
+/** Sections in the order of their weight: name in the answer's counts, heading. */
+const SECTIONS = [
+  ["new_signatures", "New signatures"], ["newly_failing", "Newly failing"], ["slower", "Slower"],
+  ["still_failing", "Still failing"], ["fixed_signatures", "Fixed signatures"], ["fixed", "Fixed"],
+  ["faster", "Faster"], ["missing", "Missing"], ["added", "Added"],
+];
+const ROWS_FIRST = 20;
+const TYPING_MS = 400;
+
+/** `actions`: `filter({base, slower})`. */
+export function mountCompare(host, actions) {
+  const parts = mount(host, "tab-compare");
+  const sections = SECTIONS.map(([name, heading]) => mountSection(parts.sections, name, heading));
+  const options = keyedList(parts.bases, {
+    template: "run-option",
+    key: (run) => run.id,
+    paint(option, run) {
+      setAttribute(option.run, "value", refOf(run));
+      setText(option.run, `${run.name}, ${run.status}, ${count(run.counts.pass)} pass, ${count(run.counts.fail)} fail`);
+    },
+  });
+  parts.base.addEventListener("change", () => actions.filter({ base: parts.base.value }));
+  parts.other.addEventListener("change", () => actions.filter({ base: parts.other.value.trim() }));
+  const filterBy = (slower) => actions.filter({ slower: slower || "20" });
+  parts.slower.addEventListener("input", whenTypingPauses(filterBy, TYPING_MS));
+  return (state) => {
+    const { diff, regression, runs } = state.data;
+    const { base, slower } = state.view.filter;
+    options((runs?.items ?? []).filter((run) => run.id !== regression.id), state);
+    const isListed = [...parts.base.options].some((option) => option.value === base);
+    setField(parts.base, isListed ? base : "");
+    setField(parts.other, isListed ? "" : base);
+    setField(parts.slower, slower);
+    show(parts.loading, diff === null && !state.problem);
+    show(parts.none, diff === NOTHING_BEFORE);
+    setText(parts.told, diff?.counts ? toldWords(diff) : "");
+    sections.forEach((paint) => paint(state));
+  };
+}
+
+function toldWords({ counts }) {
+  const changed = SECTIONS.reduce((sum, [name]) => sum + (name === "still_failing" ? 0 : counts[name] ?? 0), 0);
+  return changed ? "" : "Nothing differs.";
+}
+
+/** The rows of a section: `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
+function rowsOf(name, diff, root) {
+  if (name.endsWith("_signatures")) {
+    const isNew = name === "new_signatures";
+    const ref = String(isNew ? diff.regression_id : diff.base_id);
+    const listed = diff.signatures?.[isNew ? "new" : "fixed"] ?? [];
+    return listed.map((item) => ({
+      key: item.id, text: item.title, note: count(item.count), change: plural(item.count, "fail"), before: "",
+      href: addressOf(root, { kind: "regression", ref, filter: { signature: String(item.id) } }),
+    }));
+  }
+  return (diff[name] ?? []).map((row) => ({
+    key: row.config, text: row.config, note: count(row.jobs),
+    href: jobAddress(root, row.job ?? row.base_job),
+    other: row.job && row.base_job ? jobAddress(root, row.base_job) : null,
+    before: row.base_job ? `job ${row.base_job}` : "",
+    change: row.percent === undefined ? RESULT_WORDS[name] : changeWords(row),
+  }));
+}
+
+const RESULT_WORDS = {
+  newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now",
+  added: "not run before",
+};
+
+function changeWords({ percent: by, runtime_ms: now, base_runtime_ms: before }) {
+  return `${by > 0 ? "+" : ""}${Math.round(by)} %, ${duration(before)} → ${duration(now)}`;
+}
+
+function mountSection(parent, name, heading) {
+  const { root, parts } = instantiate("compare-section");
+  parent.append(root);
+  let shown = ROWS_FIRST;
+  const rows = keyedList(parts.rows, { template: "compare-row", key: (row) => row.key, paint: paintRow });
+  setText(parts.heading, heading);
+  setText(parts.what, name.endsWith("_signatures") ? "Signature" : "Test");
+  setText(parts.changed, name === "slower" || name === "faster" ? "Mean runtime of its passes" : "Result");
+  setAttribute(parts.table, "aria-label", heading);
+  setAttribute(root, "data-section", name);
+  let again = null;
+  parts.more.addEventListener("click", () => {
+    shown += 500;
+    again?.();
+  });
+  const paint = (state) => {
+    again = () => paint(state);
+    const { diff } = state.data;
+    const all = diff?.counts ? rowsOf(name, diff, state.root) : [];
+    const number = diff?.counts?.[name] ?? all.length;
+    show(root, number > 0);
+    setText(parts.number, count(number));
+    rows(all.slice(0, shown), state);
+    show(parts.more, all.length > shown);
+    setText(parts.more, `Show ${count(all.length - shown)} more`);
+    show(parts.rest, number > all.length && all.length > 0);
+    setText(parts.rest, `${count(number - all.length)} more are not listed here; the API gives all.`);
+  };
+  return paint;
+}
+
+function paintRow(parts, row) {
+  paintLink(parts.link, row.href, row.text ?? "");
+  setCell(parts.note, row.note ?? "");
+  setCell(parts.change, row.change ?? "");
+  show(parts.other, Boolean(row.other));
+  setAttribute(parts.other, "href", row.other ?? null);
+  setText(parts.other, row.before);
+}

@@ -1,0 +1,166 @@
+/** Drawing on a canvas: one that keeps up with its width and the reader's scheme, its pen, axes, pointer and table. */
+
+import { setText, show } from "./dom.js";
+import { count } from "./format.js";
+
+const TABLE_MOST = 200;
+
+/**
+ * A canvas that is drawn when what it shows, its width or the reader's scheme changes. `draw(pen, width, colours, state,
+ * high)` is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be. The answer,
+ * `paint(state, key)`, draws again if one of the values in `key` is another than before.
+ */
+export function picture(canvas, { height, draw }) {
+  let state = null;
+  let drawn = null;
+  const redraw = () => {
+    const width = canvas.parentElement.clientWidth;
+    if (!state || !width || !canvas.isConnected) return;
+    const high = height(state, width);
+    const scale = window.devicePixelRatio || 1;
+    canvas.width = width * scale;
+    canvas.height = high * scale;
+    canvas.style.height = `${high}px`;
+    const pen = canvas.getContext("2d");
+    pen.scale(scale, scale);
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    draw(pen, width, coloursNow(), state, high);
+  };
+  new ResizeObserver(redraw).observe(canvas.parentElement);
+  const scheme = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => (canvas.isConnected ? redraw() : scheme.removeEventListener("change", follow));
+  scheme.addEventListener("change", follow);
+  return (next, key) => {
+    state = next;
+    if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;
+    drawn = key;
+    redraw();
+  };
+}
+
+function coloursNow() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["ink", "muted", "line", "surface", "pass", "fail", "skip", "live", "track", "edge", "raised"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+export function text(pen, words, x, y, { align = "left", colour, width } = {}) {
+  pen.textAlign = align;
+  pen.fillStyle = colour;
+  pen.fillText(words, x, y, width);
+}
+
+/** A text cut to fit. */
+export function fitting(pen, words, width) {
+  if (pen.measureText(words).width <= width) return words;
+  let kept = words.slice(0, 60);
+  while (kept.length > 1 && pen.measureText(`${kept}…`).width > width) kept = kept.slice(0, -1);
+  return `${kept}…`;
+}
+
+export function line(pen, x1, y1, x2, y2, colour, dash = []) {
+  pen.strokeStyle = colour;
+  pen.setLineDash(dash);
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+/** Upright lines with words below, for ticks along the bottom. */
+export function axisBelow(pen, ticks, x, top, bottom, colours) {
+  for (const { at, text: words } of ticks) {
+    line(pen, x(at), top, x(at), bottom, colours.line);
+    text(pen, words, x(at), bottom + 16, { align: "center", colour: colours.muted });
+  }
+}
+
+export function axisLeft(pen, ticks, y, left, right, colours) {
+  for (const { at, text: words } of ticks) {
+    line(pen, left, y(at), right, y(at), colours.line);
+    text(pen, words, left - 8, y(at) + 4, { align: "right", colour: colours.muted });
+  }
+}
+
+/** Where the pointer is within a canvas. */
+export function placeOf(event, canvas) {
+  const box = canvas.getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+/** Tells what is below the pointer, and opens it. `find(x, y)` gives `{words, id}` or null. */
+export function bindPointer(canvas, tip, find, open) {
+  canvas.addEventListener("pointermove", (event) => {
+    const found = find(...placeOf(event, canvas));
+    show(tip, Boolean(found));
+    canvas.style.cursor = found ? "pointer" : "";
+    if (!found) return;
+    setText(tip, found.words);
+    const [x, y] = placeOf(event, canvas);
+    const isRight = x > canvas.clientWidth / 2;
+    tip.style.left = isRight ? "" : `${x + 14}px`;
+    tip.style.right = isRight ? `${canvas.clientWidth - x + 14}px` : "";
+    tip.style.top = `${y + 10}px`;
+  });
+  canvas.addEventListener("pointerleave", () => show(tip, false));
+  canvas.addEventListener("click", (event) => {
+    const found = find(...placeOf(event, canvas));
+    if (found) open(found.id);
+  });
+}
+
+/**
+ * The table behind a picture, filled when it is opened. `rows()` gives `{head, body, note}`; a cell is a text, a number
+ * or `{text, href}`. Gives a function that fills it again.
+ */
+export function tableBehind(details, rows) {
+  const fill = () => {
+    if (!details.open) return;
+    const { head, body, note } = rows();
+    const table = document.createElement("table");
+    table.className = "plain";
+    table.createTHead().append(rowOf(head, "th"));
+    table.createTBody().append(...body.slice(0, TABLE_MOST).map((cells) => rowOf(cells, "td")));
+    const more = body.length > TABLE_MOST ? `the first ${TABLE_MOST} of ${count(body.length)} rows` : "";
+    const words = document.createElement("p");
+    words.className = "note";
+    words.textContent = [more, note].filter(Boolean).join("; ");
+    details.replaceChildren(details.firstElementChild, table, words);
+  };
+  details.addEventListener("toggle", fill);
+  return fill;
+}
+
+function rowOf(cells, tag) {
+  const row = document.createElement("tr");
+  row.append(...cells.map((cell) => {
+    const node = document.createElement(tag);
+    if (tag === "th") node.scope = "col";
+    const { text: words, href } = cell && typeof cell === "object" ? cell : { text: cell };
+    if (typeof words === "number") node.className = "num";
+    const shown = typeof words === "number" ? count(words) : words ?? "";
+    if (!href) node.textContent = shown;
+    else node.append(Object.assign(document.createElement("a"), { href, textContent: shown }));
+    return node;
+  }));
+  return row;
+}
+
+/** Stripes, so that fails are told from passes without colour. */
+export function hatch(pen, colours) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 6;
+  const brush = tile.getContext("2d");
+  brush.fillStyle = colours.fail;
+  brush.fillRect(0, 0, 6, 6);
+  brush.strokeStyle = colours.surface;
+  brush.lineWidth = 1.4;
+  brush.beginPath();
+  for (const shift of [-6, 0, 6]) {
+    brush.moveTo(shift, 6);
+    brush.lineTo(shift + 6, 0);
+  }
+  brush.stroke();
+  return pen.createPattern(tile, "repeat");
+}

@@ -1,0 +1,85 @@
+/**
+ * The lines of a job's output: read once, then followed. One `EventSource` of its own, which resumes by line number;
+ * it is closed while nobody looks, and for good with the log's last line.
+ */
+
+const READ_AT_ONCE = 10_000;
+
+/**
+ * `env`: `read(path, query)` (a request to the API), `urlFor(path, offset)`, `EventSource`. `changed()` is called when
+ * there is more to show. `log.lines` are `{offset, at, message}`.
+ * @param {string} path
+ * @param {() => void} changed
+ * @param {object} env
+ */
+export function createLog(path, changed, env) {
+  const log = { lines: [], first: 0, next: 0, complete: false };
+  let source = null;
+  let isOpen = false;
+  let isReading = false;
+
+  const take = (line) => {
+    if (line.offset < log.next) return;
+    log.lines.push(line);
+    log.next = line.offset + 1;
+  };
+  const read = async () => {
+    for (;;) {
+      const page = await env.read(path, { offset: log.next, limit: READ_AT_ONCE });
+      if (!log.lines.length) log.first = page.first_offset;
+      page.lines.forEach(take);
+      log.complete = page.complete;
+      if (page.lines.length < READ_AT_ONCE) return;
+    }
+  };
+  const follow = () => {
+    source = new env.EventSource(env.urlFor(path, log.next));
+    source.onmessage = (event) => {
+      const line = parse(event.data);
+      if (line) take(line);
+      changed();
+    };
+    source.onerror = () => {
+      if (source?.readyState === 2) close(); // given up for good; the next open() goes on behind the last line
+    };
+    source.addEventListener("complete", () => {
+      log.complete = true;
+      close();
+      changed();
+    });
+  };
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+
+  return {
+    log,
+    /** Reads, and follows if there may be more. Raises what `env.read` raises. */
+    async open() {
+      isOpen = true;
+      if (isReading || source || log.complete) return;
+      isReading = true;
+      try {
+        await read();
+      } finally {
+        isReading = false;
+      }
+      changed();
+      if (isOpen && !log.complete) follow();
+    },
+    close() {
+      isOpen = false;
+      close();
+    },
+  };
+}
+
+function parse(text) {
+  try {
+    const line = JSON.parse(text);
+    return typeof line?.message === "string" ? line : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * The list of regressions. A view's `mount…(host, actions)` builds the frame from its template and gives
+ * `update(state)`, which may be called any number of times and always paints the whole truth. Data comes down by
+ * `update`; what the reader wants goes up through `actions`.
+ *
+ * `state` is `{root, base, now, meta, view, data, problem, filterProblem}`: `view` from the address, `data` what has
+ * been read so far (null where nothing was yet).
+ */
+
+import { regressionAddress } from "./address.js";
+import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
+import { count, rate, ticking } from "./format.js";
+import {
+  etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
+} from "./model.js";
+import {
+  TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime,
+  runStrip,
+} from "./parts.js";
+
+/** Filters that come by a link; the reader lifts them by a button. */
+const BY_LINK = ["series", "branch", "component"];
+
+/**
+ * `actions`: `filter(patch)`, `more()`.
+ * @param {Element} host
+ * @param {object} actions
+ * @returns {(state: object) => void}
+ */
+export function mountOverview(host, actions) {
+  const parts = mount(host, "overview");
+  const rows = keyedList(parts.rows, {
+    template: "regression-row",
+    key: (item) => item.id,
+    paint: paintRegressionRow,
+    bind: (row) => (row.paintStrip = runStrip(row.strip)),
+  });
+  bindOverview(parts, actions);
+  return (state) => {
+    paintFilters(parts, state.view.filter);
+    paintProblem(parts.problem, state.problem);
+    paintList(parts, rows, state);
+  };
+}
+
+function bindOverview(parts, actions) {
+  parts.filters.addEventListener("submit", (event) => event.preventDefault());
+  parts.q.addEventListener("input", whenTypingPauses((q) => actions.filter({ q }), TYPING_MS));
+  parts.statuses.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button) actions.filter({ status: button.dataset.status });
+  });
+  parts.tanked.addEventListener("change", () => actions.filter({ tanked: parts.tanked.checked ? "1" : "" }));
+  const nothing = { q: "", status: "", series: "", branch: "", component: "" };
+  parts.clear.addEventListener("click", () => actions.filter(nothing));
+  parts.more.addEventListener("click", () => actions.more());
+  parts.narrowed.addEventListener("click", (event) => {
+    const name = event.target.closest("button")?.dataset.name;
+    if (name) actions.filter({ [name]: "" });
+  });
+  bindCopy(parts["copy-curl"], () => parts.curl.textContent);
+  bindCopy(parts["copy-spool"], () => parts.spool.textContent);
+}
+
+function paintFilters(parts, filter) {
+  setField(parts.q, filter.q);
+  for (const button of parts.statuses.children) paintPressed(button, button.dataset.status === filter.status);
+  parts.tanked.checked = filter.tanked === "1";
+  paintNarrowed(parts.narrowed, filter);
+}
+
+function paintNarrowed(node, filter) {
+  const names = BY_LINK.filter((name) => filter[name]);
+  show(node, names.length > 0);
+  const wanted = names.map((name) => `${name}: ${filter[name]}`);
+  if ([...node.children].map((button) => button.dataset.text).join("\n") === wanted.join("\n")) return;
+  node.replaceChildren(...names.map((name, index) => pill(name, wanted[index])));
+}
+
+function pill(name, text) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "pill user", title: "Show all again", textContent: `${text} ×` });
+  Object.assign(button.dataset, { name, text });
+  return button;
+}
+
+function paintList(parts, rows, state) {
+  const { list } = state.data;
+  const items = list?.items ?? [];
+  const { tanked, ...rest } = state.view.filter;
+  const filtered = Object.values(rest).some(Boolean);
+  rows(items, state);
+  show(parts.panel, items.length > 0);
+  show(parts.more, Boolean(list?.next));
+  show(parts.nothing, list !== null && items.length === 0 && filtered);
+  show(parts.teach, list !== null && items.length === 0 && !filtered && !state.problem);
+  setText(parts.summary, list === null ? (state.problem ? "" : "Loading…") : summary(items, list.next));
+  const { curl, spool } = teachCommands(state.base, state.meta);
+  setText(parts.curl, curl);
+  setText(parts.spool, spool);
+}
+
+function summary(items, next) {
+  const live = items.filter((item) => item.status === "live").length;
+  const all = next ? `the first ${count(items.length)}` : count(items.length);
+  return items.length === 0 ? "" : `${live ? `${count(live)} live, ` : ""}${all} shown`;
+}
+
+function paintRegressionRow(parts, regression, state) {
+  const { counts } = regression;
+  const eta = etaWords(regression, state.now);
+  const progress = progressOf(regression);
+  paintLink(parts.link, regressionAddress(state.root, regression), regression.name);
+  setCell(parts.under, [regression.component, regression.branch, regression.tag].filter(Boolean).join(" · "));
+  paintChip(parts.status, regression.status);
+  setCell(parts.why, shortReason(regression), statusSentence(regression));
+  paintRegressionBar(parts.bar, regression);
+  setCell(parts.percent, progress.percent, progress.words);
+  setCell(parts.jobs, runningWords(regression), progress.words);
+  for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
+  setText(parts.rate, rate(passRate(regression)));
+  setText(parts.elapsed, ticking(regressionElapsed(regression, state.now)));
+  setCell(parts.eta, eta.short, eta.long);
+  paintTime(parts.started, regression.started_at, state.now);
+  const runs = state.data.strips?.get(regression.series) ?? [];
+  setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series ?? ""}`);
+  parts.paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
+}
+
+/** `12 running of 200`, as far as the publisher has told. */
+function runningWords({ running, submitted, status }) {
+  const now = status === "live" && running ? `${count(running)} running` : "";
+  if (!submitted) return now;
+  return now ? `${now} of ${count(submitted)}` : `${count(submitted)} submitted`;
+}

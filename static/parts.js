@@ -1,0 +1,149 @@
+/** The small parts that all views are made of. Each paints the whole truth onto its node, any number of times. */
+
+import { jobAddress, regressionAddress } from "./address.js";
+import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
+import { count, fullTime, moment, plain, plural } from "./format.js";
+import {
+  barLabel, barSegments, changedWords, historyWord, jobProgress, problemSentence, runWords,
+} from "./model.js";
+
+export const TYPING_MS = 200;
+
+/** Puts a template into its place; gives its named parts. @param {Element} host @param {string} id */
+export function mount(host, id) {
+  const { root, parts } = instantiate(id);
+  host.replaceChildren(root);
+  return parts;
+}
+
+/** A bar of parts whose widths follow their numbers; made once, then only weights change. */
+export function paintBar(node, segments) {
+  while (node.children.length < segments.length) node.append(document.createElement("i"));
+  segments.forEach(({ kind, n }, index) => {
+    const part = node.children[index];
+    setAttribute(part, "data-kind", kind);
+    setWeight(part, n);
+    show(part, n > 0);
+  });
+}
+
+/** The bar of a regression, with its figures as label and tooltip. */
+export function paintRegressionBar(node, regression) {
+  const segments = barSegments(regression);
+  paintBar(node, segments);
+  setAttribute(node, "aria-label", barLabel(segments));
+  setAttribute(node, "title", barLabel(segments));
+}
+
+/** A share as a bar of one colour. */
+export function paintShare(node, kind, fraction) {
+  paintBar(node, [{ kind, n: fraction }, { kind: "pending", n: 1 - fraction }]);
+}
+
+export function paintChip(node, word) {
+  setAttribute(node, "data-kind", word);
+  setText(node, word);
+}
+
+export function paintCount(node, number) {
+  setText(node, count(number));
+  node.classList.toggle("zero", number === 0);
+}
+
+export function paintTime(node, time, now) {
+  setCell(node, moment(time, now), fullTime(time));
+}
+
+export function paintLink(node, href, text, title = text) {
+  setAttribute(node, "href", href);
+  setCell(node, text, title);
+}
+
+/** A button that is on or off. */
+export function paintPressed(node, isPressed) {
+  setAttribute(node, "aria-pressed", String(isPressed));
+}
+
+export function paintProblem(node, problem) {
+  show(node, Boolean(problem));
+  setText(node, problem ? problemSentence(problem) : "");
+}
+
+/** A list of `[label, value]` pairs; labels may repeat, so the place is part of the key. */
+export function factList(parent) {
+  const update = keyedList(parent, {
+    template: "fact",
+    key: (fact) => `${fact.index} ${fact.label}`,
+    paint(parts, { label, value }) {
+      setText(parts.label, label);
+      setText(parts.value, value);
+    },
+  });
+  const fact = ([label, value], index) => ({ index, label: String(label), value: plain(value) });
+  return (pairs) => update(pairs.map(fact));
+}
+
+/**
+ * The last runs of a series, oldest first: one link each, with its fails on top. Runs differ by few percent, so a
+ * column is not all jobs but those from `floorOf` upwards. `update(runs, context)` takes `{root, series,
+ * current}`, the id of the run whose page this is.
+ * @param {Element} parent
+ */
+export function runStrip(parent) {
+  const paint = runList(parent);
+  return (runs, context) => paint(runs, { ...context, floor: floorOf(runs) });
+}
+
+/** The pass rate at the foot of a strip: 80 %, or a little below the worst run's. */
+function floorOf(runs) {
+  return Math.min(0.8, ...runs.map((run) => 0.9 * (run.pass_rate ?? 1)));
+}
+
+function runList(parent) {
+  return keyedList(parent, {
+    template: "strip-run",
+    key: (run) => run.id,
+    paint(parts, run, { root, series, current, floor }) {
+      const name = run.name ?? [series, run.number].filter(Boolean).join(" ");
+      const words = `${name}: ${runWords(run)}`;
+      setAttribute(parts.run, "href", regressionAddress(root, { id: run.id, name: run.name ?? String(run.id) }));
+      setAttribute(parts.run, "title", words);
+      setAttribute(parts.run, "aria-label", words);
+      setAttribute(parts.run, "aria-current", run.id === current ? "page" : null);
+      setAttribute(parts.run, "data-kind", run.status === "live" ? "live" : run.pass_rate === 1 ? "pass" : "mixed");
+      const failed = run.pass_rate === null ? 0 : (1 - run.pass_rate) / (1 - floor);
+      paintBar(parts.bar, [
+        { kind: "none", n: run.pass_rate === null ? 1 : 0 },
+        { kind: "fail", n: failed },
+        { kind: "pass", n: run.pass_rate === null ? 0 : 1 - failed },
+      ]);
+    },
+  });
+}
+
+/** A history as a timeline. `update(entries, {root, now, link})`. @param {Element} parent */
+export function historyList(parent) {
+  return keyedList(parent, { template: "history-entry", key: (entry) => entry.seq, paint: paintEntry });
+}
+
+function paintEntry(parts, entry, { now, root }) {
+  const progress = jobProgress(entry.progress);
+  const changes = changedWords(entry.changed);
+  const word = historyWord(entry);
+  const reason = word.includes(entry.reason) ? null : entry.reason;
+  setAttribute(parts.entry, "data-kind", entry.result ?? "");
+  setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
+  setText(parts.word, word);
+  show(parts.job, Boolean(entry.job));
+  if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), `job ${entry.job}`);
+  setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
+  setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
+  setText(parts.description, entry.description ?? "");
+  show(parts.description, Boolean(entry.description));
+  show(parts.changes, changes.length > 0);
+  if (parts.changes.children.length !== changes.length) {
+    parts.changes.replaceChildren(...changes.map(() => instantiate("change").root));
+  }
+  changes.forEach((text, index) => setText(parts.changes.children[index], text));
+  setCell(parts.by, entry.created_by ? `by ${entry.created_by}` : "");
+}

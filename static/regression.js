@@ -1,0 +1,158 @@
+/** One regression: its head, and below it one of four views. See overview.js for what a mount is given and gives. */
+
+import { addressOf, refOf, regressionAddress } from "./address.js";
+import { mountCompare } from "./compare.js";
+import { setAttribute, setCell, setText, show } from "./dom.js";
+import { ago, count, fullTime, moment, parseTime, rate, ticking } from "./format.js";
+import { mountJobs } from "./jobs.js";
+import {
+  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence,
+  storyOf, total,
+} from "./model.js";
+import {
+  factList, historyList, mount, paintChip, paintCount, paintProblem, paintRegressionBar, runStrip,
+} from "./parts.js";
+import { mountPictures } from "./pictures.js";
+
+const TABS = { "": mountJobs, pictures: mountPictures, compare: mountCompare, history: mountStory };
+
+/**
+ * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")` and `moreSoon(…)` (unasked, as the end
+ * comes into sight), `look(ids)` (the live jobs in sight), `repaint()`, `go(address)`, `tank()`, `untank()`, `finish()`,
+ * `badge()`, `filterHelp()`.
+ * @param {Element} host
+ * @param {object} actions
+ * @returns {(state: object) => void}
+ */
+export function mountRegression(host, actions) {
+  const parts = mount(host, "regression");
+  const facts = factList(parts.facts);
+  const metadata = factList(parts.metadata);
+  const paintStrip = runStrip(parts.strip);
+  const paintTab = mountTab(parts, actions);
+  for (const name of ["tank", "untank", "finish", "badge"]) {
+    parts[name].addEventListener("click", () => actions[name]());
+  }
+  return (state) => {
+    const { regression } = state.data;
+    const missing = regression === null && state.problem?.status === 404;
+    paintProblem(parts.problem, missing ? null : state.problem);
+    show(parts.missing, missing);
+    setText(parts["missing-name"], state.view.ref);
+    show(parts.loading, regression === null && !state.problem);
+    show(parts.body, regression !== null);
+    if (regression === null) return;
+    paintHead(parts, regression);
+    paintFigures(parts, regression, state.now);
+    paintSince(parts, paintStrip, state);
+    facts(regressionFacts(regression, state.now));
+    metadata(regression.custom_metadata ?? []);
+    show(parts["metadata-section"], (regression.custom_metadata ?? []).length > 0);
+    paintTab(state);
+  };
+}
+
+/** The view below the head is made anew when another one is chosen. */
+function mountTab(parts, actions) {
+  let shown = null;
+  let update = null;
+  return (state) => {
+    const tab = state.view.filter.tab in TABS ? state.view.filter.tab : "";
+    if (tab !== shown) update = TABS[tab](parts.tab, actions);
+    shown = tab;
+    for (const link of parts.tabs.children) {
+      const kept = link.dataset.tab === tab ? state.view.filter : {};
+      setAttribute(link, "href", addressOf(state.root, { ...state.view, filter: { ...kept, tab: link.dataset.tab } }));
+      setAttribute(link, "aria-current", link.dataset.tab === tab ? "page" : null);
+    }
+    update(state);
+  };
+}
+
+function paintHead(parts, regression) {
+  const live = regression.status === "live";
+  setCell(parts.name, regression.name);
+  paintChip(parts.status, regression.status);
+  setText(parts.sentence, statusSentence(regression));
+  show(parts.finish, live);
+  show(parts.tank, regression.status !== "tanked");
+  show(parts.untank, regression.status === "tanked");
+  show(parts.badge, Boolean(regression.series));
+  paintRegressionBar(parts.bar, regression);
+}
+
+function paintFigures(parts, regression, now) {
+  paintCounts(parts, regression);
+  const eta = etaWords(regression, now);
+  setText(parts.elapsed, ticking(regressionElapsed(regression, now)));
+  setCell(parts.started, `since ${moment(regression.started_at, now)}`, fullTime(regression.started_at));
+  show(parts["eta-figure"], regression.status === "live");
+  setText(parts.eta, eta.short);
+  setText(parts["eta-note"], eta.long);
+  setCell(parts.activity, ago(regression.last_activity_at, now), fullTime(regression.last_activity_at));
+  const due = regression.status === "live" ? parseTime(regression.due_at) : null;
+  setCell(parts.due, due === null ? "" : `times out ${moment(due, now)}`, fullTime(due));
+}
+
+function paintCounts(parts, regression) {
+  const { counts, submitted } = regression;
+  const pending = barSegments(regression).find((segment) => segment.kind === "pending");
+  const progress = progressOf(regression);
+  const isTotal = total(regression) !== null;
+  const live = regression.status === "live";
+  setText(parts.percent, isTotal ? progress.percent : count(done(counts)));
+  setText(parts["jobs-done"], isTotal ? progress.words : "jobs done");
+  for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
+  setText(parts.rate, passRate(regression) === null ? "" : `pass rate ${rate(passRate(regression))}`);
+  setText(parts["fail-note"], counts.migrated ? `${count(counts.migrated)} of them cut off` : "");
+  setText(parts.running, regression.running ? `${count(regression.running)} running (publisher)` : "");
+  show(parts["live-figure"], live || counts.live > 0);
+  show(parts["pending-figure"], live || pending.n > 0);
+  setText(parts["pending-word"], pending.word.replace(/^./, (letter) => letter.toUpperCase()));
+  paintCount(parts.pending, pending.n);
+  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "number submitted not told");
+}
+
+/** What has changed since the run before, each part a link into the comparison; and the last runs as a strip. */
+function paintSince(parts, paintStrip, state) {
+  const { regression, since, strip } = state.data;
+  const runs = strip ?? [];
+  const told = since ? sinceParts(since) : [];
+  show(parts["since-line"], runs.length > 1 || since !== null);
+  setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series}`);
+  paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
+  paintSinceWords(parts.since, { since, told, root: state.root, regression });
+}
+
+function paintSinceWords(node, { since, told, root, regression }) {
+  const text = JSON.stringify([since?.base, told, regression.name]);
+  if (node.dataset.text === text) return;
+  node.dataset.text = text;
+  node.replaceChildren();
+  if (!since) return;
+  const before = link(regressionAddress(root, { id: since.base_id, name: since.base }), since.base);
+  const compare = addressOf(root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare" } });
+  node.append("Since ", before, ": ");
+  if (!told.length) node.append("nothing has changed so far.");
+  told.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));
+}
+
+function link(href, text) {
+  const node = document.createElement("a");
+  node.href = href;
+  node.textContent = text;
+  return node;
+}
+
+/** What happened to the run, and every death with its rule. */
+function mountStory(host) {
+  const parts = mount(host, "tab-history");
+  const paint = historyList(parts.history);
+  return (state) => {
+    const { history, deaths } = state.data;
+    const story = storyOf(history?.items ?? [], deaths?.items ?? []);
+    paint(story, state);
+    show(parts.loading, history === null);
+    show(parts.nothing, history !== null && story.length === 0);
+  };
+}
