@@ -276,8 +276,8 @@ class Envelope(msgspec.Struct):
 
 
 JOB = """
-    id, regression_id, key, result, state, category, test_id, config, seed, build, testgroup, jobdir, start_at, metadata,
-    submitted_at, running_at, seen_at, seen_tick, running_tick, version
+    id, regression_id, key, result, state, category, test_id, config, seed, build, testgroup, jobdir, start_at,
+    metadata, submitted_at, running_at, seen_at, seen_tick, running_tick, version
 """
 INSERT_JOB = f"INSERT INTO job ({JOB}) VALUES (?, ?, ?, 0, 'live', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE_JOB = """
