@@ -486,10 +486,20 @@ def decode_items(items: Iterable[bytes], context: Context, config: Config) -> It
     """Items -> messages, numbered in order; an item that cannot be taken gives an Outcome 'rejected' instead."""
     index = 0
     for item in items:
-        for message in _decode_item(item, context, config):
+        for message in _decode_safely(item, context, config):
             message.index = index
             index += 1
             yield message
+
+
+def _decode_safely(raw: bytes, context: Context, config: Config) -> Sequence[Message | Outcome]:
+    """Our own mistake in an item refuses that item, and holds up no other."""
+    try:
+        return _decode_item(raw, context, config)
+    except Exception as error:
+        log.exception("apply: an item that cannot be decoded: %.200r", raw)
+        refusal = Refused("internal-error", f"{type(error).__name__}: {error}")
+        return (_rejected(context.type, context.regression, refusal),)
 
 
 def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Message | Outcome]:
@@ -2226,6 +2236,9 @@ def prune_records(batch: Batch) -> bool:
 # Deliveries.
 
 
+DECODED_FROM, DECODED_TO = 1 << 14, 1 << 20  # bytes; messages take eight times the memory of their text
+
+
 class Delivery(msgspec.Struct):
     """A spool file or a request: its items, where they come from, and (spool) which claimed file to clear away."""
 
@@ -2235,6 +2248,24 @@ class Delivery(msgspec.Struct):
     context: Context
     refusal: Outcome | None = None  # the delivery as a whole could not be read
     claim: tuple[str, int, int] | None = None  # spool: path below the work folder, inode, mtime in ns
+    messages: list[Message | Outcome] | None = None  # instead of the items, where they are decoded already
+
+    def weight(self) -> int:
+        """How many messages it holds, as far as that is known."""
+        return len(self.items) if self.messages is None else len(self.messages)
+
+    def size(self) -> int:
+        """Bytes of its items."""
+        return sum(map(len, self.items))
+
+
+def decode_ahead(delivery: Delivery, config: Config) -> None:
+    """Decode a request of many messages beside the writer, which then need not do it; but not one that is so long that
+    its messages would fill the memory. Small requests and spool files are left to the writer: to answer the ones and to
+    read the others is work enough here."""
+    if delivery.weight() <= BATCH_MESSAGES and delivery.size() <= DECODED_TO:
+        delivery.messages = list(decode_items(delivery.items, delivery.context, config))
+        delivery.items = []
 
 
 class Receipt(msgspec.Struct):
@@ -2318,6 +2349,8 @@ def apply_deliveries(batch: Batch, deliveries: Sequence[Delivery], *, careful: b
 def _messages_of(delivery: Delivery, config: Config) -> Iterator[Message | Outcome]:
     if delivery.refusal is not None:
         return iter([delivery.refusal])
+    if delivery.messages is not None:
+        return iter(delivery.messages)
     return decode_items(delivery.items, delivery.context, config)
 
 
@@ -2509,7 +2542,7 @@ class Question(NamedTuple):
         """How many messages are submitted, if that is what is asked; they share a transaction with what else is."""
         if self.fn is not apply_submissions or self.named:
             return 0
-        return sum(len(delivery.items) for submission in self.args[0] for delivery in submission.deliveries)
+        return sum(delivery.weight() for submission in self.args[0] for delivery in submission.deliveries)
 
 
 class Answer(NamedTuple):
@@ -2975,7 +3008,7 @@ class Waiting(NamedTuple):
     answer: asyncio.Future[tuple[list[Receipt], int]]
 
     def weight(self) -> int:
-        return sum(len(delivery.items) for delivery in self.submission.deliveries)
+        return sum(delivery.weight() for delivery in self.submission.deliveries)
 
 
 # ======================================================================================================================
@@ -4141,6 +4174,8 @@ class Api:
         try:
             raw = await request.read()
             delivery.items = items_of(raw, context, lines=request.content_type in NDJSON_TYPES)
+            if len(raw) >= DECODED_FROM:
+                await asyncio.to_thread(decode_ahead, delivery, self.config)
         except (web.RequestPayloadError, ValueError) as error:
             refusal = Refused("unreadable", f"the body is not what its headers say: {error}")
             delivery.refusal = _rejected(context.type, context.regression, refusal)

@@ -874,3 +874,22 @@ def test_any_bytes_are_taken_or_refused(raw, context, lines):
 @given(value=ENVELOPES | BODIES | ANY_JSON, context=CONTEXTS, lines=st.booleans())
 def test_any_json_is_taken_or_refused_and_what_is_taken_can_be_stored(value, context, lines):
     assert_taken_or_refused(json.dumps(value).encode(), context, lines=lines)
+
+
+def test_our_own_mistake_in_one_item_refuses_that_item_and_no_other(monkeypatch):
+    real = simscoped._decode_item
+
+    def mistaken(raw, context, config):
+        return 1 / 0 if b"unlucky" in raw else real(raw, context, config)
+
+    monkeypatch.setattr(simscoped, "_decode_item", mistaken)
+    items = [json.dumps({"category": "sim", "uniqueid": name, "result": "live"}).encode() for name in ("unlucky", "b")]
+
+    first, second = simscoped.decode_items(items, Context(None, "r"), Config())
+
+    assert (first.outcome, first.reason, first.detail) == (
+        "rejected",
+        "internal-error",
+        "ZeroDivisionError: division by zero",
+    )
+    assert (second.index, second.key) == (1, "b")
