@@ -244,7 +244,7 @@ SERIES = Listing(
     more=f"""
     (
         SELECT json_group_array(json_object(
-            'id', id, 'number', number, 'status', status, 'pass', n_pass, 'fail', n_fail, 'skip', n_skip,
+            'id', id, 'name', name, 'number', number, 'status', status, 'pass', n_pass, 'fail', n_fail, 'skip', n_skip,
             'live', n_live, 'pass_rate', round(1.0 * n_pass / nullif(n_pass + n_fail, 0), 4)))
         FROM (
             SELECT * FROM regressions AS r WHERE r.series = page.series AND r.tanked_at IS NULL

@@ -171,6 +171,7 @@ def test_a_strip_has_the_newest_twenty_runs_of_each_series_that_is_named(shared:
     assert [shown["number"] for shown in strips[run]] == [*range(3, 22), 23]
     assert strips[run][0] | {"id": 0} == {
         "id": 0,
+        "name": f"{run}/3",
         "number": 3,
         "status": "live",
         "pass": 1,
