@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import http.server
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -468,3 +472,60 @@ def test_an_address_that_means_nothing_says_so(lab, visitor):
     expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
     page.get_by_role("link", name="all regressions").click()
     expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
+
+
+# ---- behind a proxy --------------------------------------------------------------------------------------------------
+
+
+class Prefixed(http.server.BaseHTTPRequestHandler):
+    """A reverse proxy that serves the daemon below /tools/sim/, and nothing beside it."""
+
+    prefix = "/tools/sim"
+    daemon: Daemon
+
+    def do_GET(self) -> None:
+        if not self.path.startswith(f"{self.prefix}/"):
+            self.send_error(404)
+            return
+        connection = http.client.HTTPConnection(urlsplit(self.daemon.url).netloc)
+        connection.request("GET", self.path.removeprefix(self.prefix), headers=dict(self.headers))
+        answer = connection.getresponse()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name not in ("Transfer-Encoding", "Connection"):
+                self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError, http.client.HTTPException):  # one side has gone
+            while piece := answer.read1(65536):
+                self.wfile.write(piece)
+        connection.close()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_page_works_below_a_path_prefix(make_daemon, visitor):
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Prefixed)
+    outside = f"http://127.0.0.1:{proxy.server_port}{Prefixed.prefix}"
+    daemon = make_daemon()
+    text = daemon.config.read_text()
+    daemon.config.write_text(text.replace("[server]\n", f'[server]\npublic_url = "{outside}"\n', 1))
+    Prefixed.daemon = daemon.start()
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    tell(daemon, "far/1", ("regr-start", {"submitted": 2}), live("a"))
+
+    page = visitor.context.new_page()
+    page.goto(f"{outside}/")
+    expect(page.locator("#connection")).to_have_text("Live")
+    row(page, "regressions", "far/1").get_by_role("link", name="far/1", exact=True).click()
+    expect(page).to_have_url(f"{outside}{address('far/1')}")
+    tell(daemon, "far/1", finish("a", "fail", fail_message="UVM_ERROR too far"))
+    rows(page, "jobs").get_by_role("link", name="a", exact=True).click()
+    expect(page).to_have_url(re.compile(f"^{re.escape(outside)}/j/\\d+"))
+    expect(page.get_by_text("UVM_ERROR too far").first).to_be_visible()
+    page.reload()
+    expect(page.get_by_text("UVM_ERROR too far").first).to_be_visible()
+
+    page.close()
+    proxy.shutdown()
+    proxy.server_close()
