@@ -35,10 +35,10 @@ def main() -> None:
         chance = random.Random(5)
         lives = [job(chance, WAITED, number) for number in range(count)]
         numbers = publish(daemon, "job-live", WAITED, lives)
-        before = daemon.rss_mb()
+        before = daemon.memory_mb()
         waiting, control = wait_for_all(daemon, numbers)
         what = f"{count} waiting clients"
-        report_most(f"memory of {what}", round(daemon.rss_mb() - before, 1), "MB", 50, 20)
+        report_most(f"memory of {what}", round(daemon.memory_mb() - before, 1), "MB", 50, 20)
         report_most(f"CPU of {what}, nothing happens", cpu(daemon, seconds, 0), "% of a core", 5, 1)
         busy = cpu(daemon, seconds, chosen.rate)
         alone = cpu_without_waiters(chosen, folder, seconds)
