@@ -282,7 +282,8 @@ function cameBack(event) {
 const newKey = () => `${Date.now()}.${Math.random()}`;
 
 function leavePlace() {
-  const focus = host.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  const focused = host.contains(document.activeElement) ? document.activeElement : null;
+  const focus = focused && { href: focused.getAttribute("href"), part: focused.dataset.part };
   places.set(page.placeKey, { data: page.watch.data, y: window.scrollY, focus });
   if (places.size > PLACES_KEPT) places.delete(places.keys().next().value);
 }
@@ -293,9 +294,10 @@ function goToPlace() {
   if (!place || isEmpty(page.watch.data)) return;
   page.wantedPlace = null;
   window.scrollTo(0, place.y);
+  const { href, part } = place.focus ?? {};
   const links = [...host.querySelectorAll("a[href]")];
-  const link = place.focus && links.find((node) => node.getAttribute("href") === place.focus);
-  (link || host).focus({ preventScroll: true });
+  const link = links.find((node) => node.getAttribute("href") === href && node.dataset.part === part);
+  (link ?? host).focus({ preventScroll: true });
 }
 
 /** A changed filter: the same view, another address, the same entry of the history. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -254,3 +255,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for marker, (program, package) in NEEDED.items():
             if item.get_closest_marker(marker) and shutil.which(program) is None and not config.option.everything:
                 item.add_marker(pytest.mark.skip(reason=f"{program} is missing: apt install {package}"))
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon for all tests of a module, with the CONFIG of the module, if it has one."""
+    daemon = Daemon(tmp_path_factory.mktemp("shared"), getattr(request.module, "CONFIG", LIVE_SIGS)).start()
+    yield daemon
+    daemon.stop()
+
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def run() -> str:
+    """A regression that no other test uses."""
+    return f"run{next(numbers)}"
+
+
+def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
+
+
+def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields

@@ -6,45 +6,20 @@ waited for.
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, wait_until
+from conftest import LIVE_SIGS, Daemon, done, live, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("events"), CONFIG).start()
-    yield daemon
-    daemon.stop()
-
-
-numbers = itertools.count(1)
-
-
-@pytest.fixture
-def run() -> str:
-    """A regression that no other test uses."""
-    return f"run{next(numbers)}"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
 
 
 def publish(daemon: Daemon, kind: str, regression: str, body: Any) -> int | None:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import urllib.parse
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Daemon, Story
+from conftest import Daemon, Story, done, live
 
 import simscoped
 from simscoped_parts import answers, figures, queries
-
-numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("figures")).start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture
-def run() -> str:
-    """A series that no other test uses."""
-    return f"series{next(numbers)}"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
 
 
 def failed(uniqueid: str, message: str, **fields: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Most tests share one daemon; each has regressions of its own.
 from __future__ import annotations
 
 import base64
-import itertools
 import json
 import socket
 import threading
@@ -20,7 +19,7 @@ from typing import Any
 import jsonschema
 import openapi_spec_validator
 import pytest
-from conftest import LIVE_SIGS, Daemon, wait_until
+from conftest import LIVE_SIGS, Daemon, done, live, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 import simscoped
@@ -28,30 +27,6 @@ import simscoped
 SPOOL = '[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 50\n'
 CONFIG = f'file_roots = ["files"]\n{LIVE_SIGS}{SPOOL}[limits]\nbody_mib = 1\nmessage_kib = 64\n'
 NDJSON = {"Content-Type": "application/x-ndjson"}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("http"), CONFIG).start()
-    yield daemon
-    daemon.stop()
-
-
-numbers = itertools.count(1)
-
-
-@pytest.fixture
-def run() -> str:
-    """A regression that no other test uses."""
-    return f"run{next(numbers)}"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
 
 
 def envelope(kind: str, regression: str, body: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Most tests share one daemon; each has a regression (and so a folder) of its own.
 from __future__ import annotations
 
 import datetime
-import itertools
 import json
 import os
 import subprocess
@@ -17,42 +16,18 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
 
 SETTLE_MS = 400
 CONFIG = (
     f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = {SETTLE_MS}\npoll_ms = 100\n'
     "[limits]\nbody_mib = 1\nmessage_kib = 64\n"
 )
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("spool"), CONFIG).start()
-    yield daemon
-    daemon.stop()
-
-
-names = itertools.count(1)
-
-
-@pytest.fixture
-def run() -> str:
-    """A regression, and so a folder, that no other test uses."""
-    return f"run{next(names)}"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "pass"} | fields
 
 
 def envelope(kind: str, regression: str, body: Any) -> dict[str, Any]:

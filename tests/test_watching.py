@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
 
 import simscoped
 
-numbers = itertools.count(1)
 AN_HOUR = 3_600_000
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("watching")).start()
-    yield daemon
-    daemon.stop()
-
-
-@pytest.fixture
-def run() -> str:
-    """A regression that no other test uses."""
-    return f"run{next(numbers)}"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
 
 
 def publish(daemon: Daemon, regression: str, body: dict[str, Any]) -> int:
