@@ -434,15 +434,14 @@ def test_a_copy_of_a_database_and_its_log_left_by_a_kill_is_taken_over_whole(
 # --- a full disk ------------------------------------------------------------------------------------------------------
 
 FULL = """
-def full(batch, *args, applied=simscoped.apply_deliveries, **kwargs):
-    result = applied(batch, *args, **kwargs)
+def full(batch, flush=simscoped.flush):
+    flush(batch)
     if os.path.exists("full"):
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
-    return result
 
-simscoped.apply_deliveries = full
+simscoped.flush = full
 """
 
 
