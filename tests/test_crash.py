@@ -6,6 +6,7 @@ two daemons, databases that are not ours, a full disk.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -21,19 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, wait_until
+from conftest import LIVE_SIGS, Daemon, done, live, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 50\npoll_ms = 100\n'
 CRASHING = [sys.executable, str(Path(__file__).with_name("crashing_daemon.py"))]
 PLAIN = [sys.executable, str(Path(__file__).parents[1] / "simscoped.py")]
-
-
-def live(uniqueid: str, **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str, **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "pass"} | fields
 
 
 def killed(daemon: Daemon) -> bool:
@@ -229,34 +222,40 @@ def test_a_burst_survives_kills_at_random_moments(make_daemon: Callable[..., Dae
     print(f"random seed {seed}")
     chance = random.Random(seed)
     daemon = make_daemon(CONFIG, program=PLAIN)
-    names = [f"r/{number % 7}/{number:04}" for number in range(2000)]
+    names: list[str] = []
+    enough = threading.Event()
 
     def publish() -> None:
-        for number, name in enumerate(names):
+        for number in itertools.count():
             bad = number % 100 == 50
-            daemon.drop(f"{name}.json", live(name, cycles="many" if bad else number))
+            names.append(f"r/{number % 7}/{number:05}")
+            daemon.drop(f"{names[-1]}.json", live(names[-1], cycles="many" if bad else number))
+            if enough.wait(0.001):
+                return
 
     burst = threading.Thread(target=publish)
     burst.start()
-    for _ in range(4):
-        daemon.start(wait=False)
-        assert daemon.process is not None
-        wait_until(lambda: daemon.db.exists() and in_work(daemon), what="the daemon to be at work")
-        time.sleep(chance.uniform(0, 0.15))
+    for started in (True, False, True, False, True):
+        daemon.start(wait=started)
+        time.sleep(chance.uniform(0, 0.3))
         daemon.stop(signal.SIGKILL)
+    enough.set()
     burst.join()
 
     daemon.start()
 
     wait_until(lambda: settled(daemon), 20)
-    assert count(daemon, "receipt") == 2000
-    assert count(daemon, "(SELECT DISTINCT name FROM receipt)") == 2000
-    assert daemon.rows("SELECT sum(applied), sum(rejected), sum(duplicate + ignored) FROM receipt") == [(1980, 20, 0)]
-    assert count(daemon, "job") == count(daemon, "event WHERE type = 'job.live'") == 1980
-    assert sorted(name for name in refused(daemon) if not name.endswith(".reason.json")) == sorted(
-        f"{name}.json" for name in names[50::100]
-    )
-    assert len(refused(daemon)) == 40
+    bad = names[50::100]
+    good = len(names) - len(bad)
+    assert count(daemon, "receipt") == count(daemon, "(SELECT DISTINCT name FROM receipt)") == len(names)
+    assert daemon.rows("SELECT sum(applied), sum(rejected), sum(duplicate + ignored) FROM receipt") == [
+        (good, len(bad), 0)
+    ]
+    assert count(daemon, "job") == count(daemon, "event WHERE type = 'job.live'") == good
+    assert sorted(name for name in refused(daemon) if not name.endswith(".reason.json")) == [
+        f"{name}.json" for name in sorted(bad)
+    ]
+    assert len(refused(daemon)) == 2 * len(bad)
     assert_sound(daemon)
 
 
