@@ -2609,6 +2609,16 @@ def read_lines(page: Mapping[str, Any]) -> list[LogLine]:
 _NOTHING: Mapping[str, Any] = {}
 
 
+def unless_missing(ask: Callable[[Any], T], ref: Any, missing_ok: bool) -> T | None:
+    """What is asked for; with `missing_ok` None where it is missing, else NotFound."""
+    try:
+        return ask(ref)
+    except NotFound:
+        if missing_ok:
+            return None
+        raise
+
+
 class _Place:
     """How far somebody has read the events of a database."""
 
@@ -2708,12 +2718,7 @@ class Client:
 
     def job(self, ref: JobRef, missing_ok: bool = False) -> Job | None:
         """Return a job as it is now. If there is none, raise NotFound, or return None with `missing_ok`."""
-        try:
-            return self._job(ref)
-        except NotFound:
-            if missing_ok:
-                return None
-            raise
+        return unless_missing(self._job, ref, missing_ok)
 
     def _job(self, ref: Any, **parameters: Any) -> Job:
         return read_job(self._get(f"/jobs/{job_number(ref)}", **parameters))
@@ -2724,12 +2729,7 @@ class Client:
 
     def regression(self, ref: RegressionRef, missing_ok: bool = False) -> Regression | None:
         """Return a regression as it is now; of "nightly/$" the latest one whose name begins with nightly/."""
-        try:
-            return self._regression(ref)
-        except NotFound:
-            if missing_ok:
-                return None
-            raise
+        return unless_missing(self._regression, ref, missing_ok)
 
     def _regression(self, ref: Any, **parameters: Any) -> Regression:
         return snapshot(Regression, self._get(regression_path(ref), **parameters))

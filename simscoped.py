@@ -1077,10 +1077,8 @@ class Job(msgspec.Struct):
 
 
 def limit_of(job: Job) -> int | None:
-    """The time limit that holds, in ms since the job began to run: the publisher's, and what was added by hand."""
-    if job.time_limit_ms is None and job.extended_ms is None:
-        return None
-    return (job.time_limit_ms or 0) + (job.extended_ms or 0)
+    """The time limit that holds, in ms since the job began to run."""
+    return answers.limit_that_holds(job.time_limit_ms, job.extended_ms)
 
 
 def counted_runtime(job: Job) -> int | None:
@@ -2305,6 +2303,10 @@ class Submission(NamedTuple):
     deliveries: list[Delivery]
     settled: Sequence[int] = ()
 
+    def weight(self) -> int:
+        """How many messages it holds, as far as that is known."""
+        return sum(delivery.weight() for delivery in self.deliveries)
+
 
 def apply_submissions(
     batch: Batch, submissions: Sequence[Submission], *, careful: bool = False
@@ -2542,7 +2544,7 @@ class Question(NamedTuple):
         """How many messages are submitted, if that is what is asked; they share a transaction with what else is."""
         if self.fn is not apply_submissions or self.named:
             return 0
-        return sum(delivery.weight() for submission in self.args[0] for delivery in submission.deliveries)
+        return sum(submission.weight() for submission in self.args[0])
 
 
 class Answer(NamedTuple):
@@ -2643,11 +2645,12 @@ class Writer:
         group, weight = [first], first.weight()
         while 0 < weight < BATCH_MESSAGES and self._line.has_more():
             following = self._line.next()
-            if following == GOODBYE or not following.weight():
+            more = following.weight()
+            if not more:
                 self._next = following
                 break
             group.append(following)
-            weight += following.weight()
+            weight += more
         return group
 
     def _answered(self, questions: Sequence[Question]) -> list[Answer]:
@@ -2952,10 +2955,10 @@ class Intake:
             await self._room.acquire()
             group = [await self._queue.get()]
             await asyncio.sleep(0)  # whoever is ready to submit joins
-            weight = group[0].weight()
+            weight = group[0].submission.weight()
             while not self._queue.empty() and weight < BATCH_MESSAGES:
                 group.append(self._queue.get_nowait())
-                weight += group[-1].weight()
+                weight += group[-1].submission.weight()
             task = asyncio.create_task(self._apply(group))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -3006,9 +3009,6 @@ class Waiting(NamedTuple):
 
     submission: Submission
     answer: asyncio.Future[tuple[list[Receipt], int]]
-
-    def weight(self) -> int:
-        return sum(delivery.weight() for delivery in self.submission.deliveries)
 
 
 # ======================================================================================================================
@@ -3681,6 +3681,13 @@ class Subject(NamedTuple):
     own: bool = False
 
 
+def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
+    """Wake those who still wait."""
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
 class Feed:
     """The newest events in memory, from which all streams are served: each event is read and encoded once.
 
@@ -3765,17 +3772,13 @@ class Feed:
             whose = Subject(frame.regression_id)
             told |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
         for subject in told & self._awaited.keys():
-            for future in self._awaited[subject]:
-                if not future.done():
-                    future.set_result(None)
+            _resolve(self._awaited[subject])
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
-        for future in itertools.chain.from_iterable(self._awaited.values()):
-            if not future.done():
-                future.set_result(None)
+        _resolve(itertools.chain.from_iterable(self._awaited.values()))
         self.store.committed.ring()
 
     def behind(self, cursor: int) -> list[Frame] | None:
@@ -4232,7 +4235,7 @@ class Api:
         row = await self.regression_row(request)
         own = request.query.get("until") == "done" and not request.query.get("version")
         look = functools.partial(self.regression_now, row["id"])
-        row = await self._awaited(request, Subject(row["id"], own=own), look, _regression_is_done)
+        row = await self._awaited(request, row, Subject(row["id"], own=own), look, _regression_is_done)
         return self._versioned(request, row["version"], self.regression_object(row))
 
     async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
@@ -4265,6 +4268,9 @@ class Api:
         """How long jobs of a kind take, for the tests of the live jobs among some rows."""
         live = {row["test_id"] for row in rows if row["result"] == LIVE and row["test_id"] is not None}
         return await self.usual_of_tests(live) if live else {}
+
+    async def usual_of_job(self, row: Row) -> answers.Usual | None:
+        return (await self.usual_of([row])).get(row["test_id"])
 
     async def usual_of_tests(self, tests: Collection[int]) -> dict[int, answers.Usual | None]:
         """How long jobs of some tests take. It is looked up now and then: it changes slowly, and is asked for often."""
@@ -4310,24 +4316,24 @@ class Api:
     async def _awaited_job(self, request: web.Request) -> Row:
         row = await self.job_row(request)
         subject = Subject(row["regression_id"], row["id"])
-        return await self._awaited(request, subject, functools.partial(self.job_row, request), _job_is_done, row)
+        return await self._awaited(request, row, subject, functools.partial(self.job_row, request), _job_is_done)
 
     async def _awaited(
         self,
         request: web.Request,
+        row: Row,
         subject: Subject,
         look: Callable[[], Awaitable[Row]],
         is_done: Callable[[Row], bool],
-        row: Row | None = None,
     ) -> Row:
-        """A row as it is once what the request waits for has come, or its time is over: until=done, version=N."""
+        """The row as it is once what the request waits for has come, or its time is over: until=done, version=N."""
         wait = wait_seconds(request)
         until, version = request.query.get("until"), request.query.get("version")
         if until not in (None, "", "done"):
             raise queries.BadQuery("until", until, "done")
         known = queries.whole_number("version", version) if version else None
         if not wait or (known is None and not until):
-            return row or await look()
+            return row
         end = time.monotonic() + wait
         async with self.feed.listening():
             while True:
@@ -4418,7 +4424,7 @@ class Api:
 
     async def job_files(self, request: web.Request) -> web.Response:
         """The files that a job declares; with kind=KIND those of one kind."""
-        job = await self.job_shown(await self.job_row(request))
+        job = answers.job_object(await self.job_row(request), self.viewpoint())
         kind = request.query.get("kind")
         items = []
         for file in job["files"]:
@@ -4429,7 +4435,7 @@ class Api:
 
     async def job_file(self, request: web.Request) -> web.StreamResponse:
         """A file's content, from below [server] file_roots only, with its SHA-256."""
-        job = await self.job_shown(await self.job_row(request))
+        job = answers.job_object(await self.job_row(request), self.viewpoint())
         kind, name = request.match_info["kind"], request.match_info["name"]
         declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
         if not declared or not declared[0].get("path"):
@@ -4537,7 +4543,7 @@ class Api:
         row = await self.job_row(request)
         said, key = await said_extension(request), idempotency_key(request)
         until = None if said.until is None else _milliseconds(said.until) or 0
-        usual = (await self.usual_of([row])).get(row["test_id"])
+        usual = await self.usual_of_job(row)
 
         asked = to_json(["extend", row["id"], said.by_ms, until])
         try:
@@ -4760,8 +4766,7 @@ class Api:
         return self.seen_now(answers.regression_object)(row)
 
     async def job_shown(self, row: Row) -> dict[str, Any]:
-        usual = (await self.usual_of([row])).get(row["test_id"])
-        return answers.job_object(row, self.viewpoint(), usual)
+        return answers.job_object(row, self.viewpoint(), await self.usual_of_job(row))
 
 
 API_KEY = web.AppKey("api", Api)

@@ -222,7 +222,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "usual_ms": usual.median_ms if usual else None,
         "slow_after_ms": usual.slow_after_ms if usual else None,
         "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
-        "time_limit_ms": _limit(row),
+        "time_limit_ms": limit_that_holds(row["time_limit_ms"], row["extended_ms"]),
         "compute_ms": row["compute_ms"],
         "runtime_ms": row["counted_runtime_ms"],
         "cycles": row["cycles"],
@@ -250,11 +250,9 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
     }
 
 
-def _limit(row: Row) -> int | None:
-    """The time limit that holds: the publisher's, and what was added by hand."""
-    said: int | None = row["time_limit_ms"]
-    added: int | None = row["extended_ms"]
-    return said if added is None else (said or 0) + added
+def limit_that_holds(said_ms: int | None, added_ms: int | None) -> int | None:
+    """A job's time limit: the publisher's, and what was added by hand."""
+    return said_ms if added_ms is None else (said_ms or 0) + added_ms
 
 
 def _job_due(row: Row, seen: Viewpoint) -> str | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -280,3 +281,11 @@ def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
 
 def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
     return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
+
+
+def publish_job(daemon: Daemon, regression: str, body: dict[str, Any]) -> int:
+    """Publish a job over HTTP. -> its id."""
+    kind = "job-live" if body["result"] == "live" else "job-finish"
+    status, told = daemon.post(f"/publish/{kind}?regression={urllib.parse.quote(regression, safe='')}", body)
+    assert status == 200, told
+    return int(told["details"][0]["job"])

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, wait_until
+from conftest import LIVE_SIGS, Daemon, done, live, publish_job, wait_until
 from proxies import Wire
 
 import simscope
@@ -40,20 +40,9 @@ def wire(daemon: Daemon) -> Iterator[Wire]:
     wire.close()
 
 
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
-
-
 def publish(daemon: Daemon, body: dict[str, Any], regression: str = "r/1") -> int:
     """Publish a job. -> its id."""
-    kind = "job-live" if body["result"] == "live" else "job-finish"
-    status, told = daemon.post(f"/publish/{kind}?regression={regression.replace('/', '%2F')}", body)
-    assert status == 200, told
-    return int(told["details"][0]["job"])
+    return publish_job(daemon, regression, body)
 
 
 def append(daemon: Daemon, job: int, *lines: str, offset: int | None = None) -> None:

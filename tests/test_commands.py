@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Daemon, wait_until
+from conftest import ROOT, Daemon, done, live, publish_job, wait_until
 
 import simscope
 
@@ -25,19 +25,8 @@ SCRIPT = ROOT / "simscope.py"
 HOSTILE = "\x1b[2J\x1b]0;owned\x07bad\x9b31m\r\x08 \u202etxt"
 
 
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
-
-
-def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
-
-
 def publish(daemon: Daemon, body: dict[str, Any], regression: str = "n/1") -> int:
-    kind = "job-live" if body["result"] == "live" else "job-finish"
-    status, told = daemon.post(f"/publish/{kind}?regression={regression.replace('/', '%2F')}", body)
-    assert status == 200, told
-    return int(told["details"][0]["job"])
+    return publish_job(daemon, regression, body)
 
 
 def environment(daemon: Daemon, **more: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Daemon, Story, done, live
+from conftest import Daemon, Story, done, live, publish_job
 
 import simscoped
 from simscoped_parts import answers, figures, queries
@@ -19,13 +19,7 @@ def failed(uniqueid: str, message: str, **fields: Any) -> dict[str, Any]:
 
 def publish(daemon: Daemon, regression: str, *bodies: dict[str, Any]) -> list[int]:
     """-> the ids of the jobs."""
-    ids = []
-    for body in bodies:
-        kind = "job-live" if body["result"] == "live" else "job-finish"
-        status, told = daemon.post(f"/publish/{kind}?regression={quoted(regression)}", body)
-        assert status == 200, told
-        ids.append(told["details"][0]["job"])
-    return ids
+    return [publish_job(daemon, regression, body) for body in bodies]
 
 
 def regr(daemon: Daemon, kind: str, regression: str, **fields: Any) -> None:

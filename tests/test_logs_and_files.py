@@ -13,13 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
 
 import simscoped
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
 
 
 def publish(daemon: Daemon, body: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, live, wait_until
 
 import simscoped
 
@@ -35,10 +35,6 @@ CONFIG = f"{LIVE_SIGS}{SPOOL}"
 def hours(seconds: float) -> str:
     """autotimeouthours for so many seconds."""
     return f"[regr]\nautotimeouthours = {seconds / 3600:.9f}\n"
-
-
-def live(uniqueid: str = "a", **fields: Any) -> dict[str, Any]:
-    return {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
 
 
 def publish(daemon: Daemon, kind: str, regression: str, body: Any) -> Any:

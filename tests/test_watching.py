@@ -9,18 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, live, publish_job, wait_until
 
 import simscoped
 
 AN_HOUR = 3_600_000
-
-
-def publish(daemon: Daemon, regression: str, body: dict[str, Any]) -> int:
-    kind = "job-live" if body["result"] == "live" else "job-finish"
-    status, told = daemon.post(f"/publish/{kind}?regression={regression}", body)
-    assert status == 200, told
-    return int(told["details"][0]["job"])
 
 
 def regr(daemon: Daemon, kind: str, regression: str, body: Any = None) -> None:
@@ -45,7 +38,7 @@ def moment(text: str) -> datetime:
 
 
 def test_by_ms_moves_the_limit_of_a_live_job_and_says_who(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     before = shared.get(f"/jobs/{job}")
 
     status, told = extend(shared, job, {"by_ms": 600_000})
@@ -61,28 +54,28 @@ def test_by_ms_moves_the_limit_of_a_live_job_and_says_who(shared: Daemon, run: s
 
 
 def test_extensions_add_up_and_a_heartbeat_that_repeats_the_limit_takes_none_back(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     extend(shared, job, {"by_ms": 1000})
     extend(shared, job, {"by_ms": 2000})
 
-    publish(shared, run, live(time_limit_ms=AN_HOUR, host="h1"))
+    publish_job(shared, run, live(time_limit_ms=AN_HOUR, host="h1"))
 
     assert shared.get(f"/jobs/{job}")["time_limit_ms"] == AN_HOUR + 3000
 
 
 def test_a_publisher_who_moves_its_limit_replaces_what_was_added(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     extend(shared, job, {"by_ms": 1000})
 
-    publish(shared, run, live(time_limit_ms=2 * AN_HOUR))
+    publish_job(shared, run, live(time_limit_ms=2 * AN_HOUR))
 
     assert shared.get(f"/jobs/{job}")["time_limit_ms"] == 2 * AN_HOUR
 
 
 def test_until_is_a_moment(shared: Daemon, run: str) -> None:
     until = (datetime.now(UTC) + timedelta(hours=3)).replace(microsecond=0)
-    limited = publish(shared, run, live(time_limit_ms=AN_HOUR))
-    unlimited = publish(shared, run, live("b"))
+    limited = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
+    unlimited = publish_job(shared, run, live("b"))
 
     for job in (limited, unlimited):
         status, told = extend(shared, job, {"until": until.isoformat()})
@@ -92,7 +85,7 @@ def test_until_is_a_moment(shared: Daemon, run: str) -> None:
 
 
 def test_a_job_that_its_limit_ended_lives_again_for_as_long_as_was_asked(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=1))
+    job = publish_job(shared, run, live(time_limit_ms=1))
     wait_until(lambda: shared.get(f"/jobs/{job}")["reason"] == "time-limit")
 
     status, told = extend(shared, job, {"by_ms": AN_HOUR})
@@ -106,7 +99,7 @@ def test_a_job_that_its_limit_ended_lives_again_for_as_long_as_was_asked(shared:
 
 
 def test_an_extended_job_runs_into_its_new_limit(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
 
     assert extend(shared, job, {"until": soon})[0] == 200
@@ -117,7 +110,7 @@ def test_an_extended_job_runs_into_its_new_limit(shared: Daemon, run: str) -> No
 
 @pytest.mark.parametrize("result", ["pass", "fail", "skip"])
 def test_a_job_with_a_verdict_of_its_own_is_not_extended(shared: Daemon, run: str, result: str) -> None:
-    job = publish(shared, run, {**live(time_limit_ms=1), "result": result})
+    job = publish_job(shared, run, {**live(time_limit_ms=1), "result": result})
 
     status, told = extend(shared, job, {"by_ms": 1000})
 
@@ -127,7 +120,7 @@ def test_a_job_with_a_verdict_of_its_own_is_not_extended(shared: Daemon, run: st
 
 @pytest.mark.parametrize("end", ["regr-finish", "tank"])
 def test_what_something_else_ended_is_not_extended(shared: Daemon, run: str, end: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     if end == "tank":
         shared.post(f"/jobs/{job}/tank", {})
     else:
@@ -139,7 +132,7 @@ def test_what_something_else_ended_is_not_extended(shared: Daemon, run: str, end
 
 
 def test_a_limit_that_ended_a_job_stays_where_its_regression_is_over(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=1))
+    job = publish_job(shared, run, live(time_limit_ms=1))
     wait_until(lambda: shared.get(f"/jobs/{job}")["done"])
     regr(shared, "regr-finish", run)
 
@@ -150,7 +143,7 @@ def test_a_limit_that_ended_a_job_stays_where_its_regression_is_over(shared: Dae
 
 
 def test_a_job_without_a_limit_has_nothing_to_move(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live())
+    job = publish_job(shared, run, live())
 
     status, told = extend(shared, job, {"by_ms": 1000})
 
@@ -159,12 +152,12 @@ def test_a_job_without_a_limit_has_nothing_to_move(shared: Daemon, run: str) -> 
 
 
 def test_a_job_that_waits_is_given_more_time_but_no_moment(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(phase="QUEUED", time_limit_ms=1000))
+    job = publish_job(shared, run, live(phase="QUEUED", time_limit_ms=1000))
     until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
     refused = extend(shared, job, {"until": until})
     status, told = extend(shared, job, {"by_ms": AN_HOUR})
-    publish(shared, run, live(phase="RUNNING", time_limit_ms=1000))
+    publish_job(shared, run, live(phase="RUNNING", time_limit_ms=1000))
 
     assert (refused[0], refused[1]["reason"]) == (409, "not-running")
     assert (status, told["time_limit_ms"]) == (200, AN_HOUR + 1000)
@@ -199,7 +192,7 @@ def test_a_job_that_waits_is_given_more_time_but_no_moment(shared: Daemon, run: 
 def test_what_is_no_extension_is_refused_and_changes_nothing(
     shared: Daemon, run: str, body: Any, status: int, reason: str
 ) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
 
     said, told = extend(shared, job, body)
 
@@ -209,10 +202,10 @@ def test_what_is_no_extension_is_refused_and_changes_nothing(
 
 
 def test_the_same_key_answers_the_same_and_extends_once(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
 
     first = extend(shared, job, {"by_ms": 1000}, f"key {run}")
-    publish(shared, run, live(host="h9"))
+    publish_job(shared, run, live(host="h9"))
     again = extend(shared, job, {"by_ms": 1000}, f"key {run}")
     other = extend(shared, job, {"by_ms": 2000}, f"key {run}")
     new = extend(shared, job, {"by_ms": 2000}, f"another key {run}")
@@ -224,7 +217,7 @@ def test_the_same_key_answers_the_same_and_extends_once(shared: Daemon, run: str
 
 
 def test_a_key_of_another_job_is_refused_and_one_that_failed_may_be_used_again(shared: Daemon, run: str) -> None:
-    one, two = publish(shared, run, live(time_limit_ms=AN_HOUR)), publish(shared, run, live("b"))
+    one, two = publish_job(shared, run, live(time_limit_ms=AN_HOUR)), publish_job(shared, run, live("b"))
     assert extend(shared, two, {"by_ms": 1000}, run)[0] == 409
 
     assert extend(shared, one, {"by_ms": 1000}, run)[0] == 200
@@ -232,7 +225,7 @@ def test_a_key_of_another_job_is_refused_and_one_that_failed_may_be_used_again(s
 
 
 def test_many_retries_at_once_extend_once(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
     told: list[Any] = []
     threads = [
         threading.Thread(target=lambda: told.append(extend(shared, job, {"by_ms": 1000}, run))) for _ in range(8)
@@ -248,7 +241,7 @@ def test_many_retries_at_once_extend_once(shared: Daemon, run: str) -> None:
 
 @pytest.mark.parametrize("key", ["x" * 256, "a\tb"])
 def test_a_key_that_cannot_be_kept_is_422(shared: Daemon, run: str, key: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=AN_HOUR))
+    job = publish_job(shared, run, live(time_limit_ms=AN_HOUR))
 
     status, told = extend(shared, job, {"by_ms": 1000}, key)
 
@@ -261,7 +254,7 @@ def test_extending_a_job_that_is_not_there_is_404(shared: Daemon) -> None:
 
 def test_an_extension_holds_over_a_restart(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon().start()
-    job = publish(daemon, "r", live(time_limit_ms=AN_HOUR))
+    job = publish_job(daemon, "r", live(time_limit_ms=AN_HOUR))
     first = extend(daemon, job, {"by_ms": 1000}, "k")
     daemon.stop()
     daemon.start()
@@ -296,7 +289,7 @@ def waiting(daemon: Daemon, path: str) -> tuple[threading.Thread, list[Any]]:
 def test_a_regression_is_waited_for_until_it_is_done(shared: Daemon, run: str) -> None:
     regr(shared, "regr-start", run, {})
     thread, told = waiting(shared, f"/regressions/{run}?wait=30&until=done")
-    publish(shared, run, {**live(), "result": "pass"})
+    publish_job(shared, run, {**live(), "result": "pass"})
     thread.join(0.3)
     assert thread.is_alive()
 
@@ -310,11 +303,11 @@ def test_a_regression_is_waited_for_until_it_changes(shared: Daemon, run: str) -
     regr(shared, "regr-start", run, {})
     version = shared.get(f"/regressions/{run}")["version"]
     thread, told = waiting(shared, f"/regressions/{run}?wait=30&version={version}")
-    publish(shared, f"{run}-other", live())
+    publish_job(shared, f"{run}-other", live())
     thread.join(0.3)
     assert thread.is_alive()
 
-    publish(shared, run, live())
+    publish_job(shared, run, live())
 
     thread.join(10)
     assert told[0]["counts"]["live"] == 1
@@ -322,10 +315,10 @@ def test_a_regression_is_waited_for_until_it_changes(shared: Daemon, run: str) -
 
 
 def test_a_status_is_waited_for(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live())
+    job = publish_job(shared, run, live())
     thread, told = waiting(shared, f"/jobs/{job}/status?wait=30&until=done")
 
-    publish(shared, run, {**live(), "result": "fail", "fail_message": "x"})
+    publish_job(shared, run, {**live(), "result": "fail", "fail_message": "x"})
 
     thread.join(10)
     assert set(told[0]) == {"id", "result", "reason", "done", "version"}
@@ -334,7 +327,7 @@ def test_a_status_is_waited_for(shared: Daemon, run: str) -> None:
 
 @pytest.mark.parametrize("path", ["/regressions/{run}", "/jobs/{job}", "/jobs/{job}/status"])
 def test_until_takes_done_only(shared: Daemon, run: str, path: str) -> None:
-    job = publish(shared, run, live())
+    job = publish_job(shared, run, live())
 
     status, told, _ = shared.request("GET", f"/api/v1{path.format(run=run, job=job)}?wait=1&until=pass")
 
@@ -356,14 +349,14 @@ simscoped.Api.job_row = counted
     program = tmp_path / "driven.py"
     program.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
     daemon = make_daemon(LIVE_SIGS, program=[simscoped.sys.executable, str(program)]).start()
-    jobs = [publish(daemon, "r", live(f"j{number}")) for number in range(20)]
+    jobs = [publish_job(daemon, "r", live(f"j{number}")) for number in range(20)]
     waiters = [waiting(daemon, f"/jobs/{job}?wait=60&until=done") for job in jobs]
     looks = daemon.folder / "looks"
     wait_until(lambda: looks.exists() and looks.stat().st_size == 40, what="all to look before they wait")
 
     for number in range(30):
-        publish(daemon, "r", live("other", phase=str(number)))
-    publish(daemon, "r", {**live("j0"), "result": "pass"})
+        publish_job(daemon, "r", live("other", phase=str(number)))
+    publish_job(daemon, "r", {**live("j0"), "result": "pass"})
     waiters[0][0].join(10)
 
     assert waiters[0][1][0]["result"] == "pass"
@@ -390,7 +383,7 @@ def test_a_waiter_that_goes_away_is_forgotten(shared: Daemon, run: str) -> None:
 
 def test_waiters_do_not_keep_the_daemon_from_stopping(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon().start()
-    job = publish(daemon, "r", live())
+    job = publish_job(daemon, "r", live())
     waiters = [waiting(daemon, f"/{path}?wait=60&until=done") for path in (f"jobs/{job}", "regressions/r")]
     time.sleep(0.2)
     begun = time.monotonic()
@@ -407,11 +400,11 @@ def test_waiters_do_not_keep_the_daemon_from_stopping(make_daemon: Callable[...,
 
 
 def test_the_history_of_a_job_tells_every_change_with_who_and_what(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(phase="QUEUED"))
-    publish(shared, run, live(phase="RUNNING", host="h1"))
-    publish(shared, run, live(progress={"done": 1, "total": 3}))
-    publish(shared, run, live(progress={"done": 2, "total": 3}))
-    publish(shared, run, {**live(), "result": "fail", "fail_message": "x"})
+    job = publish_job(shared, run, live(phase="QUEUED"))
+    publish_job(shared, run, live(phase="RUNNING", host="h1"))
+    publish_job(shared, run, live(progress={"done": 1, "total": 3}))
+    publish_job(shared, run, live(progress={"done": 2, "total": 3}))
+    publish_job(shared, run, {**live(), "result": "fail", "fail_message": "x"})
 
     told = shared.get(f"/jobs/{job}/history")["items"]
 
@@ -429,7 +422,7 @@ def test_the_history_of_a_regression_is_its_own_and_keeps_the_newest_progress(sh
     regr(shared, "regr-start", run, {"submitted": 9, "tag": "a"})
     for running in (1, 2, 3):
         regr(shared, "regr-update", run, {"running": running})
-    publish(shared, run, live())
+    publish_job(shared, run, live())
     regr(shared, "regr-update", run, {"tag": "b", "running": 4})
     regr(shared, "regr-update", run, {"running": 5})
     shared.post(f"/regressions/{run}/tank", {"reason": "bad model"})
@@ -449,7 +442,7 @@ def test_the_history_of_a_regression_is_its_own_and_keeps_the_newest_progress(sh
 
 
 def test_a_verdict_of_the_clock_says_so(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live(time_limit_ms=1))
+    job = publish_job(shared, run, live(time_limit_ms=1))
     wait_until(lambda: shared.get(f"/jobs/{job}")["done"])
 
     entry = shared.get(f"/jobs/{job}/history")["items"][-1]
@@ -459,9 +452,9 @@ def test_a_verdict_of_the_clock_says_so(shared: Daemon, run: str) -> None:
 
 
 def test_histories_come_in_pages(shared: Daemon, run: str) -> None:
-    job = publish(shared, run, live())
+    job = publish_job(shared, run, live())
     for number in range(4):
-        publish(shared, run, live(phase=f"step {number}"))
+        publish_job(shared, run, live(phase=f"step {number}"))
     whole = shared.get(f"/jobs/{job}/history")["items"]
 
     first = shared.get(f"/jobs/{job}/history?limit=2")
@@ -481,7 +474,7 @@ AGAVE = (
 
 @pytest.mark.parametrize("phase", AGAVE)
 def test_a_phase_is_shown_as_given_and_ends_no_job(shared: Daemon, run: str, phase: str) -> None:
-    job = publish(shared, run, live(phase=phase))
+    job = publish_job(shared, run, live(phase=phase))
 
     told = shared.get(f"/jobs/{job}")
 
@@ -493,11 +486,11 @@ def test_a_phase_is_shown_as_given_and_ends_no_job(shared: Daemon, run: str, pha
 @pytest.fixture(scope="module")
 def lives(shared: Daemon) -> str:
     """A regression in which everything happens that has a name."""
-    publish(shared, "lives", live("p", phase="PENDING"))
-    publish(shared, "lives", live("p", phase="RUNNING"))
-    publish(shared, "lives", {**live("p"), "result": "pass"})
-    publish(shared, "lives", {**live("f"), "result": "fail", "fail_message": "x"})
-    shared.post(f"/jobs/{publish(shared, 'lives', live('t'))}/tank", {})
+    publish_job(shared, "lives", live("p", phase="PENDING"))
+    publish_job(shared, "lives", live("p", phase="RUNNING"))
+    publish_job(shared, "lives", {**live("p"), "result": "pass"})
+    publish_job(shared, "lives", {**live("f"), "result": "fail", "fail_message": "x"})
+    shared.post(f"/jobs/{publish_job(shared, 'lives', live('t'))}/tank", {})
     return "lives"
 
 
