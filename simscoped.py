@@ -2576,7 +2576,10 @@ class Line:
     def next(self) -> Any:
         """Wait for a value. Raises EOFError when the other side breaks off."""
         while len(self._read) < FRAME_HEAD.size or len(self._read) < self._length():
-            more = self._end.recv(1 << 20)
+            try:
+                more = self._end.recv(1 << 20)
+            except ConnectionResetError:  # it was killed with an answer unread
+                more = b""
             if not more:
                 raise EOFError
             self._read += more
@@ -2595,7 +2598,7 @@ class Line:
 
     def tell(self, values: Iterable[Any]) -> None:
         """Send values. That nobody listens any more is no matter."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._end.sendall(b"".join(map(framed, values)))
 
 

@@ -256,6 +256,7 @@ def test_a_burst_survives_kills_at_random_moments(make_daemon: Callable[..., Dae
         f"{name}.json" for name in sorted(bad)
     ]
     assert len(refused(daemon)) == 2 * len(bad)
+    assert "Traceback" not in daemon.log.read_text()
     assert_sound(daemon)
 
 
