@@ -8,12 +8,12 @@ what never finished into a timeout signature, keeps everything in one SQLite fil
 
 The path of a message, top to bottom through this file:
 
-     spool file ─┐                                                    ┌─> stream, long poll (11) ─> page, client
+     spool file ─┐                                                    ┌─> stream, long poll (15) ─> page, client
      HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ────┤
-                 │   (3)       (9)      rules (4), rows, events (5-7) └─> settle the file (10), answer the request (14)
-         clock ──┴──────────────────────^ time limits, prune (12), through the same door (8)
+                 │   (4)       (12)     rules (5), rows, events (6-9) └─> settle the file (13), answer the request (18)
+         clock ──┴──────────────────────^ time limits, prune (16), through the same door (11)
 
-It runs in two processes: one that writes, which applies batches and owns the database, and one that does the rest (8).
+It runs in two processes: one writes, that is, applies batches and owns the database (10), the other does the rest.
 
 Promises
     A delivery takes effect exactly once, or is still where it was: wherever the daemon is killed.
@@ -44,21 +44,26 @@ Log, on stderr: "LEVEL part: what happened"
 Contents
      1  Imports, limits, errors
      2  Configuration (file -> Config)
-     3  Messages (bytes -> Message or a named refusal)
-     4  Rules (facts -> decision)
-     5  Rows and batches (connection + moment -> rows in memory -> rows and events written)
-     6  Effects of messages (batch + message -> changed rows and an outcome)
-     7  Effects of people and time, and whole deliveries (batch -> changed rows, receipts)
-     8  Store (functions -> results)
-     9  Intake (deliveries from all doors -> batches -> receipts)
-    10  Spool (files -> deliveries; receipts -> files cleared away)
-    11  Events out (committed events -> streams)
-    12  Deadlines (clock -> verdicts and pruning)
-    13  HTTP manners (who may ask, what parameters mean, how errors look)
-    14  HTTP answers (requests -> receipts, JSON, streams, the page)
-    15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
-    16  HTTP application (addresses -> handlers; errors -> problems)
-    17  Service and commands (configuration -> running daemon)
+     3  Messages (what publishers may say, and what becomes of it)
+     4  Decoding (bytes -> Message or a named refusal)
+     5  Rules (facts -> decision)
+     6  Rows (tables -> fields, what they count for, the statements that write them; logs)
+     7  Batches (connection + moment -> rows in memory -> rows and events written)
+     8  Effects of messages (batch + message -> changed rows and an outcome)
+     9  Effects of people and time, and whole deliveries (batch -> changed rows, receipts)
+    10  Writer (questions -> transactions -> answers)
+    11  Store (functions -> results of the writer; SELECTs -> rows, on connections that cannot write)
+    12  Intake (deliveries from all doors -> batches -> receipts)
+    13  Spool folder (files -> deliveries; verdicts -> files cleared away)
+    14  Spool (sweeps -> chunks -> intake -> settled)
+    15  Events out (committed events -> streams)
+    16  Deadlines (clock -> verdicts and pruning)
+    17  HTTP manners (who may ask, what parameters mean, how errors look)
+    18  HTTP answers (requests -> receipts, JSON, streams, the page)
+    19  HTTP logs, files and events (requests -> lines, contents, streams)
+    20  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+    21  HTTP application (addresses -> handlers; errors -> problems)
+    22  Service and commands (configuration -> running daemon)
 """
 
 # ======================================================================================================================
@@ -247,13 +252,8 @@ def doubts_about(config: Config) -> list[str]:
 
 
 # ======================================================================================================================
-# 3  Messages (bytes -> Message or a named refusal · pure)
+# 3  Messages (what publishers may say, and what becomes of it · pure)
 # ======================================================================================================================
-#
-# A delivery (spool file or request body) is cut into items, one for each JSON value that stands for itself: the whole
-# text, the elements of an array, the lines of NDJSON. An item is decoded, told apart (envelope or bare body) and
-# becomes one message, or one for each element of a batch. Nothing here knows where the bytes came from, but for the
-# Context: what folder, file name or address said.
 
 REGR_START, REGR_UPDATE, REGR_FINISH = "regr-start", "regr-update", "regr-finish"
 JOB_LIVE, JOB_FINISH = "job-live", "job-finish"
@@ -420,6 +420,16 @@ class Outcome(msgspec.Struct):
     detail: str | None = None
     warnings: list[str] = []
     job: int | None = None
+
+
+# ======================================================================================================================
+# 4  Decoding (bytes -> Message or a named refusal · pure)
+# ======================================================================================================================
+#
+# A delivery (spool file or request body) is cut into items, one for each JSON value that stands for itself: the whole
+# text, the elements of an array, the lines of NDJSON. An item is decoded, told apart (envelope or bare body) and
+# becomes one message, or one for each element of a batch. Nothing here knows where the bytes came from, but for the
+# Context: what folder, file name or address said.
 
 
 def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
@@ -804,7 +814,7 @@ def _hours(hours: float, path: str) -> int | None:
 
 
 # ======================================================================================================================
-# 4  Rules (facts -> decision · pure: no SQL, no clock, no files)
+# 5  Rules (facts -> decision · pure: no SQL, no clock, no files)
 # ======================================================================================================================
 #
 # The life of a job. A job is known by its key; its row is in one of five states, or there is none:
@@ -965,12 +975,8 @@ def split_series(name: str, separator: str) -> tuple[str | None, int | None]:
 
 
 # ======================================================================================================================
-# 5  Rows and batches (connection + moment -> rows in memory -> rows and events written · plain SQL, no asyncio)
+# 6  Rows (tables -> fields, what they count for, the statements that write them; logs)
 # ======================================================================================================================
-#
-# A Batch is what one transaction knows. It loads the rows that its messages speak of, lets the rules change them in
-# memory, and writes them back in write(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
-# leaves no trace in memory either.
 
 
 class Moment(NamedTuple):
@@ -1287,6 +1293,14 @@ PRAGMAS = """
 """
 
 
+# ======================================================================================================================
+# 7  Batches (connection + moment -> rows in memory -> rows and events written · plain SQL, no asyncio)
+# ======================================================================================================================
+#
+# A Batch is what one transaction knows. It loads the rows that its messages speak of, lets the rules change them in
+# memory, and writes them back in write(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
+# leaves no trace in memory either.
+
 KNOWN_MOST = 1000  # regressions, and tests
 
 
@@ -1556,7 +1570,7 @@ class Batch:
 
 
 # ======================================================================================================================
-# 6  Effects of messages (batch + message -> changed rows and an outcome · no SQL of its own)
+# 8  Effects of messages (batch + message -> changed rows and an outcome · no SQL of its own)
 # ======================================================================================================================
 
 
@@ -2025,7 +2039,7 @@ def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> No
 
 
 # ======================================================================================================================
-# 7  Effects of people and time, and whole deliveries (batch -> changed rows, receipts · plain SQL)
+# 9  Effects of people and time, and whole deliveries (batch -> changed rows, receipts · plain SQL)
 # ======================================================================================================================
 
 
@@ -2419,20 +2433,16 @@ def _note_claims(batch: Batch, deliveries: Sequence[Delivery], receipts: Sequenc
 
 
 # ======================================================================================================================
-# 8  Store (functions -> results · the only owner of database connections)
+# 10  Writer (questions -> transactions -> answers · a process of its own, with the only connection that writes)
 # ======================================================================================================================
 #
 # The daemon is two processes, because one interpreter runs Python on one core at a time. The writer owns the one
 # connection that writes, and it alone checkpoints; the daemon proper does all the rest. Work goes over a line to the
 # writer as a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is durable, what it
 # returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
-# afresh. Reading goes through aiosqlite on connections that cannot write.
+# afresh.
 
-READERS = 3
 LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
-WRITER_LOST = "the process that writes the database is gone"
-READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
-TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
 def beside(name: str) -> Path:
@@ -2500,36 +2510,6 @@ class Clock:
 
     def moment(self) -> Moment:
         return Moment(time.time_ns() // 1_000_000, self._tick_at_zero + time.monotonic_ns() // 1_000_000)
-
-
-class Bell:
-    """Wakes everybody who waits for the next commit. Event loop only."""
-
-    def __init__(self) -> None:
-        self._rung: asyncio.Future[None] | None = None
-
-    def ring(self) -> None:
-        if self._rung is not None and not self._rung.done():
-            self._rung.set_result(None)
-        self._rung = None
-
-    def listen(self) -> asyncio.Future[None]:
-        """The next ring. Listen first, look second, wait third: then no ring is missed."""
-        if self._rung is None:
-            self._rung = asyncio.get_running_loop().create_future()
-        return self._rung
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end, however it ends."""
-    task.cancel()
-    await asyncio.wait([task])
-
-
-async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
-    """Wait for a ring. -> False if it did not come in time."""
-    done, _ = await asyncio.wait([rung], timeout=seconds)
-    return bool(done)
 
 
 class Question(NamedTuple):
@@ -2702,11 +2682,24 @@ class Writer:
         return result
 
 
-class Asked(NamedTuple):
-    """Where an answer of the writer goes, and whether it means that something was written."""
-
-    writes: bool
-    answer: asyncio.Future[Any]
+def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
+    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it, and
+    goes on having it for so long."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = path.open("a")
+    except OSError as error:
+        raise SimscopedError(f"{path}: cannot be opened: {error}") from None
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return held
+        except OSError:
+            if time.monotonic() >= end:
+                held.close()
+                raise SimscopedError(f"{refusal} (lock {path})") from None
+        time.sleep(0.02)
 
 
 class WriterProcess(NamedTuple):
@@ -2738,6 +2731,53 @@ def start_writer(config: Config) -> WriterProcess:
         log.exception("store: the writer failed")
     finally:
         os._exit(status)
+
+
+# ======================================================================================================================
+# 11  Store (functions -> results of the writer; SELECTs -> rows, on connections that cannot write)
+# ======================================================================================================================
+
+READERS = 3
+WRITER_LOST = "the process that writes the database is gone"
+READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
+TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
+
+
+class Bell:
+    """Wakes everybody who waits for the next commit. Event loop only."""
+
+    def __init__(self) -> None:
+        self._rung: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        if self._rung is not None and not self._rung.done():
+            self._rung.set_result(None)
+        self._rung = None
+
+    def listen(self) -> asyncio.Future[None]:
+        """The next ring. Listen first, look second, wait third: then no ring is missed."""
+        if self._rung is None:
+            self._rung = asyncio.get_running_loop().create_future()
+        return self._rung
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end, however it ends."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def heard(rung: asyncio.Future[None], seconds: float) -> bool:
+    """Wait for a ring. -> False if it did not come in time."""
+    done, _ = await asyncio.wait([rung], timeout=seconds)
+    return bool(done)
+
+
+class Asked(NamedTuple):
+    """Where an answer of the writer goes, and whether it means that something was written."""
+
+    writes: bool
+    answer: asyncio.Future[Any]
 
 
 class ReadTooLong(Exception):
@@ -2904,28 +2944,8 @@ def _save_tick(batch: Batch) -> None:
     """Nothing to write but the uptime, which every Batch writes."""
 
 
-def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
-    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it, and
-    goes on having it for so long."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.open("a")
-    except OSError as error:
-        raise SimscopedError(f"{path}: cannot be opened: {error}") from None
-    end = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return held
-        except OSError:
-            if time.monotonic() >= end:
-                held.close()
-                raise SimscopedError(f"{refusal} (lock {path})") from None
-        time.sleep(0.02)
-
-
 # ======================================================================================================================
-# 9  Intake (deliveries from all doors -> batches -> receipts · no SQL, no files)
+# 12  Intake (deliveries from all doors -> batches -> receipts · no SQL, no files)
 # ======================================================================================================================
 
 
@@ -3015,7 +3035,7 @@ class Waiting(NamedTuple):
 
 
 # ======================================================================================================================
-# 10  Spool (files -> deliveries; receipts -> files cleared away · no SQL)
+# 13  Spool folder (files -> deliveries; verdicts -> files cleared away · plain file operations)
 # ======================================================================================================================
 #
 # A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
@@ -3029,15 +3049,10 @@ class Waiting(NamedTuple):
 # and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
 # the removal of its files is on disk too; a sync of .work once a second sees to that.
 
-CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
-CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
-AWAKE_S = 0.010  # between two scans while files keep coming
-AWAKE_FOR_S = 1.0  # after the last file
 EMPTY_FOLDER_S = 3600.0
 LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
-START_PATIENCE_S = 3.0  # no longer than this do deadlines wait for files that may still be being written at the start
 
 NOT_TAKEN = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder named like a message"}
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
@@ -3067,191 +3082,38 @@ class Claimed(NamedTuple):
         return self.work.partition("/")[2]
 
 
-class Spool:
-    """The folder that publishers drop files into. One task runs it; its file operations run in threads, one by one."""
+class SpoolFolder:
+    """The folder that publishers drop files into. Its operations block, and run one by one, in threads."""
 
-    def __init__(self, config: Config, intake: Intake) -> None:
+    def __init__(self, config: Config) -> None:
         self.config = config
-        self.intake = intake
         self.root = str(config.spool_dir)
         self.work = f"{self.root}/.work"
-        self.drained = asyncio.Event()  # all that lay here at the start is taken
         self.backlog = 0  # files seen by the last scan and not claimed yet
         self.oldest_ns: int | None = None
-        self.trouble: str | None = None
-        self.skipped: dict[str, str] = {}  # path -> why it is not taken
+        self._skipped: dict[str, str] = {}  # path -> why it was not taken by the last sweep
         self._skipping: dict[str, str] = {}  # the same, of the sweep under way
         self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
-        self._cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
-        self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
-        self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
-        self._watched = True
-        self._synced = 0.0
-        self._begun = 0.0
-        self._folder = 0
-
-    # The loop.
-
-    async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
-        """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
-        try:
-            await self._recover(settling, details)
-            await self._follow()
-        finally:
-            for chunk in self._under_way:
-                chunk.cancel()
-
-    async def _follow(self) -> None:
-        self._begun = news = time.monotonic()
-        while True:
-            taken = await self._sweep()
-            if taken:
-                news = time.monotonic()
-            if taken >= CHUNK_FILES:
-                continue
-            if time.monotonic() - news < AWAKE_FOR_S:
-                await asyncio.sleep(AWAKE_S)
-            else:
-                await self._sleep_until_news()
-                news = time.monotonic()
+        self.cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
+        self._number = 0  # of the newest folder below .work
 
     def not_taken(self) -> dict[str, str]:
         """Files that are not taken, and why: of the last sweep, and of the one under way."""
-        return {**self.skipped, **self._skipping}
+        return {**self._skipped, **self._skipping}
 
-    def _note_drained(self, taken: int) -> None:
-        """What lay here at the start is taken, but for files that are still being written."""
-        if taken < SCAN_FILES and (not self._unfinished() or time.monotonic() - self._begun > START_PATIENCE_S):
-            self.drained.set()
+    def swept(self) -> None:
+        """A sweep is over, so what it did not take is all that is not taken."""
+        self._skipped = self._skipping
 
-    def _unfinished(self) -> bool:
+    def unfinished(self) -> bool:
         """Are there files that may still be being written?"""
-        return bool(self._growing or self._cut_short)
-
-    async def _sweep(self) -> int:
-        """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
-        self._skipping = {}
-        try:
-            found = await asyncio.to_thread(self.scan)
-            taken = await self._take(found, self.claim)
-            again = await asyncio.to_thread(self.read_again) if self._cut_short else []
-            await self._apply(again)
-            await self._see_through(0)
-            self.trouble = None
-            self.skipped = self._skipping
-            self._note_drained(taken)
-        except OSError as error:
-            await self._wait_for_better("the folder cannot be worked on", error)
-            return 0
-        return taken + len(again)
-
-    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
-        """Claim, read, apply and settle, chunk by chunk. -> how many files."""
-        taken = 0
-        for start in range(0, len(found), CHUNK_FILES):
-            count, deliveries, left = await asyncio.to_thread(self._pick, claim, found[start : start + CHUNK_FILES])
-            taken += count
-            self.backlog = max(self.backlog - count, 0)
-            await self._apply(deliveries)
-            while left:
-                deliveries, left = await asyncio.to_thread(self.read, left)
-                await self._apply(deliveries)
-        return taken
-
-    def _pick(
-        self, claim: Callable[[Sequence[Found]], list[str]], found: Sequence[Found]
-    ) -> tuple[int, list[Delivery], list[str]]:
-        """Claim files and begin to read them. -> how many are claimed, deliveries, and the files left to read."""
-        claimed = claim(found)
-        return len(claimed), *self.read(claimed)
-
-    async def _apply(self, deliveries: list[Delivery]) -> None:
-        """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next."""
-        if deliveries:
-            settled = await self._synced_notes()
-            self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
-        await self._see_through(CHUNKS_UNDER_WAY)
-
-    async def _see_through(self, most: int) -> None:
-        """Wait until no more than `most` chunks are under way."""
-        while len(self._under_way) > most:
-            await self._under_way[0]
-            self._under_way.popleft()
-
-    async def _apply_and_settle(self, deliveries: list[Delivery], settled: list[int]) -> None:
-        """While the disk is full, deliveries wait here, claimed."""
-        while True:
-            try:
-                receipts, note = await self.intake.submit(deliveries, settled)
-                break
-            except StorageError:
-                await asyncio.sleep(1)
-        verdicts = [
-            (delivery.claim[0], receipt.refused())
-            for delivery, receipt in zip(deliveries, receipts, strict=True)
-            if delivery.claim is not None
-        ]
-        await self._settle(verdicts)
-        self._unsettled.append(note)
-
-    async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(self.settle, verdicts)
-                return
-            except OSError as error:
-                await self._wait_for_better("files cannot be cleared away", error)
-
-    async def _wait_for_better(self, what: str, error: OSError) -> None:
-        if self.trouble is None:
-            log.error("spool: %s: %s", what, error)
-        self.trouble = f"{what}: {error}"
-        await asyncio.sleep(1)
-
-    async def _synced_notes(self) -> list[int]:
-        """The notes that can be deleted because the removal of their files is on disk; asked for once a second."""
-        if not self._unsettled or time.monotonic() - self._synced < 1:
-            return []
-        notes, self._unsettled = self._unsettled, []
-        await asyncio.to_thread(sync_folder, self.work)
-        self._synced = time.monotonic()
-        return notes
-
-    async def _sleep_until_news(self) -> None:
-        """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so
-        that a file which arrives between the two is not missed; a file system without events is polled."""
-        stop = threading.Event()
-        event = asyncio.create_task(self._next_event(stop))
-        try:
-            await asyncio.sleep(0)
-            while not await self._sweep() and not event.done():
-                patience = [self.config.poll_ms]
-                patience += [self.config.settle_ms, 500] if self._unfinished() else []
-                await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
-        finally:
-            stop.set()
-            await cancel(event)
-
-    async def _next_event(self, stop: threading.Event) -> None:
-        """Return at the next file-system event; never, where there are none to be had."""
-        watch = awatch(self.root, stop_event=stop, watch_filter=self._is_news, step=10, debounce=20, rust_timeout=500)
-        try:
-            async for _ in watch:
-                return
-        except OSError as error:
-            if self._watched:
-                log.warning("spool: no file-system events, listed every %d ms: %s", self.config.poll_ms, error)
-            self._watched = False
-            await asyncio.Event().wait()
-
-    def _is_news(self, change: object, path: str) -> bool:
-        """Not what we do ourselves, in the folders whose names begin with a dot."""
-        return "/." not in path[len(self.root) :]
+        return bool(self._growing or self.cut_short)
 
     # Scanning.
 
     def scan(self) -> list[Found]:
         """The oldest files that are ready to be taken, at most SCAN_FILES, in order of modification time."""
+        self._skipping = {}
         os.makedirs(self.work, exist_ok=True)
         growing, self._growing = self._growing, {}
         count = 0
@@ -3290,7 +3152,7 @@ class Spool:
     def _skip(self, path: str, why: str) -> None:
         """Note a file that is not taken; the first time it is told in the log."""
         self._skipping[path] = why
-        if path not in self.skipped:
+        if path not in self._skipped:
             log.warning("spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), why)
 
     def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
@@ -3339,8 +3201,8 @@ class Spool:
         """Rename files into a folder of their own below .work. -> their paths there.
 
         A file that is gone by now is no matter."""
-        self._folder += 1
-        base = f"{self.work}/{self._folder}"
+        self._number += 1
+        base = f"{self.work}/{self._number}"
         made: set[str] = set()
         claimed = []
         for item in found:
@@ -3350,7 +3212,7 @@ class Spool:
                 made.add(folder)
             try:
                 os.rename(f"{self.root}/{item.path}", f"{base}/{item.path}")
-                claimed.append(f"{self._folder}/{item.path}")
+                claimed.append(f"{self._number}/{item.path}")
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -3372,7 +3234,7 @@ class Spool:
             delivery = self._delivery(claim)
             size += claim.size
             if _looks_cut_short(delivery):
-                self._cut_short[work] = (claim, time.monotonic())
+                self.cut_short[work] = (claim, time.monotonic())
             else:
                 deliveries.append(delivery)
         return deliveries, []
@@ -3381,15 +3243,15 @@ class Spool:
         """Look again at the files that seemed cut short: whole by now, or unchanged for settle_ms and so refused."""
         deliveries = []
         now = time.monotonic()
-        for work, (before, since) in list(self._cut_short.items()):
+        for work, (before, since) in list(self.cut_short.items()):
             claim = self._opened(work)
             delivery = self._delivery(claim)
             if claim[:-1] != before[:-1]:
                 since = now
-                self._cut_short[work] = (claim, since)
+                self.cut_short[work] = (claim, since)
             if _looks_cut_short(delivery) and (now - since) * 1000 < self.config.settle_ms:
                 continue
-            del self._cut_short[work]
+            del self.cut_short[work]
             deliveries.append(delivery)
         return deliveries
 
@@ -3461,37 +3323,7 @@ class Spool:
         place = f" at {first['path']}" if first.get("path") else ""
         log.warning("spool: refused: %s: %s%s: %s", name, first.get("reason"), place, first.get("detail"))
 
-    async def _recover(
-        self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
-    ) -> None:
-        """After a start: settle what was committed, then take what was claimed but not committed."""
-        await asyncio.to_thread(os.makedirs, self.work, exist_ok=True)
-        for _, files in settling:
-            verdicts = [
-                (work, await details(receipt) if receipt else [])
-                for work, inode, mtime_ns, receipt in decode_json(files)
-                if _is_file(f"{self.work}/{work}", inode, mtime_ns)
-            ]
-            await self._settle(verdicts)
-        await asyncio.to_thread(sync_folder, self.work)
-        await self._forget_notes([number for number, _ in settling])
-        left = await asyncio.to_thread(self._left_over)
-        if left or settling:
-            log.info(
-                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
-            )
-        await self._take(left, lambda found: [item.path for item in found])
-
-    async def _forget_notes(self, notes: list[int]) -> None:
-        """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""
-        while notes:
-            try:
-                await self.intake.submit([], notes)
-                return
-            except StorageError:
-                await asyncio.sleep(1)
-
-    def _left_over(self) -> list[Found]:
+    def left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
         left = []
         for folder, _, names in os.walk(self.work):
@@ -3500,7 +3332,7 @@ class Spool:
                 if folder != self.work:
                     left.append(Found(os.lstat(path).st_mtime_ns, path[len(self.work) + 1 :]))
         numbers = [int(name) for name in os.listdir(self.work) if name.isdigit()]
-        self._folder = max(numbers, default=0)
+        self._number = max(numbers, default=0)
         for number in numbers:
             remove_empty(f"{self.work}/{number}")
         return sorted(left)
@@ -3588,7 +3420,213 @@ def requeue(config: Config, names: Sequence[str]) -> list[str]:
 
 
 # ======================================================================================================================
-# 11  Events out (committed events -> streams · writes nothing)
+# 14  Spool (sweeps -> chunks -> intake -> settled · asyncio, no SQL)
+# ======================================================================================================================
+
+CHUNK_FILES = 1000
+CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
+AWAKE_S = 0.010  # between two scans while files keep coming
+AWAKE_FOR_S = 1.0  # after the last file
+START_PATIENCE_S = 3.0  # no longer than this do deadlines wait for files that may still be being written at the start
+
+
+class Spool:
+    """Takes what comes into the folder. One task runs it; the folder's operations run in threads, one by one."""
+
+    def __init__(self, config: Config, intake: Intake) -> None:
+        self.config = config
+        self.intake = intake
+        self.folder = SpoolFolder(config)
+        self.drained = asyncio.Event()  # all that lay here at the start is taken
+        self.trouble: str | None = None
+        self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
+        self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._watched = True
+        self._synced = 0.0
+        self._begun = 0.0
+
+    async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
+        """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
+        try:
+            await self._recover(settling, details)
+            await self._follow()
+        finally:
+            for chunk in self._under_way:
+                chunk.cancel()
+
+    async def _follow(self) -> None:
+        self._begun = news = time.monotonic()
+        while True:
+            taken = await self._sweep()
+            if taken:
+                news = time.monotonic()
+            if taken >= CHUNK_FILES:
+                continue
+            if time.monotonic() - news < AWAKE_FOR_S:
+                await asyncio.sleep(AWAKE_S)
+            else:
+                await self._sleep_until_news()
+                news = time.monotonic()
+
+    def _note_drained(self, taken: int) -> None:
+        """What lay here at the start is taken, but for files that are still being written."""
+        if taken < SCAN_FILES and (not self.folder.unfinished() or time.monotonic() - self._begun > START_PATIENCE_S):
+            self.drained.set()
+
+    async def _sweep(self) -> int:
+        """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
+        try:
+            found = await asyncio.to_thread(self.folder.scan)
+            taken = await self._take(found, self.folder.claim)
+            again = await asyncio.to_thread(self.folder.read_again) if self.folder.cut_short else []
+            await self._apply(again)
+            await self._see_through(0)
+            self.trouble = None
+            self.folder.swept()
+            self._note_drained(taken)
+        except OSError as error:
+            await self._wait_for_better("the folder cannot be worked on", error)
+            return 0
+        return taken + len(again)
+
+    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
+        """Claim, read, apply and settle, chunk by chunk. -> how many files."""
+        taken = 0
+        for start in range(0, len(found), CHUNK_FILES):
+            count, deliveries, left = await asyncio.to_thread(self._pick, claim, found[start : start + CHUNK_FILES])
+            taken += count
+            self.folder.backlog = max(self.folder.backlog - count, 0)
+            await self._apply(deliveries)
+            while left:
+                deliveries, left = await asyncio.to_thread(self.folder.read, left)
+                await self._apply(deliveries)
+        return taken
+
+    def _pick(
+        self, claim: Callable[[Sequence[Found]], list[str]], found: Sequence[Found]
+    ) -> tuple[int, list[Delivery], list[str]]:
+        """Claim files and begin to read them. -> how many are claimed, deliveries, and the files left to read."""
+        claimed = claim(found)
+        return len(claimed), *self.folder.read(claimed)
+
+    async def _apply(self, deliveries: list[Delivery]) -> None:
+        """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next."""
+        if deliveries:
+            settled = await self._synced_notes()
+            self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
+        await self._see_through(CHUNKS_UNDER_WAY)
+
+    async def _see_through(self, most: int) -> None:
+        """Wait until no more than `most` chunks are under way."""
+        while len(self._under_way) > most:
+            await self._under_way[0]
+            self._under_way.popleft()
+
+    async def _apply_and_settle(self, deliveries: list[Delivery], settled: list[int]) -> None:
+        """While the disk is full, deliveries wait here, claimed."""
+        while True:
+            try:
+                receipts, note = await self.intake.submit(deliveries, settled)
+                break
+            except StorageError:
+                await asyncio.sleep(1)
+        verdicts = [
+            (delivery.claim[0], receipt.refused())
+            for delivery, receipt in zip(deliveries, receipts, strict=True)
+            if delivery.claim is not None
+        ]
+        await self._settle(verdicts)
+        self._unsettled.append(note)
+
+    async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.folder.settle, verdicts)
+                return
+            except OSError as error:
+                await self._wait_for_better("files cannot be cleared away", error)
+
+    async def _wait_for_better(self, what: str, error: OSError) -> None:
+        if self.trouble is None:
+            log.error("spool: %s: %s", what, error)
+        self.trouble = f"{what}: {error}"
+        await asyncio.sleep(1)
+
+    async def _synced_notes(self) -> list[int]:
+        """The notes that can be deleted because the removal of their files is on disk; asked for once a second."""
+        if not self._unsettled or time.monotonic() - self._synced < 1:
+            return []
+        notes, self._unsettled = self._unsettled, []
+        await asyncio.to_thread(sync_folder, self.folder.work)
+        self._synced = time.monotonic()
+        return notes
+
+    async def _sleep_until_news(self) -> None:
+        """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so
+        that a file which arrives between the two is not missed; a file system without events is polled."""
+        stop = threading.Event()
+        event = asyncio.create_task(self._next_event(stop))
+        try:
+            await asyncio.sleep(0)
+            while not await self._sweep() and not event.done():
+                patience = [self.config.poll_ms]
+                patience += [self.config.settle_ms, 500] if self.folder.unfinished() else []
+                await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
+        finally:
+            stop.set()
+            await cancel(event)
+
+    async def _next_event(self, stop: threading.Event) -> None:
+        """Return at the next file-system event; never, where there are none to be had."""
+        watch = awatch(
+            self.folder.root, stop_event=stop, watch_filter=self._is_news, step=10, debounce=20, rust_timeout=500
+        )
+        try:
+            async for _ in watch:
+                return
+        except OSError as error:
+            if self._watched:
+                log.warning("spool: no file-system events, listed every %d ms: %s", self.config.poll_ms, error)
+            self._watched = False
+            await asyncio.Event().wait()
+
+    def _is_news(self, change: object, path: str) -> bool:
+        """Not what we do ourselves, in the folders whose names begin with a dot."""
+        return "/." not in path[len(self.folder.root) :]
+
+    async def _recover(
+        self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
+    ) -> None:
+        """After a start: settle what was committed, then take what was claimed but not committed."""
+        await asyncio.to_thread(os.makedirs, self.folder.work, exist_ok=True)
+        for _, files in settling:
+            verdicts = [
+                (work, await details(receipt) if receipt else [])
+                for work, inode, mtime_ns, receipt in decode_json(files)
+                if _is_file(f"{self.folder.work}/{work}", inode, mtime_ns)
+            ]
+            await self._settle(verdicts)
+        await asyncio.to_thread(sync_folder, self.folder.work)
+        await self._forget_notes([number for number, _ in settling])
+        left = await asyncio.to_thread(self.folder.left_over)
+        if left or settling:
+            log.info(
+                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
+            )
+        await self._take(left, lambda found: [item.path for item in found])
+
+    async def _forget_notes(self, notes: list[int]) -> None:
+        """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""
+        while notes:
+            try:
+                await self.intake.submit([], notes)
+                return
+            except StorageError:
+                await asyncio.sleep(1)
+
+
+# ======================================================================================================================
+# 15  Events out (committed events -> streams · writes nothing)
 # ======================================================================================================================
 
 FRAMES_KEPT = 6000
@@ -3817,7 +3855,7 @@ def _frame(row: dict[str, Any]) -> Frame:
 
 
 # ======================================================================================================================
-# 12  Deadlines (clock -> verdicts and pruning)
+# 16  Deadlines (clock -> verdicts and pruning)
 # ======================================================================================================================
 
 LOOK_S = 0.5  # a limit is acted on within a second
@@ -3887,13 +3925,12 @@ def remove_old_days(folder: str, days: float) -> None:
 
 
 # ======================================================================================================================
-# 13  HTTP manners (who may ask, what parameters mean, how errors look)
+# 17  HTTP manners (who may ask, what parameters mean, how errors look)
 # ======================================================================================================================
 
 API = answers.API
 STREAMS_MOST = 2000
 STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-LOG_LIMIT_MOST = 10_000  # lines in one answer
 SERIES_MOST = 100  # named in one request
 USUAL_FOR_S = 60.0  # how long jobs of a test take is looked up again after this
 USUAL_MOST = 20_000  # tests of which that is kept
@@ -3969,29 +4006,6 @@ def wait_seconds(request: web.Request) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
         raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
     return min(float(said), WAIT_MOST_S)
-
-
-def log_offset(request: web.Request) -> int:
-    """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
-    resumed = request.headers.get("Last-Event-ID", "")
-    if resumed.isascii() and resumed.isdigit() and len(resumed) < 16:
-        return int(resumed) + 1
-    said = request.query.get("offset") or "0"
-    if not (said.isascii() and said.isdigit() and len(said) < 16):
-        raise Problem(422, "log-offset-out-of-range", f"offset={said} is not a line's number, 0 or more", path="offset")
-    return int(said)
-
-
-def sha256_of(path: str) -> bytes:
-    """The SHA-256 of a file, computed again only when the file has changed."""
-    status = os.stat(path)
-    return _sha256(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _job_is_done(row: Row) -> bool:
@@ -4109,11 +4123,6 @@ def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
         yield path.name, (body, kind, f'"{tag}"')
 
 
-# ======================================================================================================================
-# 14  HTTP answers (requests -> receipts, JSON, streams, the page)
-# ======================================================================================================================
-
-
 def extended(
     batch: Batch, job_id: int, by_ms: int | None, until: int | None, seen: answers.Viewpoint, usual: Any
 ) -> str:
@@ -4121,6 +4130,11 @@ def extended(
     extend_job(batch, job_id, by_ms, until)
     flush(batch)
     return to_json(answers.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", job_id), seen, usual))
+
+
+# ======================================================================================================================
+# 18  HTTP answers (requests -> receipts, JSON, streams, the page)
+# ======================================================================================================================
 
 
 class Api:
@@ -4358,116 +4372,6 @@ class Api:
         }
         return self._versioned(request, row["version"], told)
 
-    async def job_logs(self, request: web.Request) -> web.StreamResponse:
-        """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
-        it follows until the log is complete."""
-        row = await self.job_row(request)
-        offset = log_offset(request)
-        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
-        if "text/event-stream" in request.headers.get("Accept", ""):
-            return await self._follow_log(request, offset)
-        end = time.monotonic() + wait_seconds(request)
-        while True:
-            rung = self.store.committed.listen()
-            told = await self._log_page(row, offset, limit)
-            left = end - time.monotonic()
-            if told["lines"] or told["complete"] or left <= 0 or self.feed.closed or not await heard(rung, left):
-                return json_response(told)
-            row = await self.job_row(request)
-
-    async def _log_page(self, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
-        first, following, lines = await self.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
-        if offset > following:
-            detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
-            raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
-        end = lines[-1][0] + 1 if lines else max(offset, first)
-        return {
-            "first_offset": first,
-            "next_offset": end if len(lines) == limit else following,
-            "complete": row["state"] == DONE and len(lines) < limit,
-            "lines": [{"offset": number, "at": utc(at), "message": text} for number, at, text in lines],
-        }
-
-    async def _follow_log(self, request: web.Request, offset: int) -> web.StreamResponse:
-        response, quiet_since = web.StreamResponse(headers=STREAM_HEADERS), time.monotonic()
-        while True:
-            rung = self.store.committed.listen()
-            told = await self._log_page(await self.job_row(request), offset, LOG_LIMIT_MOST)
-            if not response.prepared:
-                await response.prepare(request)
-            frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
-            offset = told["next_offset"]
-            if told["complete"]:
-                frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
-            if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
-                frames.append(b": alive\n\n")
-            if frames:
-                await response.write(b"".join(frames))
-                quiet_since = time.monotonic()
-            if told["complete"] or self.feed.closed:
-                return response
-            if not told["lines"]:
-                await heard(rung, HEARTBEAT_S)
-
-    async def append_logs(self, request: web.Request) -> web.Response:
-        """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
-        row = await self.job_row(request)
-        try:
-            said = msgspec.json.decode(await request.read(), type=LogLines)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
-        if row["state"] == DONE:
-            raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
-        try:
-            await self.store.change(add_lines, row["regression"], row["key"], said.get("offset"), said.get("lines", []))
-        except LogGap as gap:
-            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
-        first, following, _ = await self.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
-        return json_response({"first_offset": first, "next_offset": following, "complete": False})
-
-    async def job_files(self, request: web.Request) -> web.Response:
-        """The files that a job declares; with kind=KIND those of one kind."""
-        job = answers.job_object(await self.job_row(request), self.viewpoint())
-        kind = request.query.get("kind")
-        items = []
-        for file in job["files"]:
-            if kind in (None, "", file.get("kind")):
-                place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
-                items.append({**file, "_links": {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}})
-        return json_response({"items": items, "next": None})
-
-    async def job_file(self, request: web.Request) -> web.StreamResponse:
-        """A file's content, from below [server] file_roots only, with its SHA-256."""
-        job = answers.job_object(await self.job_row(request), self.viewpoint())
-        kind, name = request.match_info["kind"], request.match_info["name"]
-        declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
-        if not declared or not declared[0].get("path"):
-            raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-        path = await asyncio.to_thread(self._real_path, job, declared[0]["path"])
-        digest = await asyncio.to_thread(sha256_of, str(path))
-        shown = urllib.parse.quote(path.name, safe="")
-        headers = {
-            "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
-            "Content-Type": "application/octet-stream",
-            "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
-            "X-Content-Type-Options": "nosniff",
-        }
-        return web.FileResponse(path, headers=headers)
-
-    def _real_path(self, job: dict[str, Any], declared: str) -> Path:
-        """Where a declared file really lies. Raises Problem unless that is below a root, and none of our own files."""
-        path = Path(job["jobdir"] or "/", declared)
-        real = Path(os.path.realpath(path))
-        roots = [Path(os.path.realpath(root)) for root in self.config.file_roots]
-        own = [Path(os.path.realpath(place)) for place in (self.config.path, self.config.spool_dir)]
-        database = os.path.realpath(self.config.db)
-        is_own = any(real.is_relative_to(place) for place in own) or str(real).startswith(database)
-        if is_own or not any(real.is_relative_to(root) for root in roots):
-            raise Problem(403, "outside-roots", f"{declared!r} does not lie below one of [server] file_roots")
-        if not real.is_file():
-            raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
-        return real
-
     async def job_history(self, request: web.Request) -> web.Response:
         row = await self.job_row(request)
         return await self._history(request, queries.Condition("e.job_id = ?", (row["id"],)))
@@ -4565,114 +4469,6 @@ class Api:
     async def _shown(self, number: int) -> web.Response:
         return json_response(self.regression_object(await self.regression_now(number)))
 
-    # Events.
-
-    async def _wanted(self, request: web.Request) -> Wanted:
-        types: tuple[str, ...] | None = None
-        if request.query.get("types") not in (None, "", "*"):
-            named = request.query["types"].split(",")
-            types = tuple(kind for name in named for kind in types_named(name))
-            for kind in types:
-                if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
-                    raise queries.BadQuery(
-                        "types", kind, "event types such as job.failed, families such as job.*, or *"
-                    )
-        regression = job = None
-        if request.query.get("regression"):
-            regression = (await self.regression_row(request, request.query["regression"]))["id"]
-        if request.query.get("job"):
-            job = job_number(request.query["job"])
-        return Wanted(types, regression, job)
-
-    async def events(self, request: web.Request) -> web.Response:
-        """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
-        wanted = await self._wanted(request)
-        end = time.monotonic() + wait_seconds(request)
-        after = queries.whole_number("after", request.query.get("after") or "0")
-        limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
-        while True:
-            rung = self.store.committed.listen()
-            told = await self._events_after(request, wanted, after, limit)
-            left = end - time.monotonic()
-            if told["items"] or left <= 0 or self.feed.closed or not await heard(rung, left):
-                return json_response(told)
-            after = told["next"]
-
-    async def _events_after(self, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
-        (row,) = await self.store.read("SELECT seq, events_from_seq FROM daemon")
-        newest, oldest = row["seq"], row["events_from_seq"]
-        epoch = request.query.get("epoch")
-        if (after and not oldest <= after <= newest) or (epoch and epoch != self.store.epoch):
-            raise Problem(
-                410,
-                "cursor-expired",
-                f"the cursor {after} is not among the events kept; read the state anew and go on from `newest`",
-                oldest=oldest,
-                newest=newest,
-                epoch=self.store.epoch,
-            )
-        test = wanted.condition()
-        rows = await self.store.read(
-            f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
-            (max(after, oldest), newest, *test.parameters, limit),
-        )
-        following = rows[-1]["seq"] if len(rows) == limit else newest
-        return {
-            "items": [answers.event_object(event) for event in rows],
-            "next": following,
-            "oldest": oldest,
-            "newest": newest,
-            "epoch": self.store.epoch,
-        }
-
-    async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
-        if self.feed.streams >= STREAMS_MOST:
-            raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
-        wanted = await self._wanted(request)
-        tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
-        cursor = self._cursor(request)
-        epoch = request.query.get("epoch")
-        response = web.StreamResponse(headers=STREAM_HEADERS)
-        self.feed.streams += 1
-        try:
-            async with self.feed.listening():
-                if epoch and epoch != self.store.epoch:
-                    cursor = self.feed.last + 1
-                await response.prepare(request)
-                await response.write(b"retry: 3000\n: epoch %b\n\n" % self.store.epoch.encode())
-                await self._follow(response, wanted, self.feed.last if cursor is None else cursor, tick)
-        except ConnectionError:
-            pass
-        finally:
-            self.feed.streams -= 1
-        return response
-
-    def _cursor(self, request: web.Request) -> int | None:
-        """Where a stream is to go on; None for now. A browser that resumes with what is no number is told to start
-        anew: it would never come back from an error."""
-        resumed = request.headers.get("Last-Event-ID")
-        if resumed:
-            return int(resumed) if resumed.isascii() and resumed.isdigit() and len(resumed) < 19 else -1
-        after = request.query.get("after")
-        return queries.whole_number("after", after) if after else None
-
-    async def _follow(self, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
-        while not self.feed.closed:
-            rung = self.feed.news.listen()
-            last = self.feed.last
-            text = self.feed.text(cursor, wanted, coalesced=tick > 0)
-            cursor = last
-            if text is None:
-                reset = encode_json({"reason": "cursor-expired", "epoch": self.store.epoch, "newest": last})
-                text = b"id: %d\nevent: reset\ndata: %b\n\n" % (last, reset)
-            if text:
-                await response.write(text)
-            if not await heard(rung, HEARTBEAT_S):
-                await response.write(b"id: %d\n: alive\n\n" % cursor)
-            elif tick:
-                await asyncio.sleep(tick)
-
     # The daemon itself.
 
     async def about(self, request: web.Request) -> web.Response:
@@ -4697,12 +4493,12 @@ class Api:
         """200, or 503 with the reasons. A backlog in the spool is healthy."""
         reasons = [f"database: {self.store.trouble}"] if self.store.trouble else []
         reasons += [f"spool: {self.spool.trouble}"] if self.spool.trouble else []
-        skipped = {path.encode("utf-8", "replace").decode(): why for path, why in self.spool.not_taken().items()}
+        skipped = {path.encode("utf-8", "replace").decode(): why for path, why in self.spool.folder.not_taken().items()}
         told = {
             "status": "failing" if reasons else "ok",
             "reasons": reasons,
             "version": __version__,
-            "spool": {"files": self.spool.backlog, "skipped": skipped},
+            "spool": {"files": self.spool.folder.backlog, "skipped": skipped},
         }
         return json_response(told, 503 if reasons else 200)
 
@@ -4716,17 +4512,17 @@ class Api:
         messages = prometheus_client.Counter("simscoped_messages", "Messages taken", ["outcome"], registry=registry)
         for outcome, count in self.intake.counts.items():
             messages.labels(outcome).inc(count)
-        oldest = self.spool.oldest_ns
+        oldest = self.spool.folder.oldest_ns
         gauges = {
             "simscoped_up_seconds": ("Time since the start", time.monotonic() - self.started),
             "simscoped_regressions_live": ("Regressions that are live", row["regressions"]),
             "simscoped_jobs_live": ("Jobs that are live", row["jobs"]),
-            "simscoped_spool_files": ("Files seen by the last scan of the spool", self.spool.backlog),
+            "simscoped_spool_files": ("Files seen by the last scan of the spool", self.spool.folder.backlog),
             "simscoped_spool_oldest_seconds": (
                 "Age of the oldest of them",
                 0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
             ),
-            "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.not_taken())),
+            "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.folder.not_taken())),
             "simscoped_streams": ("Open event streams", self.feed.streams),
             "simscoped_event_seq": ("Number of the last change", self.store.seq),
             "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
@@ -4777,13 +4573,288 @@ NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl
 
 
 # ======================================================================================================================
-# 15  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
+# 19  HTTP logs, files and events (requests -> lines, contents, streams)
+# ======================================================================================================================
+#
+# A handler here, and in the next section, is a function of the Api and the request.
+
+LOG_LIMIT_MOST = 10_000  # lines in one answer
+
+Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
+HANDLERS: dict[str, Handler] = {}  # by the names that openapi.ROUTES has; the others are methods of the Api
+
+
+def handler(answer: Handler) -> Handler:
+    """Enter a function as the handler of its name."""
+    HANDLERS[answer.__name__] = answer
+    return answer
+
+
+def log_offset(request: web.Request) -> int:
+    """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
+    resumed = request.headers.get("Last-Event-ID", "")
+    if resumed.isascii() and resumed.isdigit() and len(resumed) < 16:
+        return int(resumed) + 1
+    said = request.query.get("offset") or "0"
+    if not (said.isascii() and said.isdigit() and len(said) < 16):
+        raise Problem(422, "log-offset-out-of-range", f"offset={said} is not a line's number, 0 or more", path="offset")
+    return int(said)
+
+
+@handler
+async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
+    """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
+    it follows until the log is complete."""
+    row = await api.job_row(request)
+    offset = log_offset(request)
+    limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return await _follow_log(api, request, offset)
+    end = time.monotonic() + wait_seconds(request)
+    while True:
+        rung = api.store.committed.listen()
+        told = await _log_page(api, row, offset, limit)
+        left = end - time.monotonic()
+        if told["lines"] or told["complete"] or left <= 0 or api.feed.closed or not await heard(rung, left):
+            return json_response(told)
+        row = await api.job_row(request)
+
+
+async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
+    first, following, lines = await api.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
+    if offset > following:
+        detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
+        raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
+    end = lines[-1][0] + 1 if lines else max(offset, first)
+    return {
+        "first_offset": first,
+        "next_offset": end if len(lines) == limit else following,
+        "complete": row["state"] == DONE and len(lines) < limit,
+        "lines": [{"offset": number, "at": utc(at), "message": text} for number, at, text in lines],
+    }
+
+
+async def _follow_log(api: Api, request: web.Request, offset: int) -> web.StreamResponse:
+    response, quiet_since = web.StreamResponse(headers=STREAM_HEADERS), time.monotonic()
+    while True:
+        rung = api.store.committed.listen()
+        told = await _log_page(api, await api.job_row(request), offset, LOG_LIMIT_MOST)
+        if not response.prepared:
+            await response.prepare(request)
+        frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
+        offset = told["next_offset"]
+        if told["complete"]:
+            frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
+        if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
+            frames.append(b": alive\n\n")
+        if frames:
+            await response.write(b"".join(frames))
+            quiet_since = time.monotonic()
+        if told["complete"] or api.feed.closed:
+            return response
+        if not told["lines"]:
+            await heard(rung, HEARTBEAT_S)
+
+
+@handler
+async def append_logs(api: Api, request: web.Request) -> web.Response:
+    """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
+    row = await api.job_row(request)
+    try:
+        said = msgspec.json.decode(await request.read(), type=LogLines)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
+    if row["state"] == DONE:
+        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
+    try:
+        await api.store.change(add_lines, row["regression"], row["key"], said.get("offset"), said.get("lines", []))
+    except LogGap as gap:
+        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    first, following, _ = await api.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
+    return json_response({"first_offset": first, "next_offset": following, "complete": False})
+
+
+@handler
+async def job_files(api: Api, request: web.Request) -> web.Response:
+    """The files that a job declares; with kind=KIND those of one kind."""
+    job = answers.job_object(await api.job_row(request), api.viewpoint())
+    kind = request.query.get("kind")
+    items = []
+    for file in job["files"]:
+        if kind in (None, "", file.get("kind")):
+            place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
+            items.append({**file, "_links": {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}})
+    return json_response({"items": items, "next": None})
+
+
+def sha256_of(path: str) -> bytes:
+    """The SHA-256 of a file, computed again only when the file has changed."""
+    status = os.stat(path)
+    return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+@handler
+async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
+    """A file's content, from below [server] file_roots only, with its SHA-256."""
+    job = answers.job_object(await api.job_row(request), api.viewpoint())
+    kind, name = request.match_info["kind"], request.match_info["name"]
+    declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
+    if not declared or not declared[0].get("path"):
+        raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
+    path = await asyncio.to_thread(_real_path, api.config, job, declared[0]["path"])
+    digest = await asyncio.to_thread(sha256_of, str(path))
+    shown = urllib.parse.quote(path.name, safe="")
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
+        "Content-Type": "application/octet-stream",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.FileResponse(path, headers=headers)
+
+
+def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
+    """Where a declared file really lies. Raises Problem unless that is below a root, and none of our own files."""
+    path = Path(job["jobdir"] or "/", declared)
+    real = Path(os.path.realpath(path))
+    roots = [Path(os.path.realpath(root)) for root in config.file_roots]
+    own = [Path(os.path.realpath(place)) for place in (config.path, config.spool_dir)]
+    database = os.path.realpath(config.db)
+    is_own = any(real.is_relative_to(place) for place in own) or str(real).startswith(database)
+    if is_own or not any(real.is_relative_to(root) for root in roots):
+        raise Problem(403, "outside-roots", f"{declared!r} does not lie below one of [server] file_roots")
+    if not real.is_file():
+        raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
+    return real
+
+
+async def _wanted(api: Api, request: web.Request) -> Wanted:
+    types: tuple[str, ...] | None = None
+    if request.query.get("types") not in (None, "", "*"):
+        named = request.query["types"].split(",")
+        types = tuple(kind for name in named for kind in types_named(name))
+        for kind in types:
+            if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
+                raise queries.BadQuery("types", kind, "event types such as job.failed, families such as job.*, or *")
+    regression = job = None
+    if request.query.get("regression"):
+        regression = (await api.regression_row(request, request.query["regression"]))["id"]
+    if request.query.get("job"):
+        job = job_number(request.query["job"])
+    return Wanted(types, regression, job)
+
+
+@handler
+async def events(api: Api, request: web.Request) -> web.Response:
+    """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
+    wanted = await _wanted(api, request)
+    end = time.monotonic() + wait_seconds(request)
+    after = queries.whole_number("after", request.query.get("after") or "0")
+    limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
+    while True:
+        rung = api.store.committed.listen()
+        told = await _events_after(api, request, wanted, after, limit)
+        left = end - time.monotonic()
+        if told["items"] or left <= 0 or api.feed.closed or not await heard(rung, left):
+            return json_response(told)
+        after = told["next"]
+
+
+async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
+    (row,) = await api.store.read("SELECT seq, events_from_seq FROM daemon")
+    newest, oldest = row["seq"], row["events_from_seq"]
+    epoch = request.query.get("epoch")
+    if (after and not oldest <= after <= newest) or (epoch and epoch != api.store.epoch):
+        raise Problem(
+            410,
+            "cursor-expired",
+            f"the cursor {after} is not among the events kept; read the state anew and go on from `newest`",
+            oldest=oldest,
+            newest=newest,
+            epoch=api.store.epoch,
+        )
+    test = wanted.condition()
+    rows = await api.store.read(
+        f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
+        (max(after, oldest), newest, *test.parameters, limit),
+    )
+    following = rows[-1]["seq"] if len(rows) == limit else newest
+    return {
+        "items": [answers.event_object(event) for event in rows],
+        "next": following,
+        "oldest": oldest,
+        "newest": newest,
+        "epoch": api.store.epoch,
+    }
+
+
+@handler
+async def stream(api: Api, request: web.Request) -> web.StreamResponse:
+    """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
+    if api.feed.streams >= STREAMS_MOST:
+        raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
+    wanted = await _wanted(api, request)
+    tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
+    cursor = _cursor(api, request)
+    epoch = request.query.get("epoch")
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    api.feed.streams += 1
+    try:
+        async with api.feed.listening():
+            if epoch and epoch != api.store.epoch:
+                cursor = api.feed.last + 1
+            await response.prepare(request)
+            await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
+            await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)
+    except ConnectionError:
+        pass
+    finally:
+        api.feed.streams -= 1
+    return response
+
+
+def _cursor(api: Api, request: web.Request) -> int | None:
+    """Where a stream is to go on; None for now. A browser that resumes with what is no number is told to start
+    anew: it would never come back from an error."""
+    resumed = request.headers.get("Last-Event-ID")
+    if resumed:
+        return int(resumed) if resumed.isascii() and resumed.isdigit() and len(resumed) < 19 else -1
+    after = request.query.get("after")
+    return queries.whole_number("after", after) if after else None
+
+
+async def _follow(api: Api, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
+    while not api.feed.closed:
+        rung = api.feed.news.listen()
+        last = api.feed.last
+        text = api.feed.text(cursor, wanted, coalesced=tick > 0)
+        cursor = last
+        if text is None:
+            reset = encode_json({"reason": "cursor-expired", "epoch": api.store.epoch, "newest": last})
+            text = b"id: %d\nevent: reset\ndata: %b\n\n" % (last, reset)
+        if text:
+            await response.write(text)
+        if not await heard(rung, HEARTBEAT_S):
+            await response.write(b"id: %d\n: alive\n\n" % cursor)
+        elif tick:
+            await asyncio.sleep(tick)
+
+
+# ======================================================================================================================
+# 20  HTTP figures (requests -> strips, lanes, charts, comparisons, badges)
 # ======================================================================================================================
 #
 # What the page's pictures are drawn from, each in one request and of bounded size; figures.py has the SQL and the
-# shapes. A handler here is a function of the Api and the request.
+# shapes.
 
 
+@handler
 async def series_strips(api: Api, request: web.Request) -> web.Response:
     """The newest runs of the series that are named (series=A&series=B), or of all."""
     names = request.query.getall("series", [])
@@ -4795,12 +4866,14 @@ async def series_strips(api: Api, request: web.Request) -> web.Response:
     return await api.list_of(request, queries.SERIES, figures.series_object, named, limit=SERIES_MOST)
 
 
+@handler
 async def regression_hosts(api: Api, request: web.Request) -> web.Response:
     row = await api.regression_row(request)
     here = queries.Condition("h.regression_id = ?", (row["id"],))
     return await api.list_of(request, queries.HOSTS, answers.host_object, here)
 
 
+@handler
 async def regression_timeline(api: Api, request: web.Request) -> web.Response:
     """Which job ran where and when; of too many, the shortest passes are left out."""
     row = await api.regression_row(request)
@@ -4816,6 +4889,7 @@ async def regression_timeline(api: Api, request: web.Request) -> web.Response:
     return await api.versioned(request, row["version"], told)
 
 
+@handler
 async def regression_charts(api: Api, request: web.Request) -> web.Response:
     """Finished jobs over time, runtimes, and runtime against cycles."""
     row = await api.regression_row(request)
@@ -4840,6 +4914,7 @@ async def _charts(api: Api, regression: int) -> dict[str, Any]:
     }
 
 
+@handler
 async def regression_diff(api: Api, request: web.Request) -> web.Response:
     """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
     here = await api.regression_row(request)
@@ -4867,6 +4942,7 @@ async def _base_of(api: Api, request: web.Request, here: Row) -> Row:
     return rows[0]
 
 
+@handler
 async def job_earlier(api: Api, request: web.Request) -> web.Response:
     """What became of a job's test in earlier regressions: of its series, or of all if it belongs to none."""
     job = await api.job_row(request)
@@ -4908,21 +4984,8 @@ async def show_badge(api: Api, request: web.Request) -> web.Response:
     return web.Response(body=image, status=200 if rows else 404, headers=headers, content_type="image/svg+xml")
 
 
-FIGURES = {
-    handler.__name__: handler
-    for handler in (
-        series_strips,
-        regression_hosts,
-        regression_timeline,
-        regression_charts,
-        regression_diff,
-        job_earlier,
-    )
-}
-
-
 # ======================================================================================================================
-# 16  HTTP application (addresses -> handlers; errors -> problems)
+# 21  HTTP application (addresses -> handlers; errors -> problems)
 # ======================================================================================================================
 
 
@@ -4960,9 +5023,9 @@ def make_app(api: Api) -> web.Application:
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
     app[API_KEY] = api
     for route in openapi.ROUTES:
-        figure = FIGURES.get(route.handler)
-        handler = functools.partial(figure, api) if figure else getattr(api, route.handler)
-        app.router.add_route(route.method, API + route.path, handler)
+        answer = HANDLERS.get(route.handler)
+        bound = functools.partial(answer, api) if answer else getattr(api, route.handler)
+        app.router.add_route(route.method, API + route.path, bound)
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/badge/{series:.+}.svg", functools.partial(show_badge, api))
@@ -4978,7 +5041,7 @@ def make_app(api: Api) -> web.Application:
 
 
 # ======================================================================================================================
-# 17  Service and commands (configuration -> running daemon)
+# 22  Service and commands (configuration -> running daemon)
 # ======================================================================================================================
 
 

@@ -388,13 +388,13 @@ def test_the_uptime_clock_is_saved_and_never_goes_back(make_daemon: Callable[...
 
 
 SLOW_SPOOL = """
-claim = simscoped.Spool.claim
+claim = simscoped.SpoolFolder.claim
 
 def slow(self, found):
     time.sleep(1.2)
     return claim(self, found)
 
-simscoped.Spool.claim = slow
+simscoped.SpoolFolder.claim = slow
 """
 
 

@@ -705,13 +705,13 @@ async def broken(*_, **__):
     raise OSError(errno.ENOSPC, "inotify watch limit reached")
     yield
 
-def counted(self, scan=simscoped.Spool.scan):
+def counted(self, scan=simscoped.SpoolFolder.scan):
     scans[0] += 1
     open("scans", "w").write(str(scans[0]))
     return scan(self)
 
 simscoped.awatch = broken
-simscoped.Spool.scan = counted
+simscoped.SpoolFolder.scan = counted
 """
 
 
