@@ -1,28 +1,45 @@
 """The daemon, killed at a named point: CRASH_AT="before-commit:3" kills it when it passes that point the third time.
 
-Takes the arguments of simscoped.py. The points are told in simscoped.passing.
+Takes the arguments of simscoped.py. The points are told in simscoped.passing. Of the transactions, only those that
+apply messages count: what the daemon writes by itself comes when it likes.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import simscoped
 
 point, _, count = os.environ["CRASH_AT"].partition(":")
 passed = itertools.count(1)
 daemon = os.getpid()  # its writer, which passes some of the points, is another process
+apply_submissions = simscoped.apply_submissions
+is_applying = point == "half-settled"
+
+
+@functools.wraps(apply_submissions)
+def applying(batch: simscoped.Batch, submissions: Sequence[simscoped.Submission], **named: Any) -> Any:
+    global is_applying
+    is_applying = True
+    return apply_submissions(batch, submissions, **named)
 
 
 def passing(here: str) -> None:
-    if here == point and next(passed) == int(count):
+    global is_applying
+    if here == point and is_applying and next(passed) == int(count):
         os.kill(daemon, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
+    if here == "after-commit":
+        is_applying = False
 
 
+simscoped.apply_submissions = applying
 simscoped.passing = passing
 
 if __name__ == "__main__":
