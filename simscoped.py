@@ -370,6 +370,8 @@ MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there
 # other field stays when a message does not speak of it.
 OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
 
+TIMES = frozenset(("start_time", "finish_time", "starttime", "model_timestamp"))
+LATEST = datetime.max.replace(tzinfo=UTC)
 DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
 
 # What the original calls required of a finished job, and we accept missing with a warning.
@@ -435,16 +437,38 @@ class Outcome(msgspec.Struct):
 def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     """Cut a delivery into its items: the lines of NDJSON, the elements of an array, or the one value.
 
-    Raises Refused (bad-json, bad-text, too-deep) if the text as a whole is not JSON; a bad line of NDJSON is no
-    matter here, it is refused when its turn comes."""
+    Raises Refused (bad-json, bad-text, too-deep) if the text as a whole is not JSON; a bad line of NDJSON, or an
+    element with bad text or nested too deeply, is no matter here: it is refused when its turn comes."""
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if lines:
         return [line for line in raw.splitlines() if line.strip()]
-    _check_utf8(raw)
-    if raw[:64].lstrip()[:1] != b"[":
-        _decoded(raw, msgspec.Raw)
-        return [raw]
-    return [bytes(item) for item in _decoded(raw, list[msgspec.Raw])]
+    is_array = raw[:64].lstrip()[:1] == b"["
+    try:
+        _check_utf8(raw)
+        found = _decoded(raw, list[msgspec.Raw] if is_array else msgspec.Raw)
+    except Refused as refusal:
+        elements = _elements(raw) if is_array and refusal.reason != "bad-json" else None
+        if elements is None:
+            raise
+        return elements
+    return [bytes(item) for item in found] if is_array else [raw]
+
+
+TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+
+
+def _elements(raw: bytes) -> list[bytes] | None:
+    """The elements of an array, told by its brackets and commas alone; None if its brackets do not match."""
+    elements, depth, begin = [], 0, 0
+    for found in TEXT_OR_BRACKET.finditer(raw):
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(found[0], 0)
+        if depth == 0:
+            elements.append(raw[begin : found.start()])
+            return elements if found[0] + raw[found.end() :].strip() == b"]" else None
+        if depth == 1 and found[0] in (b"[", b","):
+            elements += [raw[begin : found.start()]] if begin else []
+            begin = found.end()
+    return None
 
 
 def _check_utf8(raw: bytes) -> None:
@@ -512,22 +536,23 @@ def _decode_safely(raw: bytes, context: Context, config: Config) -> Sequence[Mes
         return (_rejected(context.type, context.regression, refusal),)
 
 
+ZERO = b"\\u0000"  # where this does not occur, no text holds U+0000
+
+
 def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Message | Outcome]:
     tree: Any = None
     kind: str | None = context.type
     regression: Any = context.regression
     try:
-        if len(raw) > config.message_kib * 1024:
-            raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
         tree = _decoded(raw)
         if isinstance(tree, list):
             return _decode_elements(tree, context, config)
         kind, regression, body, path, warnings = _told_apart(tree, context)
         _check_regression_name(regression)
-        has_zero = b"\\u0000" in raw
-        if kind in SINGLE:
-            return _decode_batch(body, kind, regression, path, has_zero)
-        if has_zero:
+        if kind in SINGLE or kind is None:
+            return _decode_batch(raw, body, kind, regression, path, config)
+        _check_size(raw, config)
+        if ZERO in raw:
             _walk(tree, "$", 1)
         return (_message(kind, regression, body, path, warnings),)
     except Refused as refusal:
@@ -546,18 +571,30 @@ def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[
     return decoded
 
 
-def _decode_batch(body: Any, kind: str, regression: str, path: str, has_zero: bool) -> list[Message | Outcome]:
+def _check_size(raw: bytes, config: Config) -> None:
+    if len(raw) > config.message_kib * 1024:
+        raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
+
+
+def _decode_batch(
+    raw: bytes, body: Any, batch: str | None, regression: str, path: str, config: Config
+) -> list[Message | Outcome]:
+    """The jobs of an array, each a message of the batch's type; without one, each says its type by its result."""
     if not isinstance(body, list):
-        raise Refused("wrong-type", f"{kind} takes an array of job objects", path)
+        raise Refused("wrong-type", f"{batch} takes an array of job objects", path)
     decoded: list[Message | Outcome] = []
     for offset, job in enumerate(body):
         place = f"{path}[{offset}]"
+        kind = SINGLE[batch] if batch else None
         try:
-            if has_zero:
+            kind = kind or _type_by_result(job, place)
+            if len(raw) > config.message_kib * 1024:
+                _check_size(encode_json(job), config)
+            if ZERO in raw:
                 _walk(job, place, _depth(place))
-            decoded.append(_message(SINGLE[kind], regression, job, place, []))
+            decoded.append(_message(kind, regression, job, place, []))
         except Refused as refusal:
-            decoded.append(_rejected(SINGLE[kind], regression, _deeper_reason(job, place, refusal)))
+            decoded.append(_rejected(kind, regression, _deeper_reason(job, place, refusal)))
     return decoded
 
 
@@ -602,15 +639,17 @@ def _walk(value: Any, path: str, depth: int) -> None:
                 _walk(element, f"{path}.{key}", depth + 1)
 
 
-def _told_apart(tree: Any, context: Context) -> tuple[str, Any, Any, str, list[str]]:
-    """Envelope or bare body? -> type, regression (unchecked), body or None, JSONPath of the body, warnings."""
+def _told_apart(tree: Any, context: Context) -> tuple[str | None, Any, Any, str, list[str]]:
+    """Envelope or bare body? -> type, regression (unchecked), body or None, JSONPath of the body, warnings.
+
+    There is no type where the body is an array of jobs that each say theirs."""
     if context.type is not None and (context.bare or tree is None):
         return context.type, context.regression, tree, "$", []
     if not isinstance(tree, dict):
         raise Refused("wrong-type", f"a message is an object, not {_json_type(tree)}", "$")
     if "body" in tree or tree.get("type") in TYPES:
         return _envelope(tree, context)
-    kind = context.type or _type_by_result(tree)
+    kind = context.type or _type_by_result(tree, "$")
     body = {key: value for key, value in tree.items() if key != "regression"}
     said, regression = tree.get("regression"), context.regression
     warnings = []
@@ -623,20 +662,20 @@ def _told_apart(tree: Any, context: Context) -> tuple[str, Any, Any, str, list[s
     return kind, regression, body, "$", warnings
 
 
-def _envelope(tree: dict[str, Any], context: Context) -> tuple[str, Any, Any, str, list[str]]:
+def _envelope(tree: dict[str, Any], context: Context) -> tuple[str | None, Any, Any, str, list[str]]:
     body = tree.get("body")
     kind = tree.get("type", context.type)
     if kind is None and isinstance(body, dict):
-        kind = _type_by_result(body)
-    if kind not in TYPES:
+        kind = _type_by_result(body, "$")
+    if kind not in TYPES and not (kind is None and isinstance(body, list) and body):
         raise Refused("unknown-type", f"type {kind!r} is not one of {', '.join(TYPES)}", "$.type")
     return kind, tree.get("regression", context.regression), body, "$.body", []
 
 
-def _type_by_result(body: dict[str, Any]) -> str:
-    if "category" in body or "uniqueid" in body or "result" in body:
+def _type_by_result(body: Any, path: str) -> str:
+    if isinstance(body, dict) and not body.keys().isdisjoint(("category", "uniqueid", "result")):
         return JOB_LIVE if body.get("result") == "live" else JOB_FINISH
-    raise Refused("unknown-type", f"nothing says the message type; it is one of {', '.join(TYPES)}", "$")
+    raise Refused("unknown-type", f"nothing says the message type; it is one of {', '.join(TYPES)}", path)
 
 
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -665,12 +704,16 @@ def _message(kind: str, regression: str, body: Any, path: str, warnings: list[st
 def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
     """Check a body against its declared fields. Raises Refused with the path of the wrong one."""
     try:
-        return msgspec.convert(body, kind)  # type: ignore[no-any-return]
+        typed: dict[str, Any] = msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         detail, where = _told(error)
         reason = "bad-time" if "datetime" in detail and "got" not in detail else "wrong-type"
         reason = "bad-number" if "Expected `int` " in detail and "got" not in detail else reason
         raise Refused(reason, detail, path + where.removeprefix("$")) from None
+    for field in TIMES.intersection(typed):
+        if typed[field] > LATEST:
+            raise Refused("bad-time", "in UTC the year has five digits", f"{path}.{field}")
+    return typed
 
 
 def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str, Any]:
@@ -1596,10 +1639,15 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
 
 
 def keep_lines(batch: Batch, message: Message, outcome: Outcome) -> list[str]:
-    """Keep the log lines that came with a message. -> warnings, where they cannot be taken."""
+    """Keep the log lines that came with a message. -> warnings, where they cannot be taken.
+
+    A job that was only given up, or ran into its limit, still writes: its publisher's verdict completes the log."""
     lines = message.log or LogLines()
-    if outcome.outcome != "applied":
-        return ["log: the job has its verdict; the lines are not taken"] if outcome.outcome == "ignored" else []
+    job = batch.job(batch.regression(message.regression), message.key)
+    if outcome.outcome == "duplicate":
+        return []
+    if outcome.outcome == "ignored" and (job is None or job.state == DONE):
+        return ["log: the job has its verdict; the lines are not taken"]
     try:
         batch.append_lines(message.regression, message.key, lines.get("offset"), lines.get("lines", []))
     except LogGap as gap:
@@ -1776,6 +1824,9 @@ def _merged(stored: str | None, said: dict[str, Any], fill: bool) -> str:
     return stored if merged == known else to_json(merged)
 
 
+TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
+
+
 def difference(before: Job, after: Job) -> dict[str, list[Any]]:
     """What changed of a job, as its events tell it: {field: [old, new]}, long values cut."""
     changed: dict[str, list[Any]] = {}
@@ -1785,8 +1836,11 @@ def difference(before: Job, after: Job) -> dict[str, list[Any]]:
             continue
         if column in ("metadata", "extra"):
             known, said = json_object(old), json_object(new)
+            prefix = "metadata." if column == "metadata" else ""
             names = [name for name in known | said if known.get(name) != said.get(name)]
-            changed |= {name: [_cut(known.get(name)), _cut(said.get(name))] for name in names}
+            changed |= {prefix + name: [_cut(known.get(name)), _cut(said.get(name))] for name in names}
+        elif column in TIME_COLUMNS:
+            changed[TIME_COLUMNS[column]] = [utc(old), utc(new)]
         else:
             changed[column] = [_cut(old), _cut(new)]
     if before.result != after.result:
@@ -1795,9 +1849,9 @@ def difference(before: Job, after: Job) -> dict[str, list[Any]]:
 
 
 def _cut(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        value = to_json(value)
-    return value[:CHANGED_LENGTH] if isinstance(value, str) else value
+    """A value, if it is short; else the beginning of its text, or of its JSON."""
+    text = to_json(value) if isinstance(value, dict | list) else value
+    return text[:CHANGED_LENGTH] if isinstance(text, str) and len(text) > CHANGED_LENGTH else value
 
 
 def fill_in(batch: Batch, regression: Regression, job: Job, message: Message) -> None:
@@ -1903,6 +1957,9 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     return _became("applied")
 
 
+DERIVED = ("starttime_at", "time_limit_ms", "branch")  # told by the fields that they are made from
+
+
 def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, list[Any]]) -> None:
     """Tell what changed. How many jobs run is mere progress: of such updates only the newest stays in the history."""
     if not changed:
@@ -1912,7 +1969,7 @@ def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, lis
         progress = {"running": regression.running}
         regression.progress_seq = batch.tell("regression.updated", regression, progress=progress)
         return
-    cut = {field: [_cut(value) for value in values] for field, values in changed.items()}
+    cut = {field: [_cut(value) for value in values] for field, values in changed.items() if field not in DERIVED}
     batch.tell("regression.updated", regression, changed=cut)
 
 
@@ -2084,8 +2141,13 @@ def untank_regression(batch: Batch, regression_id: int) -> None:
 
 
 def add_lines(batch: Batch, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message. Raises LogGap."""
+    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap."""
     batch.append_lines(regression, key, offset, lines)
+    job = batch.job(batch.regression(regression), key)
+    if job is not None and job.state == ALIVE:
+        heard_of(batch, regression)
+        job.seen_at, job.seen_tick = batch.moment
+        batch.touch(job)
 
 
 def tank_job(batch: Batch, job_id: int, reason: str) -> None:
@@ -2280,6 +2342,9 @@ def decode_ahead(delivery: Delivery, config: Config) -> None:
         delivery.items = []
 
 
+GRAVITY = ("rejected", "ignored", "duplicate", "applied")
+
+
 class Receipt(msgspec.Struct):
     """What became of one delivery."""
 
@@ -2303,12 +2368,13 @@ class Receipt(msgspec.Struct):
         return [msgspec.to_builtins(told) for told in self.notable() if told.outcome == "rejected"]
 
     def notable(self) -> list[Outcome]:
-        """The first messages that were not plainly applied; if any was refused, one of those at least."""
+        """The first messages that were not plainly applied; of too many, refused ones before others without effect,
+        and those before applied ones with warnings."""
         notable = [told for told in self.details if told.outcome != "applied" or told.warnings]
-        first = notable[:DETAILS_KEPT]
-        if self.rejected and len(notable) > DETAILS_KEPT and all(told.outcome != "rejected" for told in first):
-            first[-1] = next(told for told in notable if told.outcome == "rejected")
-        return first
+        if len(notable) <= DETAILS_KEPT:
+            return notable
+        gravest = sorted(notable, key=lambda told: GRAVITY.index(told.outcome))
+        return sorted(gravest[:DETAILS_KEPT], key=lambda told: told.index)
 
 
 class Submission(NamedTuple):
@@ -2503,13 +2569,21 @@ def read_only(path: Path) -> str:
 
 
 class Clock:
-    """The wall clock, and the uptime clock that goes on where the last run of the daemon stopped."""
+    """The wall clock, and the uptime clock that goes on where the last run of the daemon stopped.
+
+    The two are read as one, and tick together as long as they do so within a millisecond: what is due at a tick is due
+    at the same time of day whenever one looks."""
 
     def __init__(self, tick: int = 0) -> None:
-        self._tick_at_zero = tick - time.monotonic_ns() // 1_000_000
+        self._tick_at_zero = tick - time.monotonic_ns() / 1e6
+        self._apart: int | None = None  # wall clock minus uptime clock, ms
 
     def moment(self) -> Moment:
-        return Moment(time.time_ns() // 1_000_000, self._tick_at_zero + time.monotonic_ns() // 1_000_000)
+        wall = time.time_ns() / 1e6
+        apart = wall - time.monotonic_ns() / 1e6 - self._tick_at_zero
+        if self._apart is None or abs(apart - self._apart) > 1:
+            self._apart = round(apart)
+        return Moment(int(wall), int(wall) - self._apart)
 
 
 class Question(NamedTuple):
@@ -3743,7 +3817,7 @@ class Feed:
         self._listeners = 0
         self._loading = asyncio.Lock()
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
-        self._oldest = 0  # the feed begins behind this number
+        self.oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
         self._joined: dict[int, bytes] = {}
         self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
@@ -3770,13 +3844,13 @@ class Feed:
 
     async def _load(self) -> None:
         (daemon,) = await self.store.read("SELECT events_from_seq FROM daemon")
-        self._oldest = daemon["events_from_seq"]
+        self.oldest = daemon["events_from_seq"]
         newest = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq DESC LIMIT ?"
-        rows = await self.store.read(newest, (self._oldest, FRAMES_KEPT))
+        rows = await self.store.read(newest, (self.oldest, FRAMES_KEPT))
         self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
         self._joined.clear()
-        self.last = rows[0]["seq"] if rows else self._oldest
+        self.last = rows[0]["seq"] if rows else self.oldest
 
     async def _read_on(self) -> int:
         rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
@@ -3824,7 +3898,7 @@ class Feed:
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
-        if not self._oldest <= cursor <= self.last:
+        if not self.oldest <= cursor <= self.last:
             return None
         newer = list(itertools.takewhile(lambda frame: frame.seq > cursor, reversed(self._frames)))
         if len(newer) > BEHIND_MOST or (len(newer) == len(self._frames) and not self._complete):
@@ -4220,7 +4294,8 @@ class Api:
         self, request: web.Request, listing: queries.Listing, *fixed: queries.Condition, limit: int | None = None
     ) -> tuple[list[Row], str | None]:
         """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
-        found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed)
+        now, _ = self.store.clock.moment()
+        found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed, now=now)
         rows = await self.store.read(found.sql, found.parameters)
         more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         return rows[: found.limit], more
@@ -4809,6 +4884,8 @@ async def stream(api: Api, request: web.Request) -> web.StreamResponse:
         async with api.feed.listening():
             if epoch and epoch != api.store.epoch:
                 cursor = api.feed.last + 1
+            elif cursor == 0:
+                cursor = api.feed.oldest
             await response.prepare(request)
             await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
             await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)

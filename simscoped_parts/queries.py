@@ -42,6 +42,9 @@ class Condition(NamedTuple):
 Filter = Callable[[str, str], Condition]  # (parameter name, value) -> Condition
 
 
+NOW = "{now}"  # stands for the moment of the first page, in ms since 1970, where it is the first key of an order
+
+
 class Key(NamedTuple):
     """One column of a sort key."""
 
@@ -173,9 +176,13 @@ def job_order(word: str, *, descending: bool) -> tuple[Key, ...]:
     return (last,) if expression is None else (Key(expression, descending), last)
 
 
+# How long a job has run, or ran: the runtime that it is shown with. Live jobs get on while one turns the pages, so the
+# moment from which the first page was looked at goes with the cursor.
+ELAPSED = f"CASE WHEN j.result = 0 THEN {NOW} - coalesce(j.running_at, j.submitted_at) ELSE j.counted_runtime_ms END"
+
 JOB_ORDERS = {
     "newest": job_order("id", descending=True),
-    "longest": job_order("runtime", descending=True),
+    "longest": (Key(NOW, True), Key(f"coalesce({ELAPSED}, -1)", True), Key("j.id", True)),
     **{word: job_order(word, descending=False) for word in JOB_KEYS},
     **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
 }
@@ -271,20 +278,23 @@ RECEIPTS = Listing(
 )
 
 
-def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition) -> Page:
+def page(listing: Listing, wanted: Mapping[str, str], *fixed: Condition, now: int = 0) -> Page:
     """The statement for one page.
 
     `wanted` are a request's parameters: the filters, `sort`, `limit`, `after`; others are not looked at. `fixed` are
-    conditions that hold whatever is wanted. Raises BadQuery."""
+    conditions that hold whatever is wanted, `now` is in ms since 1970. Raises BadQuery."""
     order = wanted.get("sort") or next(iter(listing.orders))
     if order not in listing.orders:
         raise BadQuery("sort", order, "one of " + ", ".join(listing.orders))
     keys = listing.orders[order]
+    behind = _read_cursor(wanted["after"], order, keys) if wanted.get("after") else None
+    seen_from = behind[0] if behind and keys[0].expression == NOW else now
+    keys = tuple(Key(key.expression.replace(NOW, f"{seen_from:d}"), key.descending) for key in keys)
     limit = whole_number("limit", wanted.get("limit") or str(LIMIT_DEFAULT), 1, LIMIT_MOST)
     conditions = list(fixed)
     conditions += [test(name, wanted[name]) for name, test in listing.filters.items() if wanted.get(name)]
-    if wanted.get("after"):
-        conditions.append(_behind(keys, _read_cursor(wanted["after"], order, len(keys))))
+    if behind:
+        conditions.append(_behind(keys, behind))
     columns = ", ".join([listing.columns, *(f"{key.expression} AS key_{place}" for place, key in enumerate(keys))])
     where = " AND ".join(condition.sql for condition in conditions) or "1"
     by = ", ".join(f"{key.expression} {'DESC' if key.descending else 'ASC'}" for key in keys)
@@ -313,10 +323,11 @@ def cursor_behind(found: Page, row: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, order: str, keys: int) -> list[Any]:
+def _read_cursor(cursor: str, order: str, keys: Sequence[Key]) -> list[Any]:
     try:
         named, *values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        fits = named == order and len(values) == keys and all(map(_can_be_stored, values))
+        fits = named == order and len(values) == len(keys) and all(map(_can_be_stored, values))
+        fits = fits and (keys[0].expression != NOW or type(values[0]) is int)
     except (ValueError, TypeError, binascii.Error):
         fits = False
     if not fits:

@@ -345,8 +345,14 @@ def test_a_cursor_older_than_what_is_kept_is_410_and_the_stream_says_reset(make_
     stream = Stream(daemon, Last_Event_ID="1")
     (frame,) = stream.take(1)
     stream.close()
+    stream = Stream(daemon, "?after=0")
+    publish(daemon, "job-live", "r", live(host="later"))
+    kept = stream.take(1 + len(feed["items"]))
+    stream.close()
 
     assert (status, told["reason"]) == (410, "cursor-expired")
+    assert [frame.id for frame in kept[:-1]] == [item["seq"] for item in feed["items"]]
+    assert kept[-1].data["data"]["changed"]["host"][1] == "later"
     assert feed["oldest"] == told["oldest"]
     assert all(item["seq"] > feed["oldest"] for item in feed["items"])
     assert [entry["type"] for entry in history] == ["job.live"]

@@ -67,6 +67,31 @@ def test_lines_come_with_live_messages_and_with_the_finish_by_either_door(daemon
     assert (page["next_offset"], page["complete"]) == (3, True)
 
 
+def test_a_job_that_ran_into_its_limit_goes_on_writing_until_its_own_verdict(daemon: Daemon) -> None:
+    job = publish(daemon, live(time_limit_ms=1, log={"lines": ["one"]}))["job"]
+    wait_until(lambda: daemon.get(f"/jobs/{job}")["reason"] == "time-limit")
+
+    publish(daemon, live(log={"offset": 1, "lines": ["two"]}))
+    publish(daemon, {**live(), "result": "pass", "log": {"offset": 2, "lines": ["three"]}})
+    late = publish(daemon, live(log={"offset": 3, "lines": ["four"]}))
+
+    page = daemon.get(f"/jobs/{job}/logs")
+    assert (texts(page), page["complete"]) == (["one", "two", "three"], True)
+    assert late["warnings"] == ["log: the job has its verdict; the lines are not taken"]
+
+
+def test_lines_are_a_sign_of_life(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+    before, run = daemon.get(f"/jobs/{job}"), daemon.get("/regressions/r")
+
+    daemon.post(f"/jobs/{job}/logs", {"lines": ["one"]})
+
+    after = daemon.get(f"/jobs/{job}")
+    assert after["last_seen_at"] > before["last_seen_at"]
+    assert after["version"] == before["version"]
+    assert daemon.get("/regressions/r")["last_activity_at"] > run["last_activity_at"]
+
+
 def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
     job = publish(daemon, live())["job"]
 

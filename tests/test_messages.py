@@ -1,4 +1,4 @@
-"""Section 3: what bytes become, a message or a refusal with a named reason and the place of the mistake."""
+"""Section 4: what bytes become, a message or a refusal with a named reason and the place of the mistake."""
 
 import json
 from datetime import UTC, datetime
@@ -192,6 +192,10 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     ('"job-live"', "wrong-type", "$"),
     # times
     (live(start_time="2025-02-01T02:00:11"), "bad-time", "$.body.start_time"),
+    (live(start_time="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.start_time"),
+    (finish(finish_time="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.finish_time"),
+    (update(starttime="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.starttime"),
+    (update(model_timestamp="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.model_timestamp"),
     (live(start_time="2025-02-01"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-13-01T00:00:00Z"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-02-30T00:00:00Z"), "bad-time", "$.body.start_time"),
@@ -486,6 +490,53 @@ def test_an_array_in_a_file_named_after_a_batch_holds_its_jobs():
     assert [(message.type, message.key) for message in messages] == [("job-finish", "a"), ("job-finish", "b")]
 
 
+def test_an_envelope_without_a_type_around_an_array_holds_jobs_that_say_theirs():
+    bodies = [job(uniqueid="a"), job("pass", uniqueid="b"), {"component": "core"}, 5]
+
+    messages = decode(json.dumps({"regression": "r/1", "body": bodies}))
+
+    assert [message.type for message in messages] == ["job-live", "job-finish", None, None]
+    assert [(m.reason, m.path) for m in messages if isinstance(m, Outcome)] == [
+        ("unknown-type", "$.body[2]"),
+        ("unknown-type", "$.body[3]"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["batch-job-live", None])
+def test_the_limit_of_a_message_holds_for_each_job_of_a_batch(kind):
+    bodies = [job(uniqueid=str(number), host="h" * 500) for number in range(9)]
+    bodies[4]["host"] = "h" * 1500
+    raw = json.dumps({"regression": "r/1", "body": bodies} | ({"type": kind} if kind else {}))
+
+    messages = decode(raw, message_kib=1)
+
+    assert len(raw) > 4096
+    assert [getattr(message, "reason", None) for message in messages] == [None] * 4 + ["too-large"] + [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"category": "\\ud800", "uniqueid": "]\\"", "result": "live"}', "bad-text"),
+        (b'{"category": "\xff,", "uniqueid": "x", "result": "live"}', "bad-text"),
+        (b"[" * 3000 + b"]" * 3000, "too-deep"),
+        (b'{"a": ' * 3000 + b"1" + b"}" * 3000, "too-deep"),
+    ],
+)
+def test_an_element_that_cannot_be_decoded_is_refused_alone(bad, reason):
+    raw = b" [" + live(uniqueid="a").encode() + b", " + bad + b" ," + live(uniqueid="c").encode() + b"] "
+
+    messages = decode(raw, IN_RUN)
+
+    assert [getattr(message, "key", None) for message in messages] == ["a", None, "c"]
+    assert messages[1].reason == reason
+
+
+@pytest.mark.parametrize("end", [b"", b"}", b"]]", b"] x"])
+def test_an_array_with_bad_text_whose_brackets_do_not_match_is_refused_as_a_whole(end):
+    assert refusal(b"[" + live().encode() + b', "\xff"' + end) == ("bad-text", None)
+
+
 def test_blanks_before_an_array_do_not_matter():
     messages = decode(" " * 100 + f"[{live()}, {live(uniqueid='b')}]")
 
@@ -622,7 +673,7 @@ T0_MS = round(T0.timestamp() * 1000)
         ("2025-02-01T07:00:11.123456Z", T0_MS + 123),
         ("2025-02-01T07:00:11.123456789Z", T0_MS + 123),
         ("1969-12-31T23:59:59.999Z", -1),
-        ("9999-12-31T23:59:59-05:00", 253_402_318_799_000),
+        ("9999-12-31T18:59:59-05:00", 253_402_300_799_000),
         ("0001-01-01T00:00:00Z", None),
         ("0001-01-01T00:00:00+05:00", None),
         ("0001-12-31T23:59:59.999-12:00", None),

@@ -1,4 +1,4 @@
-"""Section 4: what a message does in every state that its job and its regression can be in.
+"""Section 5: what a message does in every state that its job and its regression can be in.
 
 Each row of the two tables is a story: the job and the regression are brought into their states as the world does it (by
 messages, by time, by hand), the message is sent, and everything that can be seen afterwards is compared."""

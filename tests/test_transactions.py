@@ -1,4 +1,4 @@
-"""Section 5: stories of regressions and their jobs, told in messages, time and deeds by hand.
+"""Sections 6 to 9: stories of regressions and their jobs, told in messages, time and deeds by hand.
 
 A heading names the rule that its stories tell."""
 
@@ -7,6 +7,7 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,7 +258,35 @@ def test_an_update_tells_what_changed_with_long_values_cut(story):
     story.live(host="h" * 500, tool="y", metadata=[["a", "1"]])
 
     [update] = told(story, "job.updated")
-    assert update["changed"] == {"host": ["farm1", "h" * 200], "tool": ["x", "y"], "a": [None, "1"]}
+    assert update["changed"] == {"host": ["farm1", "h" * 200], "tool": ["x", "y"], "metadata.a": [None, "1"]}
+
+
+def test_an_update_tells_times_as_times_and_short_values_as_they_are(story):
+    story.live(start_time=T1, metadata=[["host", "x"]], host="h")
+
+    story.live(start_time=T2, metadata=[["host", "y"]], progress={"done": 1}, env={"A": "b" * 300})
+
+    [update] = told(story, "job.updated")
+    changed = update["changed"]
+    assert changed["start_time"] == [T1.replace("Z", ".000Z"), T2.replace("Z", ".000Z")]
+    assert changed["metadata.host"] == ["x", "y"]
+    assert "host" not in changed
+    assert changed["progress"] == [None, {"done": 1}]
+    assert changed["env"] == [None, '{"A":"' + "b" * 194]
+
+
+def test_an_update_of_a_regression_tells_the_fields_that_were_said(story):
+    story.regr("regr-start")
+
+    story.regr("regr-start", starttime=T1, time_limit_hours=2, model_branch="main", custom_metadata=[["a", "1"]])
+
+    [update] = told(story, "regression.updated")
+    assert update["changed"] == {
+        "starttime": [None, T1],
+        "time_limit_hours": [None, 2],
+        "model_branch": [None, "main"],
+        "custom_metadata": [None, [["a", "1"]]],
+    }
 
 
 def test_a_heartbeat_is_a_sign_of_life_and_writes_no_event(story):
@@ -1039,6 +1068,25 @@ def test_a_publishers_clock_ends_nothing(story):
     assert counts(story) == {"live": 1}
 
 
+def test_both_clocks_tick_together_and_a_step_of_the_wall_clock_stops_no_uptime(monkeypatch):
+    wall, up = 1_700_000_000_000_600_000, 5_000_999_999
+    monkeypatch.setattr(simscoped, "time", SimpleNamespace(time_ns=lambda: wall, monotonic_ns=lambda: up))
+    clock = simscoped.Clock(1000)
+    moments = []
+    for _ in range(40):
+        moments.append(clock.moment())
+        wall, up = wall + 130_000, up + 130_000
+
+    wall -= 3_600_000_000_000
+    after = clock.moment()
+
+    assert len({moment.now - moment.tick for moment in moments}) == 1
+    assert moments[-1].tick - moments[0].tick == 5
+    assert abs(moments[0].tick - 1000) <= 1
+    assert after.now < moments[0].now
+    assert moments[-1].tick <= after.tick <= moments[-1].tick + 1
+
+
 def test_a_wall_clock_that_jumps_ends_nothing(story):
     story.live(time_limit_ms=60_000)
     story.now += 400 * DAY_S * 1000
@@ -1687,6 +1735,18 @@ def test_a_receipt_of_many_warnings_tells_of_a_refusal_all_the_same(story):
 
     assert (receipt.applied, receipt.rejected, len(receipt.details)) == (120, 1, 100)
     assert [told["index"] for told in receipt.refused()] == [120]
+
+
+def test_of_too_many_details_the_gravest_are_kept_in_their_order(story):
+    receipt = deliver(
+        story,
+        *(finish_of(f"job-{number}") for number in range(60)),
+        *(finish_of("job-0") for _ in range(60)),
+        *[b"x"] * 60,
+    )
+
+    assert (receipt.applied, receipt.duplicate, receipt.rejected) == (60, 60, 60)
+    assert [told.index for told in receipt.notable()] == [*range(60, 100), *range(120, 180)]
 
 
 def test_a_delivery_that_could_not_be_read_has_a_receipt_too(story):
