@@ -1054,7 +1054,12 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b", "Verilator"),
     (('Error: "', 'Fatal: "'), _START + r'(?:Error|Fatal): "[^"]*", \d+:', "VCS $error and $fatal"),
     (("Error-[",), r"^Error-\[[A-Z][\w-]*\]", "VCS compiler"),
-    (("** Error", "** Fatal"), r"^(?:# )?\*\* (?:Error|Fatal)(?=[:\s(])", "Questa"),
+    (
+        ("** Error", "** Fatal", "** Failure"),
+        r"^(?:# )?\*\* (?:Error|Fatal|Failure)(?=[\s:(])",
+        "Questa; a failure is the gravest of VHDL",
+    ),
+    (("$error", "$fatal"), _START + r"\$(?:error|fatal)(?: called\b|:)", "hand-written test benches"),
     (("*E,", "*F,", "*SE,"), r"^[#\s]*(?:\w+: )?\*S?[EF],[A-Za-z0-9]+", "Xcelium"),
     ((" error: ", " error\n", "syntax error"), r"^[^\s:]\S*:\d+:(?:\d+:)? (?:\w+ )?error(?::|$)", "compilers"),
     (("ERROR: [",), r"^(?:FATAL_)?ERROR: \[\w+ \d+-\d+\]", "Vivado"),
@@ -1067,7 +1072,7 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         r"(?!\s*[:=]?\s*0\b)(?! (?:count|as expected))",
         "assertions of Xcelium, Verilator, C and others",
     ),
-    (("(assertion error)",), r":\(assertion error\):", "GHDL"),
+    (("(assertion ",), r":\(assertion (?:error|failure)\):", "GHDL"),
     (
         ("Segmentation ",),
         r"\bSegmentation (?:fault|violation)\b(?! (?:handler|test|injection))",
