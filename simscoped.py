@@ -3998,7 +3998,9 @@ def job_number(text: str) -> int:
 
 
 def wait_seconds(request: web.Request) -> float:
-    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240)."""
+    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240). HEAD never waits."""
+    if request.method == "HEAD":
+        return 0.0
     said = request.query.get("wait")
     if said is None:
         preferred = re.search(r"\bwait=(\d{1,9})\b", request.headers.get("Prefer", ""))
@@ -4608,7 +4610,7 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     row = await api.job_row(request)
     offset = log_offset(request)
     limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
-    if "text/event-stream" in request.headers.get("Accept", ""):
+    if "text/event-stream" in request.headers.get("Accept", "") and request.method != "HEAD":
         return await _follow_log(api, request, offset)
     end = time.monotonic() + wait_seconds(request)
     while True:
@@ -5026,6 +5028,8 @@ def make_app(api: Api) -> web.Application:
         answer = HANDLERS.get(route.handler)
         bound = functools.partial(answer, api) if answer else getattr(api, route.handler)
         app.router.add_route(route.method, API + route.path, bound)
+        if route.method == "GET" and route.answer != "EventStream":
+            app.router.add_route("HEAD", API + route.path, bound)
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/badge/{series:.+}.svg", functools.partial(show_badge, api))

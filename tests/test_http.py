@@ -12,6 +12,7 @@ import base64
 import json
 import socket
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -1026,9 +1027,12 @@ def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/api/v1/jobs", "GET"),
-        ("DELETE", "/api/v1/jobs/1", "GET"),
-        ("PUT", "/api/v1/regressions/1", "GET"),
+        ("POST", "/api/v1/jobs", "GET,HEAD"),
+        ("DELETE", "/api/v1/jobs/1", "GET,HEAD"),
+        ("PUT", "/api/v1/jobs/1/logs", "GET,HEAD,POST"),
+        ("PUT", "/api/v1/regressions/1", "GET,HEAD"),
+        ("HEAD", "/api/v1/events/stream", "GET"),
+        ("HEAD", "/api/v1/messages", "POST"),
         ("GET", "/api/v1/messages", "POST"),
         ("GET", "/api/v1/publish/job-live", "POST"),
         ("OPTIONS", "/api/v1/messages", "POST"),
@@ -1038,8 +1042,9 @@ def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
 def test_a_method_that_is_not_there_is_405(shared: Daemon, method: str, path: str, allowed: str) -> None:
     answer = shared.request(method, path)
 
-    problem(answer, 405, "method-not-allowed")
-    assert answer[2]["allow"] == allowed
+    if method != "HEAD":
+        problem(answer, 405, "method-not-allowed")
+    assert (answer[0], answer[2]["allow"]) == (405, allowed)
 
 
 # --- the page's files -------------------------------------------------------------------------------------------------
@@ -1156,7 +1161,7 @@ def test_the_description_and_the_application_have_the_same_addresses(shared: Dae
     routes = {
         (route.method, route.resource.canonical.removeprefix("/api/v1"))
         for route in app.router.routes()
-        if route.resource is not None and route.resource.canonical.startswith("/api/v1")
+        if route.resource is not None and route.resource.canonical.startswith("/api/v1") and route.method != "HEAD"
     }
 
     assert routes == described(shared.get("/openapi.json"))
@@ -1224,6 +1229,30 @@ def test_every_described_address_answers_as_it_is_described(shared: Daemon, exam
             name = content["schema"]["$ref"].rpartition("/")[2]
             undescribed = told.keys() - components["schemas"][name].get("properties", told).keys()
             assert undescribed == set(), (method, path)
+
+
+def test_every_described_address_but_the_stream_answers_head(shared: Daemon, examples: dict[str, Any]) -> None:
+    for method, path, _, _, _, kind in answers(shared, examples):
+        if method == "get" and kind != "text/event-stream":
+            values = examples | ({"id": examples["receipt"]} if path.startswith("/receipts") else {})
+            status, body, headers = shared.request("HEAD", f"/api/v1{path.format(**values)}")
+
+            assert (status, body, headers["content-type"].partition(";")[0]) == (200, "", kind), path
+            assert int(headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/logs", "text/event-stream"), ("/logs?wait=60", "*/*"), ("?wait=60&until=done", "*/*")],
+)
+def test_head_neither_follows_nor_waits(shared: Daemon, run: str, path: str, accept: str) -> None:
+    job = publish(shared, "job-live", run, live())["details"][0]["job"]
+    began = time.monotonic()
+
+    status, _, headers = shared.request("HEAD", f"/api/v1/jobs/{job}{path}", headers={"Accept": accept})
+
+    assert (status, headers["content-type"].partition(";")[0]) == (200, "application/json")
+    assert time.monotonic() - began < 30
 
 
 def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
