@@ -118,6 +118,7 @@ from collections.abc import (
     Sequence,
 )
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, NamedTuple, ParamSpec, TypedDict, TypeVar
@@ -3998,7 +3999,7 @@ def job_number(text: str) -> int:
 
 
 def wait_seconds(request: web.Request) -> float:
-    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240). HEAD never waits."""
+    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240); not for HEAD."""
     if request.method == "HEAD":
         return 0.0
     said = request.query.get("wait")
@@ -4689,16 +4690,46 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
     return json_response({"items": items, "next": None})
 
 
-def sha256_of(path: str) -> bytes:
-    """The SHA-256 of a file, computed again only when the file has changed."""
-    status = os.stat(path)
-    return _sha256(path, status.st_size, status.st_mtime_ns)
-
-
 @functools.lru_cache(maxsize=256)
-def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
-    with open(path, "rb") as file:
+def sha256_of(path: Path, size: int, mtime_ns: int) -> bytes:
+    """The SHA-256 of a file, computed again only when the file has changed."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
+PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+
+
+class FileContent(web.FileResponse):
+    """A file as it lies there, or a part of it; never a compressed one beside it, whose SHA-256 would be another."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], part: str | None) -> None:
+        super().__init__(path, headers=headers)
+        self.asked = {"Range": part} if part else {}
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        for name in PRECONDITIONS:
+            if name in request.headers:
+                self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
+        return await super().prepare(request.clone(headers=self.asked))
+
+
+def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
+    """The Range of a request for a file, where it counts: one range of bytes, of the file that If-Range means. Any
+    other means the whole file (RFC 9110). Raises Problem 416 for a range that begins behind the end."""
+    found = BYTE_RANGE.fullmatch(request.headers.get("Range", ""))
+    known = (None, f'"{file.st_mtime_ns:x}-{file.st_size:x}"', formatdate(math.ceil(file.st_mtime), usegmt=True))
+    if found is None or request.method != "GET" or request.headers.get("If-Range") not in known:
+        return None
+    first, last = found.groups()
+    if not (first or last) or (first and last and int(last) < int(first)):
+        return None
+    if (int(first) if first else file.st_size - min(int(last), file.st_size)) >= file.st_size:
+        refusal = Problem(416, "range-not-satisfiable", f"{found[0]} lies beyond the {file.st_size} bytes of the file")
+        refusal.headers["Content-Range"] = f"bytes */{file.st_size}"
+        raise refusal
+    return found[0]
 
 
 @handler
@@ -4710,7 +4741,8 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
     path = await asyncio.to_thread(_real_path, api.config, job, declared[0]["path"])
-    digest = await asyncio.to_thread(sha256_of, str(path))
+    file = await asyncio.to_thread(path.stat)
+    digest = await asyncio.to_thread(sha256_of, path, file.st_size, file.st_mtime_ns)
     shown = urllib.parse.quote(path.name, safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
@@ -4718,7 +4750,7 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "X-Content-Type-Options": "nosniff",
     }
-    return web.FileResponse(path, headers=headers)
+    return FileContent(path, headers, part_wanted(request, file))
 
 
 def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:

@@ -17,6 +17,8 @@ from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
 
 import simscoped
 
+SIM_LOG = "/api/v1/jobs/1/files/log/sim.log"
+
 
 def publish(daemon: Daemon, body: dict[str, Any]) -> dict[str, Any]:
     kind = "job-live" if body["result"] == "live" else "job-finish"
@@ -185,7 +187,7 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     listed = with_files.get("/jobs/1/files?kind=log")["items"]
 
     whole = with_files.request("GET", listed[0]["_links"]["content"]["href"])
-    part = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"Range": "bytes=2-4"})
+    part = with_files.request("GET", SIM_LOG, headers={"Range": "bytes=2-4"})
 
     assert [file["name"] for file in listed] == ["sim.log"]
     assert (whole[0], whole[1]) == (200, "0123456789")
@@ -193,12 +195,82 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     assert whole[2]["etag"]
     assert "attachment" in whole[2]["content-disposition"]
     assert (part[0], part[1]) == (206, "234")
-    again = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"If-None-Match": whole[2]["etag"]})
+    again = with_files.request("GET", SIM_LOG, headers={"If-None-Match": whole[2]["etag"]})
     assert again[0] == 304
 
 
 def _digest(header: str) -> bytes:
     return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content"),
+    [
+        ("bytes=0-3", 206, "0123"),
+        ("BYTES=7-", 206, "789"),
+        ("bytes=-2", 206, "89"),
+        ("bytes=8-99999999999", 206, "89"),
+        ("bytes=-99", 206, "0123456789"),
+        ("bytes=abc", 200, "0123456789"),
+        ("bytes=-", 200, "0123456789"),
+        ("bytes=5-2", 200, "0123456789"),
+        ("items=0-1", 200, "0123456789"),
+        ("bytes=0-0,2-3", 200, "0123456789"),
+        (f"bytes=0-{'9' * 5000}", 200, "0123456789"),
+    ],
+)
+def test_one_range_of_bytes_is_answered_and_any_other_means_the_whole_file(
+    with_files: Daemon, wanted: str, status: int, content: str
+) -> None:
+    answer = with_files.request("GET", SIM_LOG, headers={"Range": wanted})
+
+    assert answer[:2] == (status, content)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=100-200", "bytes=-0"])
+def test_a_range_behind_the_end_of_a_file_is_416_with_its_size(with_files: Daemon, wanted: str) -> None:
+    status, told, headers = with_files.request("GET", SIM_LOG, headers={"Range": wanted})
+
+    assert (status, told["reason"], headers["content-range"]) == (416, "range-not-satisfiable", "bytes */10")
+
+
+def test_a_range_counts_only_for_the_file_that_if_range_means(with_files: Daemon) -> None:
+    now = with_files.request("HEAD", SIM_LOG)[2]
+    said = {
+        now["etag"]: 206,
+        now["last-modified"]: 206,
+        '"other"': 200,
+        f"W/{now['etag']}": 200,
+        "Mon, 01 Jan 2001 00:00:00 GMT": 200,
+        "Mon, 01 Jan 2091 00:00:00 GMT": 200,
+        "x": 200,
+    }
+
+    answers = [with_files.request("GET", SIM_LOG, headers={"Range": "bytes=2-4", "If-Range": known}) for known in said]
+
+    assert [answer[0] for answer in answers] == list(said.values())
+    assert {answer[1] for answer in answers} == {"234", "0123456789"}
+
+
+def test_preconditions_hold_with_a_range_too(with_files: Daemon) -> None:
+    tag = with_files.request("HEAD", SIM_LOG)[2]["etag"]
+
+    for name, value, status in (
+        ("If-None-Match", tag, 304),
+        ("If-None-Match", "\xff", 206),
+        ("If-Match", tag, 206),
+        ("If-Match", '"other"', 412),
+    ):
+        assert with_files.request("GET", SIM_LOG, headers={"Range": "bytes=1-1", name: value})[0] == status, name
+
+
+def test_a_compressed_file_beside_a_declared_one_is_not_its_content(with_files: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "sim.log.gz").write_bytes(b"other")
+
+    _, content, headers = with_files.request("GET", SIM_LOG, headers={"Accept-Encoding": "gzip"})
+
+    assert content == "0123456789"
+    assert "content-encoding" not in headers
 
 
 @pytest.mark.parametrize("name", ["out", "up", "link", "db"])
