@@ -4151,7 +4151,7 @@ class Api:
         self.spool = spool
         self.hosts = own_hosts(config)
         public = urllib.parse.urlsplit(config.public_url)
-        self.origin = f"{public.scheme}://{public.netloc}" if public.netloc else None
+        self.origin = f"{public.scheme}://{public.netloc}".lower() if public.netloc else None
         self.prefix = public.path.rstrip("/")
         self.base = config.public_url.rstrip("/") if config.public_url else ""
         self.files = dict(static_files(self.prefix))
@@ -4166,12 +4166,16 @@ class Api:
         if not self._is_own(host):
             raise Problem(403, "foreign-host", f"Host {host!r} is not this daemon's; see [server] allowed_hosts")
         origin = request.headers.get("Origin")
-        if origin is not None and origin != self.origin and origin not in (f"http://{host}", f"https://{host}"):
+        own = (self.origin, f"http://{host}".lower(), f"https://{host}".lower())
+        if origin is not None and origin.lower() not in own:
             raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
-        if request.method not in ("GET", "HEAD") and self.config.token:
-            said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(said, f"Bearer {self.config.token}".encode()):
-                raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+        if request.method not in ("GET", "HEAD") and self.config.token and not self._has_token(request):
+            raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+
+    def _has_token(self, request: web.Request) -> bool:
+        said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        scheme, _, token = said.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.lstrip(b" "), self.config.token.encode())
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - one Api lives as long as the process
     def _is_own(self, host: str) -> bool:

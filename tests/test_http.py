@@ -888,6 +888,9 @@ def test_writing_needs_the_token_and_reading_does_not(make_daemon: Callable[...,
         assert answer[2]["www-authenticate"] == "Bearer"
     assert (status, told["applied"]) == (200, 1)
     assert daemon.rows("SELECT count(*) FROM receipt") == [(1,)]
+    for scheme in ("bearer", "BEARER", "Bearer "):
+        said = {"Authorization": f"{scheme} sésame".encode().decode("latin-1")}
+        assert daemon.request("POST", "/api/v1/messages", [], said)[0] == 200, scheme
     assert daemon.get("/jobs")["items"][0]["uniqueid"] == "a"
     assert daemon.get("/")["token_required"] is True
     assert [daemon.request("GET", path)[0] for path in ("/healthz", "/metrics", "/", "/r/r")] == [200] * 4
@@ -942,6 +945,21 @@ def test_the_own_origin_is_allowed(shared: Daemon, run: str) -> None:
 
         assert status == 200
         assert "access-control-allow-origin" not in headers
+
+
+def test_names_of_hosts_and_origins_are_the_same_in_any_case(make_daemon: Callable[..., Daemon]) -> None:
+    extra = 'public_url = "https://Sim.Lab.example"\nallowed_hosts = ["tracker.lab"]\n'
+    daemon = make_daemon(f"{extra}{CONFIG}").start()
+
+    for host, origin in (
+        ("TRACKER.LAB", "http://tracker.lab"),
+        ("tracker.lab", "HTTP://Tracker.Lab"),
+        ("localhost", "https://sim.lab.example"),
+    ):
+        answer = daemon.request("POST", "/api/v1/messages", [], {"Host": host, "Origin": origin})
+        assert answer[0] == 200, (host, origin)
+    foreign = {"Host": "TRACKER.LAB", "Origin": "http://tracker.lab.evil"}
+    problem(daemon.request("POST", "/api/v1/messages", [], foreign), 403, "foreign-origin")
 
 
 def test_a_public_address_is_allowed_and_stands_in_links(make_daemon: Callable[..., Daemon]) -> None:
