@@ -127,6 +127,7 @@ import aiosqlite
 import msgspec
 import prometheus_client
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 from watchfiles import awatch
 
@@ -5040,6 +5041,8 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except ReadTooLong:
         detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
         return Problem(422 if request.query else 503, "too-expensive", detail).response()
+    except web.RequestPayloadError as error:
+        return Problem(400, "unreadable", f"the body is not what its headers say: {error}").response()
     except StorageError as error:
         return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
     except web.HTTPException as error:
@@ -5054,6 +5057,12 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except Exception:
         log.exception("http: %s %s", request.method, request.path)
         return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
+
+
+def is_our_mistake(record: logging.LogRecord) -> bool:
+    """A filter of what aiohttp logs: a request that is not HTTP is its sender's mistake, who gets 400 for it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 def make_app(api: Api) -> web.Application:
@@ -5301,6 +5310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(is_our_mistake)
     try:
         return run_command(options, load_config(config_path(options), os.environ))
     except (SimscopedError, ConfigError) as error:

@@ -1025,11 +1025,38 @@ def daemons_with_and_without_token(
 
 
 def test_a_body_that_is_not_packed_as_its_header_says_is_no_mistake_of_ours(shared: Daemon, run: str) -> None:
-    status, _, _ = shared.request(
-        "POST", f"/api/v1/publish/job-live?regression={run}", b"not gzip", {"Content-Encoding": "gzip"}
-    )
+    job = publish(shared, "job-live", run, live())["details"][0]["job"]
+    logged = shared.log.stat().st_size
 
-    assert 400 <= status < 500
+    for place in (f"publish/job-live?regression={run}", f"regressions/{run}/tank", f"jobs/{job}/logs", "nowhere"):
+        answer = shared.request("POST", f"/api/v1/{place}", b"not gzip", {"Content-Encoding": "gzip"})
+
+        problem(answer, *((404, "not-found") if place == "nowhere" else (400, "unreadable")))
+    assert b"Traceback" not in shared.log.read_bytes()[logged:]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"G@T / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nab\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"\0" * 50,
+    ],
+    ids=lambda request_: repr(request_[:20]),
+)
+def test_what_is_not_http_is_400_and_no_mistake_of_ours(shared: Daemon, request_: bytes) -> None:
+    logged = shared.log.stat().st_size
+
+    answer = raw(shared, request_)
+
+    assert answer.split()[1] == b"400"
+    assert b"Traceback" not in shared.log.read_bytes()[logged:]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
