@@ -3987,6 +3987,15 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
     return answers.receipt_object(msgspec.structs.asdict(receipt), receipt.details)
 
 
+def was_read(delivery: Delivery, receipt: Receipt) -> bool:
+    """False if a delivery is not JSON, as a whole or in each of its lines: where text is refused in JSON, its path is
+    told."""
+    return delivery.refusal is None and (
+        receipt.messages > receipt.rejected
+        or any(told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details)
+    )
+
+
 def peer_of(request: web.Request) -> str:
     """Who asks, as receipts and histories tell it."""
     return request.remote or "unknown"
@@ -4217,7 +4226,7 @@ class Api:
         if not receipt.rejected:
             return json_response(told)
         first = next(outcome for outcome in receipt.details if outcome.outcome == "rejected")
-        status = 422 if delivery.refusal is None else 413 if first.reason == "too-large" else 400
+        status = 422 if was_read(delivery, receipt) else 413 if first.reason == "too-large" else 400
         raise Problem(
             status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
         )

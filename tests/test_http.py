@@ -168,6 +168,26 @@ def test_a_bad_line_of_ndjson_is_refused_alone(shared: Daemon, run: str) -> None
     assert (told["applied"], told["rejected"], told["details"][1]["index"]) == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"{cut\n", 400, "bad-json"),
+        (b'{cut\n\n{"a": "\xff"}\n', 400, "bad-json"),
+        (b'"\\ud800"\n{\n', 400, "bad-text"),
+        (b"{cut\n" * 200, 400, "bad-json"),
+        (b"{cut\n{}\n", 422, "bad-json"),
+        (b"{cut\n" + lines(envelope("job-live", "REG", live(note="\0"))), 422, "bad-json"),
+        (lines(envelope("job-live", "REG", live(note="\0"))), 422, "bad-text"),
+        (lines(17), 422, "wrong-type"),
+    ],
+)
+def test_ndjson_of_which_no_line_can_be_read_is_400(shared: Daemon, body: bytes, status: int, reason: str) -> None:
+    answer = shared.request("POST", "/api/v1/messages", body, NDJSON)
+
+    told = problem(answer, status, reason)
+    assert told["rejected"] == told["messages"] > 0
+
+
 def test_a_request_beyond_body_mib_is_413_with_a_receipt(shared: Daemon, run: str) -> None:
     body = json.dumps(live()).encode().ljust((1 << 20) + 1)
 
