@@ -4021,6 +4021,12 @@ def wait_seconds(request: web.Request) -> float:
     return min(float(said), WAIT_MOST_S)
 
 
+def numbered_page(request: web.Request, usual: int) -> tuple[int, int]:
+    """after=NUMBER and limit=N of a list whose cursor is a number. Raises BadQuery."""
+    after = queries.whole_number("after", request.query.get("after") or "0")
+    return after, queries.whole_number("limit", request.query.get("limit") or str(usual), 1, queries.LIMIT_MOST)
+
+
 def _job_is_done(row: Row) -> bool:
     return bool(row["result"] != LIVE)
 
@@ -4244,8 +4250,11 @@ class Api:
 
     def listed(self, request: web.Request, items: list[Any], more: str | int | None) -> web.Response:
         """A page of a list, with a link to the next one."""
-        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
-        return json_response({"items": items, "next": more}, headers=headers)
+        return json_response({"items": items, "next": more}, headers=self.link_to(request, more))
+
+    def link_to(self, request: web.Request, more: str | int | None) -> dict[str, str]:
+        """The header that leads to the next page, if there is one."""
+        return {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
 
     async def list_of(
         self,
@@ -4400,8 +4409,7 @@ class Api:
 
     async def _history(self, request: web.Request, whose: queries.Condition) -> web.Response:
         """What happened to a job or a regression, oldest first; the cursor is the `seq` of the last entry."""
-        after = queries.whole_number("after", request.query.get("after") or "0")
-        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, queries.LIMIT_MOST)
+        after, limit = numbered_page(request, queries.LIMIT_MOST)
         sql = f"{EVENTS} WHERE {whose.sql} AND e.seq > ? ORDER BY e.seq LIMIT ?"
         rows = await self.store.read(sql, (*whose.parameters, after, limit + 1))
         items = [answers.history_object(event) for event in rows[:limit]]
@@ -4693,15 +4701,21 @@ async def append_logs(api: Api, request: web.Request) -> web.Response:
 
 @handler
 async def job_files(api: Api, request: web.Request) -> web.Response:
-    """The files that a job declares; with kind=KIND those of one kind."""
+    """The files that a job declares; with kind=KIND those of one kind. The cursor is the number of those before."""
     job = answers.job_object(await api.job_row(request), api.viewpoint())
     kind = request.query.get("kind")
-    items = []
-    for file in job["files"]:
-        if kind in (None, "", file.get("kind")):
-            place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
-            items.append({**file, "_links": {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}})
-    return json_response({"items": items, "next": None})
+    after, limit = numbered_page(request, queries.LIMIT_MOST)
+    wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
+    items = [{**file, "_links": _links_of(api, job, file)} for file in wanted[after : after + limit]]
+    return api.listed(request, items, after + limit if after + limit < len(wanted) else None)
+
+
+def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
+    """Where the content of a file is; nothing if no content is served."""
+    if not api.config.file_roots:
+        return {}
+    place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
+    return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
 @functools.lru_cache(maxsize=256)
@@ -4803,14 +4817,14 @@ async def events(api: Api, request: web.Request) -> web.Response:
     """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
     wanted = await _wanted(api, request)
     end = time.monotonic() + wait_seconds(request)
-    after = queries.whole_number("after", request.query.get("after") or "0")
-    limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
+    after, limit = numbered_page(request, queries.LIMIT_DEFAULT)
     while True:
         rung = api.store.committed.listen()
         told = await _events_after(api, request, wanted, after, limit)
         left = end - time.monotonic()
         if told["items"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            return json_response(told)
+            more = told["next"] if told["next"] < told["newest"] else None
+            return json_response(told, headers=api.link_to(request, more))
         after = told["next"]
 
 
@@ -4830,12 +4844,11 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
     test = wanted.condition()
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
-        (max(after, oldest), newest, *test.parameters, limit),
+        (max(after, oldest), newest, *test.parameters, limit + 1),
     )
-    following = rows[-1]["seq"] if len(rows) == limit else newest
     return {
-        "items": [answers.event_object(event) for event in rows],
-        "next": following,
+        "items": [answers.event_object(event) for event in rows[:limit]],
+        "next": rows[limit - 1]["seq"] if len(rows) > limit else newest,
         "oldest": oldest,
         "newest": newest,
         "epoch": api.store.epoch,

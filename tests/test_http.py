@@ -1335,6 +1335,7 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
         "/jobs/{id}": "id wait until version",
         "/jobs/{id}/status": "id wait until version",
         "/jobs/{id}/history": "id limit after",
+        "/jobs/{id}/files": "id kind limit after",
         "/events": "after wait types regression job epoch limit",
         "/events/stream": "after coalesce types regression job epoch",
         "/receipts": "name outcome limit after",

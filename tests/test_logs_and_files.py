@@ -287,9 +287,30 @@ def test_a_file_that_is_not_there_or_not_declared_is_404(with_files: Daemon, pla
     assert (status, told["reason"]) == (404, "no-such-file")
 
 
+def test_files_are_listed_in_pages_of_at_most_five_hundred(daemon: Daemon) -> None:
+    names = [f"f{number}" for number in range(1203)]
+    publish(daemon, live(files=[{"kind": "log" if name == "f7" else "cov", "name": name} for name in names]))
+
+    pages, path = [], "/api/v1/jobs/1/files?kind=cov"
+    while path:
+        status, page, headers = daemon.request("GET", path)
+        pages.append([file["name"] for file in page["items"]])
+        path = headers.get("link", "").partition(">")[0].removeprefix("<")
+        assert (status, page["next"] is None) == (200, not path)
+
+    assert [len(page) for page in pages] == [500, 500, 202]
+    assert [name for page in pages for name in page] == [name for name in names if name != "f7"]
+    few = daemon.get("/jobs/1/files?limit=3&after=1201")
+    assert ([file["name"] for file in few["items"]], few["next"]) == (["f1201", "f1202"], None)
+    assert daemon.get("/jobs/1/files?limit=2")["next"] == 2
+    for wrong in ("limit=0", "limit=501", "after=x"):
+        assert daemon.request("GET", f"/api/v1/jobs/1/files?{wrong}")[1]["reason"] == "bad-query"
+
+
 def test_without_roots_files_are_listed_only(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     publish(daemon, live(files=[{"kind": "log", "name": "x", "path": str(tmp_path / "x")}]))
 
-    assert daemon.get("/jobs/1/files")["items"][0]["name"] == "x"
+    listed = daemon.get("/jobs/1/files")["items"][0]
+    assert (listed["name"], listed["_links"]) == ("x", {})
     assert daemon.request("GET", "/api/v1/jobs/1/files/log/x")[0] == 403
