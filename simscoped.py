@@ -79,7 +79,6 @@ import contextlib
 import fcntl
 import functools
 import gc
-import glob
 import hashlib
 import hmac
 import ipaddress
@@ -5268,9 +5267,10 @@ def _open_to_read(config: Config) -> sqlite3.Connection:
 
 def print_receipts(config: Config, name: str) -> int:
     """Print the newest receipt of a delivery as JSON. -> 1 if something was refused or there is none, else 0."""
+    found = queries.RECEIPTS.filters["name"]("name", name)
     with contextlib.closing(_open_to_read(config)) as conn:
-        found = "SELECT * FROM receipt WHERE name = ? OR name GLOB '*/' || ? ORDER BY id DESC LIMIT 1"
-        row = conn.execute(found, (name, glob.escape(name))).fetchone()
+        sql = f"SELECT * FROM receipt WHERE {found.sql} ORDER BY id DESC LIMIT 1"
+        row = conn.execute(sql, found.parameters).fetchone()
     if row is None:
         print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
         return 1

@@ -329,7 +329,7 @@ ROUTES = (
         "receipts",
         "What became of deliveries, newest first",
         (
-            query_parameter("name", "The file's path below the spool, or the peer"),
+            query_parameter("name", "The file's path below the spool, its bare name, or the peer"),
             query_parameter("outcome", "Those with a message applied, duplicate, ignored or rejected"),
             *_PAGE,
         ),

@@ -337,6 +337,19 @@ def test_a_receipt_can_be_read_by_its_id_and_found_by_name_and_outcome(shared: D
     assert all(told["rejected"] for told in rejected)
 
 
+def test_a_receipt_is_found_by_its_path_or_its_bare_file_name(shared: Daemon, run: str) -> None:
+    for name in (f"[7]{run}.json", f"{run}/x/[7]{run}.json", f"{run}/y[7]{run}.json"):
+        shared.drop(name, envelope("job-live", run, live()))
+        wait_until(lambda name=name: shared.get(f"/receipts?name={quoted(name)}")["items"])
+
+    def names(said: str) -> list[str]:
+        return [told["name"] for told in shared.get(f"/receipts?name={quoted(said)}")["items"]]
+
+    assert names(f"[7]{run}.json") == [f"{run}/x/[7]{run}.json", f"[7]{run}.json"]
+    assert names(f"{run}/x/[7]{run}.json") == [f"{run}/x/[7]{run}.json"]
+    assert names(f"x/[7]{run}.json") == names(f"*{run}.json") == names(".json") == []
+
+
 @pytest.mark.parametrize(
     ("number", "status", "reason"),
     [("999999999", 404, "no-such-receipt"), ("x", 400, "bad-query"), ("99999999999999999999", 400, "bad-query")],
