@@ -4045,6 +4045,8 @@ async def said_reason(request: web.Request) -> str:
         raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
     if not isinstance(reason, str):
         raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
+    if "\0" in reason:
+        raise Problem(400, "bad-text", "U+0000 in a text", path="$.reason")
     return reason
 
 

@@ -893,7 +893,13 @@ def test_tank_of_a_job_makes_it_a_fail_that_a_finish_corrects(shared: Daemon, ru
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"), [(b"{", "bad-json"), (b"[1]", "bad-json"), (b'{"reason": 7}', "wrong-type")]
+    ("body", "reason"),
+    [
+        (b"{", "bad-json"),
+        (b"[1]", "bad-json"),
+        (b'{"reason": 7}', "wrong-type"),
+        (b'{"reason": "a\\u0000b"}', "bad-text"),
+    ],
 )
 def test_a_reason_that_cannot_be_read_is_400(shared: Daemon, run: str, body: bytes, reason: str) -> None:
     number = publish(shared, "job-live", run, live())["details"][0]["job"]
