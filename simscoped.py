@@ -4684,20 +4684,24 @@ async def _follow_log(api: Api, request: web.Request, offset: int) -> web.Stream
 
 @handler
 async def append_logs(api: Api, request: web.Request) -> web.Response:
-    """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
+    """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
+    its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
     row = await api.job_row(request)
     try:
         said = msgspec.json.decode(await request.read(), type=LogLines)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
-    if row["state"] == DONE:
-        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
-    try:
-        await api.store.change(add_lines, row["regression"], row["key"], said.get("offset"), said.get("lines", []))
-    except LogGap as gap:
-        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said.get("lines", [])]
+    complete = row["state"] == DONE
+    if not complete:
+        try:
+            await api.store.change(add_lines, row["regression"], row["key"], begin, lines)
+        except LogGap as gap:
+            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
     first, following, _ = await api.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
-    return json_response({"first_offset": first, "next_offset": following, "complete": False})
+    if complete and (begin is None or begin + len(lines) > following):
+        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
+    return json_response({"first_offset": first, "next_offset": following, "complete": complete})
 
 
 @handler

@@ -83,6 +83,28 @@ def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
     assert (late[0], late[1]["reason"]) == (409, "log-complete")
 
 
+def test_lines_that_are_there_already_may_be_sent_again_after_the_verdict(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+    daemon.post(f"/jobs/{job}/logs", {"offset": 0, "lines": ["a", "b"]})
+    publish(daemon, {**live(), "result": "pass"})
+
+    def sent(offset: int, *lines: str) -> tuple[int, Any]:
+        status, told = daemon.post(f"/jobs/{job}/logs", {"offset": offset, "lines": lines})
+        return status, told.get("reason") or (told["next_offset"], told["complete"])
+
+    assert [sent(0, "a", "b"), sent(1, "b"), sent(2)] == [(200, (2, True))] * 3
+    assert [sent(1, "b", "c"), sent(2, "c"), sent(7, "d"), sent(7)] == [(409, "log-complete")] * 4
+    assert texts(daemon.get(f"/jobs/{job}/logs")) == ["a", "b"]
+
+
+def test_lines_with_a_zero_character_are_kept(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+
+    status, _ = daemon.post(f"/jobs/{job}/logs", {"lines": ["a\0b\0", "c"]})
+
+    assert (status, texts(daemon.get(f"/jobs/{job}/logs"))) == (200, ["a\ufffdb\ufffd", "c"])
+
+
 @pytest.mark.parametrize("offset", ["1", "-1", "x"])
 def test_an_offset_beyond_the_end_is_422(daemon: Daemon, offset: str) -> None:
     job = publish(daemon, live())["job"]
