@@ -3050,7 +3050,7 @@ class Client:
     def files(self, ref: JobRef, kind: str | None = None) -> list[JobFile]:
         """Return the files that a job declares, or those of one kind."""
         number = job_number(ref)
-        items = self._get(f"/jobs/{number}/files", kind=kind)["items"]
+        items = self._page_by_page(f"/jobs/{number}/files", PAGE_ITEMS, {"kind": kind})
         return [read_file_entry(number, item) for item in items]
 
     def file(self, ref: JobRef, kind: str, name: str) -> JobFile | None:

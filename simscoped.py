@@ -79,7 +79,6 @@ import contextlib
 import fcntl
 import functools
 import gc
-import glob
 import hashlib
 import hmac
 import ipaddress
@@ -118,6 +117,7 @@ from collections.abc import (
     Sequence,
 )
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, NamedTuple, ParamSpec, TypedDict, TypeVar
@@ -126,6 +126,7 @@ import aiosqlite
 import msgspec
 import prometheus_client
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Meta
 from watchfiles import awatch
 
@@ -4059,6 +4060,15 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
     return answers.receipt_object(msgspec.structs.asdict(receipt), receipt.details)
 
 
+def was_read(delivery: Delivery, receipt: Receipt) -> bool:
+    """False if a delivery is not JSON, as a whole or in each of its lines: where text is refused in JSON, its path is
+    told."""
+    return delivery.refusal is None and (
+        receipt.messages > receipt.rejected
+        or any(told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details)
+    )
+
+
 def peer_of(request: web.Request) -> str:
     """Who asks, as receipts and histories tell it."""
     return request.remote or "unknown"
@@ -4072,7 +4082,9 @@ def job_number(text: str) -> int:
 
 
 def wait_seconds(request: web.Request) -> float:
-    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240)."""
+    """How long a reader wants to wait: wait=SECONDS, at most 60, or Prefer: wait=SECONDS (RFC 7240); not for HEAD."""
+    if request.method == "HEAD":
+        return 0.0
     said = request.query.get("wait")
     if said is None:
         preferred = re.search(r"\bwait=(\d{1,9})\b", request.headers.get("Prefer", ""))
@@ -4080,6 +4092,12 @@ def wait_seconds(request: web.Request) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", said):
         raise queries.BadQuery("wait", said, f"a number of seconds; more than {WAIT_MOST_S} count as {WAIT_MOST_S}")
     return min(float(said), WAIT_MOST_S)
+
+
+def numbered_page(request: web.Request, usual: int) -> tuple[int, int]:
+    """after=NUMBER and limit=N of a list whose cursor is a number. Raises BadQuery."""
+    after = queries.whole_number("after", request.query.get("after") or "0")
+    return after, queries.whole_number("limit", request.query.get("limit") or str(usual), 1, queries.LIMIT_MOST)
 
 
 def _job_is_done(row: Row) -> bool:
@@ -4101,6 +4119,8 @@ async def said_reason(request: web.Request) -> str:
         raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
     if not isinstance(reason, str):
         raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
+    if "\0" in reason:
+        raise Problem(400, "bad-text", "U+0000 in a text", path="$.reason")
     return reason
 
 
@@ -4222,7 +4242,7 @@ class Api:
         self.spool = spool
         self.hosts = own_hosts(config)
         public = urllib.parse.urlsplit(config.public_url)
-        self.origin = f"{public.scheme}://{public.netloc}" if public.netloc else None
+        self.origin = f"{public.scheme}://{public.netloc}".lower() if public.netloc else None
         self.prefix = public.path.rstrip("/")
         self.base = config.public_url.rstrip("/") if config.public_url else ""
         self.files = dict(static_files(self.prefix))
@@ -4237,12 +4257,16 @@ class Api:
         if not self._is_own(host):
             raise Problem(403, "foreign-host", f"Host {host!r} is not this daemon's; see [server] allowed_hosts")
         origin = request.headers.get("Origin")
-        if origin is not None and origin != self.origin and origin not in (f"http://{host}", f"https://{host}"):
+        own = (self.origin, f"http://{host}".lower(), f"https://{host}".lower())
+        if origin is not None and origin.lower() not in own:
             raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
-        if request.method not in ("GET", "HEAD") and self.config.token:
-            said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-            if not hmac.compare_digest(said, f"Bearer {self.config.token}".encode()):
-                raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+        if request.method not in ("GET", "HEAD") and self.config.token and not self._has_token(request):
+            raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+
+    def _has_token(self, request: web.Request) -> bool:
+        said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        scheme, _, token = said.partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.lstrip(b" "), self.config.token.encode())
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - one Api lives as long as the process
     def _is_own(self, host: str) -> bool:
@@ -4283,7 +4307,7 @@ class Api:
         if not receipt.rejected:
             return json_response(told)
         first = next(outcome for outcome in receipt.details if outcome.outcome == "rejected")
-        status = 422 if delivery.refusal is None else 413 if first.reason == "too-large" else 400
+        status = 422 if was_read(delivery, receipt) else 413 if first.reason == "too-large" else 400
         raise Problem(
             status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
         )
@@ -4302,8 +4326,11 @@ class Api:
 
     def listed(self, request: web.Request, items: list[Any], more: str | int | None) -> web.Response:
         """A page of a list, with a link to the next one."""
-        headers = {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
-        return json_response({"items": items, "next": more}, headers=headers)
+        return json_response({"items": items, "next": more}, headers=self.link_to(request, more))
+
+    def link_to(self, request: web.Request, more: str | int | None) -> dict[str, str]:
+        """The header that leads to the next page, if there is one."""
+        return {"Link": f'<{self.base}{request.rel_url.update_query(after=more)}>; rel="next"'} if more else {}
 
     async def list_of(
         self,
@@ -4458,8 +4485,7 @@ class Api:
 
     async def _history(self, request: web.Request, whose: queries.Condition) -> web.Response:
         """What happened to a job or a regression, oldest first; the cursor is the `seq` of the last entry."""
-        after = queries.whole_number("after", request.query.get("after") or "0")
-        limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, queries.LIMIT_MOST)
+        after, limit = numbered_page(request, queries.LIMIT_MOST)
         sql = f"{EVENTS} WHERE {whose.sql} AND e.seq > ? ORDER BY e.seq LIMIT ?"
         rows = await self.store.read(sql, (*whose.parameters, after, limit + 1))
         items = [answers.history_object(event) for event in rows[:limit]]
@@ -4683,7 +4709,7 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     row = await api.job_row(request)
     offset = log_offset(request)
     limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
-    if "text/event-stream" in request.headers.get("Accept", ""):
+    if "text/event-stream" in request.headers.get("Accept", "") and request.method != "HEAD":
         return await _follow_log(api, request, offset)
     end = time.monotonic() + wait_seconds(request)
     while True:
@@ -4733,45 +4759,85 @@ async def _follow_log(api: Api, request: web.Request, offset: int) -> web.Stream
 
 @handler
 async def append_logs(api: Api, request: web.Request) -> web.Response:
-    """Add lines to a running job's log. A given offset makes it harmless to send the same again."""
+    """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
+    its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
     row = await api.job_row(request)
     try:
         said = msgspec.json.decode(await request.read(), type=LogLines)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
-    if row["state"] == DONE:
-        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
-    try:
-        await api.store.change(add_lines, row["regression"], row["key"], said.get("offset"), said.get("lines", []))
-    except LogGap as gap:
-        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said.get("lines", [])]
+    complete = row["state"] == DONE
+    if not complete:
+        try:
+            await api.store.change(add_lines, row["regression"], row["key"], begin, lines)
+        except LogGap as gap:
+            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
     first, following, _ = await api.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
-    return json_response({"first_offset": first, "next_offset": following, "complete": False})
+    if complete and (begin is None or begin + len(lines) > following):
+        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
+    return json_response({"first_offset": first, "next_offset": following, "complete": complete})
 
 
 @handler
 async def job_files(api: Api, request: web.Request) -> web.Response:
-    """The files that a job declares; with kind=KIND those of one kind."""
+    """The files that a job declares; with kind=KIND those of one kind. The cursor is the number of those before."""
     job = answers.job_object(await api.job_row(request), api.viewpoint())
     kind = request.query.get("kind")
-    items = []
-    for file in job["files"]:
-        if kind in (None, "", file.get("kind")):
-            place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
-            items.append({**file, "_links": {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}})
-    return json_response({"items": items, "next": None})
+    after, limit = numbered_page(request, queries.LIMIT_MOST)
+    wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
+    items = [{**file, "_links": _links_of(api, job, file)} for file in wanted[after : after + limit]]
+    return api.listed(request, items, after + limit if after + limit < len(wanted) else None)
 
 
-def sha256_of(path: str) -> bytes:
-    """The SHA-256 of a file, computed again only when the file has changed."""
-    status = os.stat(path)
-    return _sha256(path, status.st_size, status.st_mtime_ns)
+def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
+    """Where the content of a file is; nothing if no content is served."""
+    if not api.config.file_roots:
+        return {}
+    place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
+    return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
 @functools.lru_cache(maxsize=256)
-def _sha256(path: str, size: int, mtime_ns: int) -> bytes:
-    with open(path, "rb") as file:
+def sha256_of(path: Path, size: int, mtime_ns: int) -> bytes:
+    """The SHA-256 of a file, computed again only when the file has changed."""
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
+PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+
+
+class FileContent(web.FileResponse):
+    """A file as it lies there, or a part of it; never a compressed one beside it, whose SHA-256 would be another."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], part: str | None) -> None:
+        super().__init__(path, headers=headers)
+        self.asked = {"Range": part} if part else {}
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        for name in PRECONDITIONS:
+            if name in request.headers:
+                self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
+        return await super().prepare(request.clone(headers=self.asked))
+
+
+def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
+    """The Range of a request for a file, where it counts: one range of bytes, of the file that If-Range means. Any
+    other means the whole file (RFC 9110). Raises Problem 416 for a range that begins behind the end."""
+    found = BYTE_RANGE.fullmatch(request.headers.get("Range", ""))
+    known = (None, f'"{file.st_mtime_ns:x}-{file.st_size:x}"', formatdate(math.ceil(file.st_mtime), usegmt=True))
+    if found is None or request.method != "GET" or request.headers.get("If-Range") not in known:
+        return None
+    first, last = found.groups()
+    if not (first or last) or (first and last and int(last) < int(first)):
+        return None
+    if (int(first) if first else file.st_size - min(int(last), file.st_size)) >= file.st_size:
+        refusal = Problem(416, "range-not-satisfiable", f"{found[0]} lies beyond the {file.st_size} bytes of the file")
+        refusal.headers["Content-Range"] = f"bytes */{file.st_size}"
+        raise refusal
+    return found[0]
 
 
 @handler
@@ -4783,7 +4849,8 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
     path = await asyncio.to_thread(_real_path, api.config, job, declared[0]["path"])
-    digest = await asyncio.to_thread(sha256_of, str(path))
+    file = await asyncio.to_thread(path.stat)
+    digest = await asyncio.to_thread(sha256_of, path, file.st_size, file.st_mtime_ns)
     shown = urllib.parse.quote(path.name, safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
@@ -4791,7 +4858,7 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "X-Content-Type-Options": "nosniff",
     }
-    return web.FileResponse(path, headers=headers)
+    return FileContent(path, headers, part_wanted(request, file))
 
 
 def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
@@ -4830,14 +4897,14 @@ async def events(api: Api, request: web.Request) -> web.Response:
     """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
     wanted = await _wanted(api, request)
     end = time.monotonic() + wait_seconds(request)
-    after = queries.whole_number("after", request.query.get("after") or "0")
-    limit = queries.whole_number("limit", request.query.get("limit") or "20", 1, queries.LIMIT_MOST)
+    after, limit = numbered_page(request, queries.LIMIT_DEFAULT)
     while True:
         rung = api.store.committed.listen()
         told = await _events_after(api, request, wanted, after, limit)
         left = end - time.monotonic()
         if told["items"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            return json_response(told)
+            more = told["next"] if told["next"] < told["newest"] else None
+            return json_response(told, headers=api.link_to(request, more))
         after = told["next"]
 
 
@@ -4857,12 +4924,11 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
     test = wanted.condition()
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
-        (max(after, oldest), newest, *test.parameters, limit),
+        (max(after, oldest), newest, *test.parameters, limit + 1),
     )
-    following = rows[-1]["seq"] if len(rows) == limit else newest
     return {
-        "items": [answers.event_object(event) for event in rows],
-        "next": following,
+        "items": [answers.event_object(event) for event in rows[:limit]],
+        "next": rows[limit - 1]["seq"] if len(rows) > limit else newest,
         "oldest": oldest,
         "newest": newest,
         "epoch": api.store.epoch,
@@ -5079,6 +5145,8 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except ReadTooLong:
         detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
         return Problem(422 if request.query else 503, "too-expensive", detail).response()
+    except web.RequestPayloadError as error:
+        return Problem(400, "unreadable", f"the body is not what its headers say: {error}").response()
     except StorageError as error:
         return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
     except web.HTTPException as error:
@@ -5095,6 +5163,12 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
 
 
+def is_our_mistake(record: logging.LogRecord) -> bool:
+    """A filter of what aiohttp logs: a request that is not HTTP is its sender's mistake, who gets 400 for it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
 def make_app(api: Api) -> web.Application:
     """The web application. Streams end when it shuts down."""
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
@@ -5103,6 +5177,8 @@ def make_app(api: Api) -> web.Application:
         answer = HANDLERS.get(route.handler)
         bound = functools.partial(answer, api) if answer else getattr(api, route.handler)
         app.router.add_route(route.method, API + route.path, bound)
+        if route.method == "GET" and route.answer != "EventStream":
+            app.router.add_route("HEAD", API + route.path, bound)
     app.router.add_get("/healthz", api.health)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/badge/{series:.+}.svg", functools.partial(show_badge, api))
@@ -5274,9 +5350,10 @@ def _open_to_read(config: Config) -> sqlite3.Connection:
 
 def print_receipts(config: Config, name: str) -> int:
     """Print the newest receipt of a delivery as JSON. -> 1 if something was refused or there is none, else 0."""
+    found = queries.RECEIPTS.filters["name"]("name", name)
     with contextlib.closing(_open_to_read(config)) as conn:
-        found = "SELECT * FROM receipt WHERE name = ? OR name GLOB '*/' || ? ORDER BY id DESC LIMIT 1"
-        row = conn.execute(found, (name, glob.escape(name))).fetchone()
+        sql = f"SELECT * FROM receipt WHERE {found.sql} ORDER BY id DESC LIMIT 1"
+        row = conn.execute(sql, found.parameters).fetchone()
     if row is None:
         print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
         return 1
@@ -5338,6 +5415,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(is_our_mistake)
     try:
         return run_command(options, load_config(config_path(options), os.environ))
     except (SimscopedError, ConfigError) as error:

@@ -286,7 +286,12 @@ ROUTES = (
         "/jobs/{id}/files",
         "job_files",
         "The files that it declares",
-        (_ID, query_parameter("kind", "Only of this kind")),
+        (
+            _ID,
+            query_parameter("kind", "Only of this kind"),
+            query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_MOST),
+            query_parameter("after", "The `next` of the page before"),
+        ),
         answer="FileList",
     ),
     Route(
@@ -324,7 +329,7 @@ ROUTES = (
         "receipts",
         "What became of deliveries, newest first",
         (
-            query_parameter("name", "The file's path below the spool, or the peer"),
+            query_parameter("name", "The file's path below the spool, its bare name, or the peer"),
             query_parameter("outcome", "Those with a message applied, duplicate, ignored or rejected"),
             *_PAGE,
         ),
@@ -449,7 +454,7 @@ ANSWERS: dict[str, Schema] = {
         complete=FLAG,
         lines={"type": "array", "items": _object(offset=INTEGER, at=TIME_OR_NULL, message=TEXT)},
     ),
-    "FileList": _object(items={"type": "array", "items": FREE}, next={"type": "null"}),
+    "FileList": _object(items={"type": "array", "items": FREE}, next=INTEGER_OR_NULL),
     "Content": {"type": "string", "format": "binary"},
     "HistoryEntry": _object(
         seq=INTEGER,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import glob
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -77,6 +78,17 @@ class Page(NamedTuple):
 def equal(column: str) -> Filter:
     """The parameter is the column's value."""
     return lambda name, value: Condition(f"{column} = ?", (value,))
+
+
+def path_or_name(column: str) -> Filter:
+    """The parameter is the column's value, or without a "/" the bare file name of the path there."""
+
+    def condition(name: str, value: str) -> Condition:
+        if "/" in value:
+            return equal(column)(name, value)
+        return Condition(f"({column} = ? OR {column} GLOB ?)", (value, f"*/{glob.escape(value)}"))
+
+    return condition
 
 
 def one_of(column: str, words: Sequence[str], *, numbered: bool = False) -> Filter:
@@ -273,7 +285,7 @@ HOSTS = Listing(
 RECEIPTS = Listing(
     columns="*",
     source="receipt",
-    filters={"name": equal("name"), "outcome": some({word: word for word in OUTCOMES})},
+    filters={"name": path_or_name("name"), "outcome": some({word: word for word in OUTCOMES})},
     orders={"newest": (Key("id", True),)},
 )
 

@@ -736,6 +736,12 @@ def declared(daemon: Daemon, tmp_path: Path, name: str = "cov.dat", **more: Any)
     return publish(daemon, done(files=[{"kind": "result", "name": name, "path": str(path)} | more]))
 
 
+def test_all_files_are_listed_however_many(shelf: Daemon) -> None:
+    number = publish(shelf, done(files=[{"kind": "log", "name": f"f{each}"} for each in range(501)]))
+
+    assert [file.name for file in Client(shelf.url).files(number)][499:] == ["f499", "f500"]
+
+
 def test_a_download_is_checked_appears_at_once_and_never_overwrites(shelf: Daemon, tmp_path: Path) -> None:
     client = Client(shelf.url)
     number = declared(shelf, tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))

@@ -141,6 +141,22 @@ def test_after_zero_starts_at_the_oldest_and_pages_follow_one_another(shared: Da
     assert types(shared.get("/events")["items"])[:2] == ["regression.started", "job.live"]
 
 
+def test_a_page_of_the_feed_has_a_link_while_more_is_waiting_behind_it(shared: Daemon, run: str) -> None:
+    start = newest(shared)
+    publish(shared, "batch-job-live", run, [live(str(number)) for number in range(7)])
+    path, sizes = f"/api/v1/events?after={start}&limit=3&regression={run}&types=job.live", []
+
+    while path:
+        _, page, headers = shared.request("GET", path)
+        sizes.append(len(page["items"]))
+        path = headers.get("link", "").partition(">")[0].removeprefix("<")
+    whole = shared.request("GET", f"/api/v1/events?after={start}&limit=7&regression={run}&types=job.live")
+
+    assert sizes == [3, 3, 1]
+    assert len(whole[1]["items"]) == 7
+    assert "link" not in whole[2]
+
+
 def test_pages_of_the_feed_neither_repeat_nor_lose_any_while_more_arrive(shared: Daemon, run: str) -> None:
     start = newest(shared)
     publish(shared, "batch-job-live", run, [live(str(number)) for number in range(20)])

@@ -168,6 +168,26 @@ def test_a_bad_line_of_ndjson_is_refused_alone(shared: Daemon, run: str) -> None
     assert (told["applied"], told["rejected"], told["details"][1]["index"]) == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"{cut\n", 400, "bad-json"),
+        (b'{cut\n\n{"a": "\xff"}\n', 400, "bad-json"),
+        (b'"\\ud800"\n{\n', 400, "bad-text"),
+        (b"{cut\n" * 200, 400, "bad-json"),
+        (b"{cut\n{}\n", 422, "bad-json"),
+        (b"{cut\n" + lines(envelope("job-live", "REG", live(note="\0"))), 422, "bad-json"),
+        (lines(envelope("job-live", "REG", live(note="\0"))), 422, "bad-text"),
+        (lines(17), 422, "wrong-type"),
+    ],
+)
+def test_ndjson_of_which_no_line_can_be_read_is_400(shared: Daemon, body: bytes, status: int, reason: str) -> None:
+    answer = shared.request("POST", "/api/v1/messages", body, NDJSON)
+
+    told = problem(answer, status, reason)
+    assert told["rejected"] == told["messages"] > 0
+
+
 def test_a_request_beyond_body_mib_is_413_with_a_receipt(shared: Daemon, run: str) -> None:
     body = json.dumps(live()).encode().ljust((1 << 20) + 1)
 
@@ -315,6 +335,19 @@ def test_a_receipt_can_be_read_by_its_id_and_found_by_name_and_outcome(shared: D
     rejected = shared.get("/receipts?outcome=rejected&limit=500")["items"]
     assert listed[0]["id"] in [told["id"] for told in rejected]
     assert all(told["rejected"] for told in rejected)
+
+
+def test_a_receipt_is_found_by_its_path_or_its_bare_file_name(shared: Daemon, run: str) -> None:
+    for name in (f"[7]{run}.json", f"{run}/x/[7]{run}.json", f"{run}/y[7]{run}.json"):
+        shared.drop(name, envelope("job-live", run, live()))
+        wait_until(lambda name=name: shared.get(f"/receipts?name={quoted(name)}")["items"])
+
+    def names(said: str) -> list[str]:
+        return [told["name"] for told in shared.get(f"/receipts?name={quoted(said)}")["items"]]
+
+    assert names(f"[7]{run}.json") == [f"{run}/x/[7]{run}.json", f"[7]{run}.json"]
+    assert names(f"{run}/x/[7]{run}.json") == [f"{run}/x/[7]{run}.json"]
+    assert names(f"x/[7]{run}.json") == names(f"*{run}.json") == names(".json") == []
 
 
 @pytest.mark.parametrize(
@@ -872,7 +905,13 @@ def test_tank_of_a_job_makes_it_a_fail_that_a_finish_corrects(shared: Daemon, ru
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"), [(b"{", "bad-json"), (b"[1]", "bad-json"), (b'{"reason": 7}', "wrong-type")]
+    ("body", "reason"),
+    [
+        (b"{", "bad-json"),
+        (b"[1]", "bad-json"),
+        (b'{"reason": 7}', "wrong-type"),
+        (b'{"reason": "a\\u0000b"}', "bad-text"),
+    ],
 )
 def test_a_reason_that_cannot_be_read_is_400(shared: Daemon, run: str, body: bytes, reason: str) -> None:
     number = publish(shared, "job-live", run, live())["details"][0]["job"]
@@ -900,6 +939,9 @@ def test_writing_needs_the_token_and_reading_does_not(make_daemon: Callable[...,
         assert answer[2]["www-authenticate"] == "Bearer"
     assert (status, told["applied"]) == (200, 1)
     assert daemon.rows("SELECT count(*) FROM receipt") == [(1,)]
+    for scheme in ("bearer", "BEARER", "Bearer "):
+        said = {"Authorization": f"{scheme} sésame".encode().decode("latin-1")}
+        assert daemon.request("POST", "/api/v1/messages", [], said)[0] == 200, scheme
     assert daemon.get("/jobs")["items"][0]["uniqueid"] == "a"
     assert daemon.get("/")["token_required"] is True
     assert [daemon.request("GET", path)[0] for path in ("/healthz", "/metrics", "/", "/r/r")] == [200] * 4
@@ -954,6 +996,21 @@ def test_the_own_origin_is_allowed(shared: Daemon, run: str) -> None:
 
         assert status == 200
         assert "access-control-allow-origin" not in headers
+
+
+def test_names_of_hosts_and_origins_are_the_same_in_any_case(make_daemon: Callable[..., Daemon]) -> None:
+    extra = 'public_url = "https://Sim.Lab.example"\nallowed_hosts = ["tracker.lab"]\n'
+    daemon = make_daemon(f"{extra}{CONFIG}").start()
+
+    for host, origin in (
+        ("TRACKER.LAB", "http://tracker.lab"),
+        ("tracker.lab", "HTTP://Tracker.Lab"),
+        ("localhost", "https://sim.lab.example"),
+    ):
+        answer = daemon.request("POST", "/api/v1/messages", [], {"Host": host, "Origin": origin})
+        assert answer[0] == 200, (host, origin)
+    foreign = {"Host": "TRACKER.LAB", "Origin": "http://tracker.lab.evil"}
+    problem(daemon.request("POST", "/api/v1/messages", [], foreign), 403, "foreign-origin")
 
 
 def test_a_public_address_is_allowed_and_stands_in_links(make_daemon: Callable[..., Daemon]) -> None:
@@ -1019,11 +1076,38 @@ def daemons_with_and_without_token(
 
 
 def test_a_body_that_is_not_packed_as_its_header_says_is_no_mistake_of_ours(shared: Daemon, run: str) -> None:
-    status, _, _ = shared.request(
-        "POST", f"/api/v1/publish/job-live?regression={run}", b"not gzip", {"Content-Encoding": "gzip"}
-    )
+    job = publish(shared, "job-live", run, live())["details"][0]["job"]
+    logged = shared.log.stat().st_size
 
-    assert 400 <= status < 500
+    for place in (f"publish/job-live?regression={run}", f"regressions/{run}/tank", f"jobs/{job}/logs", "nowhere"):
+        answer = shared.request("POST", f"/api/v1/{place}", b"not gzip", {"Content-Encoding": "gzip"})
+
+        problem(answer, *((404, "not-found") if place == "nowhere" else (400, "unreadable")))
+    assert b"Traceback" not in shared.log.read_bytes()[logged:]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"G@T / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nab\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + b"\0" * 50,
+    ],
+    ids=lambda request_: repr(request_[:20]),
+)
+def test_what_is_not_http_is_400_and_no_mistake_of_ours(shared: Daemon, request_: bytes) -> None:
+    logged = shared.log.stat().st_size
+
+    answer = raw(shared, request_)
+
+    assert answer.split()[1] == b"400"
+    assert b"Traceback" not in shared.log.read_bytes()[logged:]
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -1039,9 +1123,12 @@ def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/api/v1/jobs", "GET"),
-        ("DELETE", "/api/v1/jobs/1", "GET"),
-        ("PUT", "/api/v1/regressions/1", "GET"),
+        ("POST", "/api/v1/jobs", "GET,HEAD"),
+        ("DELETE", "/api/v1/jobs/1", "GET,HEAD"),
+        ("PUT", "/api/v1/jobs/1/logs", "GET,HEAD,POST"),
+        ("PUT", "/api/v1/regressions/1", "GET,HEAD"),
+        ("HEAD", "/api/v1/events/stream", "GET"),
+        ("HEAD", "/api/v1/messages", "POST"),
         ("GET", "/api/v1/messages", "POST"),
         ("GET", "/api/v1/publish/job-live", "POST"),
         ("OPTIONS", "/api/v1/messages", "POST"),
@@ -1051,8 +1138,9 @@ def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
 def test_a_method_that_is_not_there_is_405(shared: Daemon, method: str, path: str, allowed: str) -> None:
     answer = shared.request(method, path)
 
-    problem(answer, 405, "method-not-allowed")
-    assert answer[2]["allow"] == allowed
+    if method != "HEAD":
+        problem(answer, 405, "method-not-allowed")
+    assert (answer[0], answer[2]["allow"]) == (405, allowed)
 
 
 # --- the page's files -------------------------------------------------------------------------------------------------
@@ -1169,7 +1257,7 @@ def test_the_description_and_the_application_have_the_same_addresses(shared: Dae
     routes = {
         (route.method, route.resource.canonical.removeprefix("/api/v1"))
         for route in app.router.routes()
-        if route.resource is not None and route.resource.canonical.startswith("/api/v1")
+        if route.resource is not None and route.resource.canonical.startswith("/api/v1") and route.method != "HEAD"
     }
 
     assert routes == described(shared.get("/openapi.json"))
@@ -1239,6 +1327,30 @@ def test_every_described_address_answers_as_it_is_described(shared: Daemon, exam
             assert undescribed == set(), (method, path)
 
 
+def test_every_described_address_but_the_stream_answers_head(shared: Daemon, examples: dict[str, Any]) -> None:
+    for method, path, _, _, _, kind in answers(shared, examples):
+        if method == "get" and kind != "text/event-stream":
+            values = examples | ({"id": examples["receipt"]} if path.startswith("/receipts") else {})
+            status, body, headers = shared.request("HEAD", f"/api/v1{path.format(**values)}")
+
+            assert (status, body, headers["content-type"].partition(";")[0]) == (200, "", kind), path
+            assert int(headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/logs", "text/event-stream"), ("/logs?wait=60", "*/*"), ("?wait=60&until=done", "*/*")],
+)
+def test_head_neither_follows_nor_waits(shared: Daemon, run: str, path: str, accept: str) -> None:
+    job = publish(shared, "job-live", run, live())["details"][0]["job"]
+    began = time.monotonic()
+
+    status, _, headers = shared.request("HEAD", f"/api/v1/jobs/{job}{path}", headers={"Accept": accept})
+
+    assert (status, headers["content-type"].partition(";")[0]) == (200, "application/json")
+    assert time.monotonic() - began < 30
+
+
 def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
     paths = shared.get("/openapi.json")["paths"]
     expected = {
@@ -1254,6 +1366,7 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
         "/jobs/{id}": "id wait until version",
         "/jobs/{id}/status": "id wait until version",
         "/jobs/{id}/history": "id limit after",
+        "/jobs/{id}/files": "id kind limit after",
         "/events": "after wait types regression job epoch limit",
         "/events/stream": "after coalesce types regression job epoch",
         "/receipts": "name outcome limit after",

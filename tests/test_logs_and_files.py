@@ -17,6 +17,8 @@ from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
 
 import simscoped
 
+SIM_LOG = "/api/v1/jobs/1/files/log/sim.log"
+
 
 def publish(daemon: Daemon, body: dict[str, Any]) -> dict[str, Any]:
     kind = "job-live" if body["result"] == "live" else "job-finish"
@@ -104,6 +106,28 @@ def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
     assert told["outcome"] == "applied"
     assert "gap" in told["warnings"][0]
     assert (late[0], late[1]["reason"]) == (409, "log-complete")
+
+
+def test_lines_that_are_there_already_may_be_sent_again_after_the_verdict(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+    daemon.post(f"/jobs/{job}/logs", {"offset": 0, "lines": ["a", "b"]})
+    publish(daemon, {**live(), "result": "pass"})
+
+    def sent(offset: int, *lines: str) -> tuple[int, Any]:
+        status, told = daemon.post(f"/jobs/{job}/logs", {"offset": offset, "lines": lines})
+        return status, told.get("reason") or (told["next_offset"], told["complete"])
+
+    assert [sent(0, "a", "b"), sent(1, "b"), sent(2)] == [(200, (2, True))] * 3
+    assert [sent(1, "b", "c"), sent(2, "c"), sent(7, "d"), sent(7)] == [(409, "log-complete")] * 4
+    assert texts(daemon.get(f"/jobs/{job}/logs")) == ["a", "b"]
+
+
+def test_lines_with_a_zero_character_are_kept(daemon: Daemon) -> None:
+    job = publish(daemon, live())["job"]
+
+    status, _ = daemon.post(f"/jobs/{job}/logs", {"lines": ["a\0b\0", "c"]})
+
+    assert (status, texts(daemon.get(f"/jobs/{job}/logs"))) == (200, ["a\ufffdb\ufffd", "c"])
 
 
 @pytest.mark.parametrize("offset", ["1", "-1", "x"])
@@ -210,7 +234,7 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     listed = with_files.get("/jobs/1/files?kind=log")["items"]
 
     whole = with_files.request("GET", listed[0]["_links"]["content"]["href"])
-    part = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"Range": "bytes=2-4"})
+    part = with_files.request("GET", SIM_LOG, headers={"Range": "bytes=2-4"})
 
     assert [file["name"] for file in listed] == ["sim.log"]
     assert (whole[0], whole[1]) == (200, "0123456789")
@@ -218,12 +242,82 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     assert whole[2]["etag"]
     assert "attachment" in whole[2]["content-disposition"]
     assert (part[0], part[1]) == (206, "234")
-    again = with_files.request("GET", "/api/v1/jobs/1/files/log/sim.log", headers={"If-None-Match": whole[2]["etag"]})
+    again = with_files.request("GET", SIM_LOG, headers={"If-None-Match": whole[2]["etag"]})
     assert again[0] == 304
 
 
 def _digest(header: str) -> bytes:
     return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "content"),
+    [
+        ("bytes=0-3", 206, "0123"),
+        ("BYTES=7-", 206, "789"),
+        ("bytes=-2", 206, "89"),
+        ("bytes=8-99999999999", 206, "89"),
+        ("bytes=-99", 206, "0123456789"),
+        ("bytes=abc", 200, "0123456789"),
+        ("bytes=-", 200, "0123456789"),
+        ("bytes=5-2", 200, "0123456789"),
+        ("items=0-1", 200, "0123456789"),
+        ("bytes=0-0,2-3", 200, "0123456789"),
+        (f"bytes=0-{'9' * 5000}", 200, "0123456789"),
+    ],
+)
+def test_one_range_of_bytes_is_answered_and_any_other_means_the_whole_file(
+    with_files: Daemon, wanted: str, status: int, content: str
+) -> None:
+    answer = with_files.request("GET", SIM_LOG, headers={"Range": wanted})
+
+    assert answer[:2] == (status, content)
+
+
+@pytest.mark.parametrize("wanted", ["bytes=10-", "bytes=100-200", "bytes=-0"])
+def test_a_range_behind_the_end_of_a_file_is_416_with_its_size(with_files: Daemon, wanted: str) -> None:
+    status, told, headers = with_files.request("GET", SIM_LOG, headers={"Range": wanted})
+
+    assert (status, told["reason"], headers["content-range"]) == (416, "range-not-satisfiable", "bytes */10")
+
+
+def test_a_range_counts_only_for_the_file_that_if_range_means(with_files: Daemon) -> None:
+    now = with_files.request("HEAD", SIM_LOG)[2]
+    said = {
+        now["etag"]: 206,
+        now["last-modified"]: 206,
+        '"other"': 200,
+        f"W/{now['etag']}": 200,
+        "Mon, 01 Jan 2001 00:00:00 GMT": 200,
+        "Mon, 01 Jan 2091 00:00:00 GMT": 200,
+        "x": 200,
+    }
+
+    answers = [with_files.request("GET", SIM_LOG, headers={"Range": "bytes=2-4", "If-Range": known}) for known in said]
+
+    assert [answer[0] for answer in answers] == list(said.values())
+    assert {answer[1] for answer in answers} == {"234", "0123456789"}
+
+
+def test_preconditions_hold_with_a_range_too(with_files: Daemon) -> None:
+    tag = with_files.request("HEAD", SIM_LOG)[2]["etag"]
+
+    for name, value, status in (
+        ("If-None-Match", tag, 304),
+        ("If-None-Match", "\xff", 206),
+        ("If-Match", tag, 206),
+        ("If-Match", '"other"', 412),
+    ):
+        assert with_files.request("GET", SIM_LOG, headers={"Range": "bytes=1-1", name: value})[0] == status, name
+
+
+def test_a_compressed_file_beside_a_declared_one_is_not_its_content(with_files: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "runs" / "sim.log.gz").write_bytes(b"other")
+
+    _, content, headers = with_files.request("GET", SIM_LOG, headers={"Accept-Encoding": "gzip"})
+
+    assert content == "0123456789"
+    assert "content-encoding" not in headers
 
 
 @pytest.mark.parametrize("name", ["out", "up", "link", "db"])
@@ -240,9 +334,30 @@ def test_a_file_that_is_not_there_or_not_declared_is_404(with_files: Daemon, pla
     assert (status, told["reason"]) == (404, "no-such-file")
 
 
+def test_files_are_listed_in_pages_of_at_most_five_hundred(daemon: Daemon) -> None:
+    names = [f"f{number}" for number in range(1203)]
+    publish(daemon, live(files=[{"kind": "log" if name == "f7" else "cov", "name": name} for name in names]))
+
+    pages, path = [], "/api/v1/jobs/1/files?kind=cov"
+    while path:
+        status, page, headers = daemon.request("GET", path)
+        pages.append([file["name"] for file in page["items"]])
+        path = headers.get("link", "").partition(">")[0].removeprefix("<")
+        assert (status, page["next"] is None) == (200, not path)
+
+    assert [len(page) for page in pages] == [500, 500, 202]
+    assert [name for page in pages for name in page] == [name for name in names if name != "f7"]
+    few = daemon.get("/jobs/1/files?limit=3&after=1201")
+    assert ([file["name"] for file in few["items"]], few["next"]) == (["f1201", "f1202"], None)
+    assert daemon.get("/jobs/1/files?limit=2")["next"] == 2
+    for wrong in ("limit=0", "limit=501", "after=x"):
+        assert daemon.request("GET", f"/api/v1/jobs/1/files?{wrong}")[1]["reason"] == "bad-query"
+
+
 def test_without_roots_files_are_listed_only(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("x")
     publish(daemon, live(files=[{"kind": "log", "name": "x", "path": str(tmp_path / "x")}]))
 
-    assert daemon.get("/jobs/1/files")["items"][0]["name"] == "x"
+    listed = daemon.get("/jobs/1/files")["items"][0]
+    assert (listed["name"], listed["_links"]) == ("x", {})
     assert daemon.request("GET", "/api/v1/jobs/1/files/log/x")[0] == 403
