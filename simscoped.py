@@ -3054,6 +3054,7 @@ CHUNK_BYTES = 16 << 20
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 EMPTY_FOLDER_S = 3600.0
 LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
+FOLDERS_DEEP = 256  # the regression of a file that lies deeper would have a name that is too long
 PATH_BYTES = 4000  # of 4095 that the system allows: the same file's path below .work, .bad and .done is longer
 REASON = ".reason.json"
 NAME_BYTES = 255 - len(REASON)  # of 255 that the system allows: so the name of the file with the reasons fits too
@@ -3162,6 +3163,9 @@ class SpoolFolder:
             log.warning("spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), why)
 
     def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+        if prefix.count("/") > FOLDERS_DEEP:
+            self._skip(prefix, f"lies more than {FOLDERS_DEEP} folders deep")
+            return
         try:
             yield from self._files(folder, prefix)
         except OSError as error:

@@ -747,6 +747,20 @@ def test_a_file_whose_path_leaves_no_room_for_what_becomes_of_it_is_reported_and
     assert daemon.request("GET", "/healthz")[0] == 200
 
 
+def test_folders_below_too_many_folders_are_reported_and_not_read(shared: Daemon, run: str) -> None:
+    deep = "/".join([run, *("d" for _ in range(255))])
+    for number, folder in enumerate([deep, f"{deep}/d", f"{deep}/{'/'.join('d' * 300)}"]):
+        shared.drop(f"{folder}/x.json", envelope("job-live", run, live(str(number))))
+
+    shared.drop(f"{run}/good.json", live("good"))
+
+    receipt(shared, f"{run}/good.json")
+    receipt(shared, f"{deep}/x.json")
+    wait_until(lambda: skipped(shared).get(f"{deep}/d/") == "lies more than 256 folders deep")
+    assert results(shared, run) == {"good": "live", "0": "live"}
+    (shared.spool / deep / "d").rename(shared.spool / f".{run}")
+
+
 # --- many files -------------------------------------------------------------------------------------------------------
 
 
