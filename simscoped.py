@@ -3064,6 +3064,7 @@ NOT_TAKEN = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder named like
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES_SUFFIXES = (".ndjson", ".jsonl")
+UNFINISHED_SUFFIXES = (".tmp", ".part", "~")
 
 
 class Found(NamedTuple):
@@ -3151,7 +3152,7 @@ class SpoolFolder:
                     status = self._status(entry, prefix + name)
                     if status is not None:
                         yield Found(status.st_mtime_ns, prefix + name), status.st_size
-                elif entry.is_dir():
+                elif entry.is_dir() and not name.endswith(UNFINISHED_SUFFIXES):
                     yield from self._folder_files(f"{folder}/{name}", f"{prefix}{name}/")
         if empty and prefix:
             self._remove_if_old(folder)

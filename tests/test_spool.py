@@ -267,6 +267,23 @@ def test_temporary_names_are_never_read(shared: Daemon, run: str) -> None:
     assert results(shared, run) == {}
 
 
+@pytest.mark.parametrize("suffix", [".tmp", ".part", "~"])
+def test_a_folder_of_a_temporary_name_is_read_once_it_is_renamed(shared: Daemon, run: str, suffix: str) -> None:
+    folder = shared.spool / f"{run}{suffix}"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("x", "deep/y"):
+        (folder / f"{name}.json").write_text(json.dumps(live(name)))
+
+    rescanned(shared, run)
+
+    assert sorted(path.name for path in folder.rglob("*.json")) == ["x.json", "y.json"]
+    folder.rename(shared.spool / run)
+    receipt(shared, f"{run}/x.json")
+    receipt(shared, f"{run}/deep/y.json")
+    assert results(shared, run) == {"x": "live"}
+    assert count(shared, f"{run}{suffix}") == 0
+
+
 def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n').start()
     daemon.drop("r/lines.ndjson", lines(live("line")))
