@@ -3482,6 +3482,7 @@ class Spool:
         self.drained = asyncio.Event()  # all that lay here at the start is taken
         self.trouble: str | None = None
         self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
+        self._settling = asyncio.Lock()  # one chunk after the other: two could find the same name free
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
@@ -3583,7 +3584,8 @@ class Spool:
     async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.folder.settle, verdicts)
+                async with self._settling:
+                    await asyncio.to_thread(self.folder.settle, verdicts)
                 return
             except OSError as error:
                 await self._wait_for_better("files cannot be cleared away", error)

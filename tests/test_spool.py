@@ -964,6 +964,34 @@ def test_a_disk_too_full_for_refused_files_leaves_no_reasons_without_their_file(
     assert sorted(path.name for path in daemon.spool.glob(".bad/r/*")) == ["x.json", "x.json.reason.json"]
 
 
+SLOW_TO_SETTLE = """
+import time
+simscoped.CHUNK_FILES = 1
+settle, settling = simscoped.SpoolFolder.settle, []
+
+def slow(self, verdicts):
+    if settling:
+        open("overlapped", "w").close()
+    settling.append(verdicts)
+    time.sleep(0.05)
+    settle(self, verdicts)
+    settling.remove(verdicts)
+
+simscoped.SpoolFolder.settle = slow
+"""
+
+
+def test_chunks_are_cleared_away_one_after_the_other(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SLOW_TO_SETTLE))
+    for number in range(20):
+        daemon.drop(f"r/{number}.json", live(str(number)))
+
+    daemon.start()
+
+    wait_until(lambda: count(daemon, "r") == 20)
+    assert not (daemon.folder / "overlapped").exists()
+
+
 def test_a_file_that_cannot_be_moved_does_not_keep_the_daemon_busy(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
