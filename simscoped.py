@@ -3960,9 +3960,9 @@ async def keep_house(store: Store) -> None:
 
 
 def remove_old_days(folder: str, days: float) -> None:
-    """Remove the folders of kept files whose day, YYYY-MM-DD, is longer ago than `days`."""
+    """Remove the folders of kept files whose day, YYYY-MM-DD, is longer ago than `days`, as far as that can be done."""
     first = time.strftime("%Y-%m-%d", time.localtime(time.time() - days * 86400))
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(r"\d{4}-\d\d-\d\d", name) and name < first:
                 shutil.rmtree(f"{folder}/{name}", ignore_errors=True)

@@ -735,6 +735,20 @@ def test_a_symbolic_link_to_a_folder_is_reported_and_not_followed(shared: Daemon
     assert run in told
 
 
+def test_a_folder_of_kept_files_that_cannot_be_listed_does_not_stop_the_daemon(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon()
+    daemon.drop(".done", "a file where the folder should be")
+
+    daemon.start()
+
+    daemon.drop("r/x.json", live())
+    receipt(daemon, "r/x.json")
+    assert daemon.stop() == 0
+    assert "deadlines failed" not in daemon.log.read_text()
+
+
 def folder_so_long(daemon: Daemon, size: int) -> str:
     """A folder below the spool whose whole path has so many bytes."""
     rest = size - len(os.fsencode(daemon.spool)) - 1
