@@ -76,6 +76,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import errno
 import fcntl
 import functools
 import gc
@@ -3128,11 +3129,17 @@ CHUNK_BYTES = 16 << 20
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 EMPTY_FOLDER_S = 3600.0
 LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
+FOLDERS_DEEP = 256  # the regression of a file that lies deeper would have a name that is too long
+PATH_BYTES = 4000  # of 4095 that the system allows: the same file's path below .work, .bad and .done is longer
+REASON = ".reason.json"
+NAME_BYTES = 255 - len(REASON)  # of 255 that the system allows: so the name of the file with the reasons fits too
+ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST)  # troubles of one file, not of the disk
 
 NOT_TAKEN = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder named like a message"}
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
 LINES_SUFFIXES = (".ndjson", ".jsonl")
+UNFINISHED_SUFFIXES = (".tmp", ".part", "~")
 
 
 class Found(NamedTuple):
@@ -3164,6 +3171,7 @@ class SpoolFolder:
         self.config = config
         self.root = str(config.spool_dir)
         self.work = f"{self.root}/.work"
+        self.longest = PATH_BYTES - len(os.fsencode(f"{self.root}/"))  # path below the spool that is taken, in bytes
         self.backlog = 0  # files seen by the last scan and not claimed yet
         self.oldest_ns: int | None = None
         self._skipped: dict[str, str] = {}  # path -> why it was not taken by the last sweep
@@ -3219,7 +3227,7 @@ class SpoolFolder:
                     status = self._status(entry, prefix + name)
                     if status is not None:
                         yield Found(status.st_mtime_ns, prefix + name), status.st_size
-                elif entry.is_dir():
+                elif entry.is_dir() and not name.endswith(UNFINISHED_SUFFIXES):
                     yield from self._folder_files(f"{folder}/{name}", f"{prefix}{name}/")
         if empty and prefix:
             self._remove_if_old(folder)
@@ -3231,6 +3239,9 @@ class SpoolFolder:
             log.warning("spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), why)
 
     def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+        if prefix.count("/") > FOLDERS_DEEP:
+            self._skip(prefix, f"lies more than {FOLDERS_DEEP} folders deep")
+            return
         try:
             yield from self._files(folder, prefix)
         except OSError as error:
@@ -3239,12 +3250,13 @@ class SpoolFolder:
     def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
         """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
         try:
-            path.encode()
+            if len(path.encode()) > self.longest:
+                self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
+                return None
+            status = entry.stat(follow_symlinks=False)
         except UnicodeEncodeError:
             self._skip(path, "its name is not UTF-8")
             return None
-        try:
-            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if stat.S_ISREG(status.st_mode):
@@ -3278,14 +3290,15 @@ class SpoolFolder:
         A file that is gone by now is no matter."""
         self._number += 1
         base = f"{self.work}/{self._number}"
-        made: set[str] = set()
+        os.makedirs(base, exist_ok=True)
+        made = {base}
         claimed = []
         for item in found:
             folder = f"{base}/{item.path}".rpartition("/")[0]
-            if folder not in made:
-                os.makedirs(folder, exist_ok=True)
-                made.add(folder)
             try:
+                if folder not in made:
+                    os.makedirs(folder, exist_ok=True)
+                    made.add(folder)
                 os.rename(f"{self.root}/{item.path}", f"{base}/{item.path}")
                 claimed.append(f"{self._number}/{item.path}")
             except FileNotFoundError:
@@ -3364,22 +3377,29 @@ class SpoolFolder:
 
     def settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Clear claimed files away whose effect is committed: (path below .work, what was refused of it)."""
-        bases = set()
         for place, (work, refused) in enumerate(verdicts):
             if place == len(verdicts) // 2:
                 passing("half-settled")
-            bases.add(work.partition("/")[0])
-            name = work.partition("/")[2]
-            with contextlib.suppress(FileNotFoundError):
-                if refused:
-                    self._put_aside(work, name, refused)
-                elif self.config.done == "keep":
-                    day = time.strftime("%Y-%m-%d")
-                    move(f"{self.work}/{work}", free_name(f"{self.root}/.done/{day}/{name}"))
-                else:
-                    os.unlink(f"{self.work}/{work}")
-        for base in bases:
+            try:
+                self._clear_away(work, refused)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in ABOUT_A_NAME:
+                    raise
+                log.error("spool: left in .work until the next start: %s: %s", work, error.strerror)
+        for base in {work.partition("/")[0] for work, _ in verdicts}:
             remove_empty(f"{self.work}/{base}")
+
+    def _clear_away(self, work: str, refused: Sequence[Any]) -> None:
+        name = work.partition("/")[2]
+        if refused:
+            self._put_aside(work, name, refused)
+        elif self.config.done == "keep":
+            day = time.strftime("%Y-%m-%d")
+            move(f"{self.work}/{work}", free_name(f"{self.root}/.done/{day}/{name}"))
+        else:
+            os.unlink(f"{self.work}/{work}")
 
     def _put_aside(self, work: str, name: str, refused: Sequence[Any]) -> None:
         """Move a refused file to .bad, with the reasons beside it (written first, so that none is without)."""
@@ -3392,9 +3412,14 @@ class SpoolFolder:
             "messages": refused,
         }
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(f"{target}.reason.json", "w", encoding="utf-8") as file:
-            json.dump(why, file, ensure_ascii=False, indent=2)
-        move(f"{self.work}/{work}", target)
+        try:
+            with open(target + REASON, "w", encoding="utf-8") as file:
+                json.dump(why, file, ensure_ascii=False, indent=2)
+            os.rename(f"{self.work}/{work}", target)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(target + REASON)
+            raise
         place = f" at {first['path']}" if first.get("path") else ""
         log.warning("spool: refused: %s: %s%s: %s", name, first.get("reason"), place, first.get("detail"))
 
@@ -3455,10 +3480,27 @@ def move(source: str, target: str) -> None:
 
 
 def free_name(path: str) -> str:
-    """The path itself, or, where something lies there, with ~2, ~3 … before its suffix."""
-    stem, suffix = os.path.splitext(path)
-    candidates = itertools.chain([path], (f"{stem}~{number}{suffix}" for number in itertools.count(2)))
-    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
+    """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    endings = itertools.chain([suffix], (f"~{number}{suffix}" for number in itertools.count(2)))
+    candidates = (f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}" for ending in endings)
+    return next(candidate for candidate in candidates if _is_free(candidate))
+
+
+def _beginning(text: str, most: int) -> str:
+    """At most so many bytes of a text, in whole characters."""
+    return os.fsencode(text)[:most].decode(errors="ignore")
+
+
+def _is_free(path: str) -> bool:
+    """Does nothing lie there, nor the reasons of a file of that name, nor the file whose reasons would lie there?"""
+    return not any(map(os.path.lexists, (path, path + REASON, path.removesuffix(REASON))))
+
+
+def is_reason(path: str) -> bool:
+    """Does a file in .bad tell reasons? One that was refused and is only named so has its own reasons beside it."""
+    return path.endswith(REASON) and not os.path.lexists(path + REASON)
 
 
 def remove_empty(folder: str) -> None:
@@ -3484,11 +3526,11 @@ def requeue(config: Config, names: Sequence[str]) -> list[str]:
     for folder, _, files in os.walk(bad):
         for file in files:
             path = f"{folder}/{file}"[len(bad) + 1 :]
-            if file.endswith(".reason.json") or (names and path not in names and file not in names):
+            if is_reason(f"{bad}/{path}") or (names and path not in names and file not in names):
                 continue
             move(f"{bad}/{path}", free_name(f"{config.spool_dir}/{path}"))
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{bad}/{path}.reason.json")
+                os.unlink(f"{bad}/{path}{REASON}")
             back.append(path)
     remove_empty(bad)
     return sorted(back)
@@ -3515,6 +3557,7 @@ class Spool:
         self.drained = asyncio.Event()  # all that lay here at the start is taken
         self.trouble: str | None = None
         self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
+        self._settling = asyncio.Lock()  # one chunk after the other: two could find the same name free
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
@@ -3616,7 +3659,8 @@ class Spool:
     async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
             try:
-                await asyncio.to_thread(self.folder.settle, verdicts)
+                async with self._settling:
+                    await asyncio.to_thread(self.folder.settle, verdicts)
                 return
             except OSError as error:
                 await self._wait_for_better("files cannot be cleared away", error)
@@ -3991,9 +4035,9 @@ async def keep_house(store: Store) -> None:
 
 
 def remove_old_days(folder: str, days: float) -> None:
-    """Remove the folders of kept files whose day, YYYY-MM-DD, is longer ago than `days`."""
+    """Remove the folders of kept files whose day, YYYY-MM-DD, is longer ago than `days`, as far as that can be done."""
     first = time.strftime("%Y-%m-%d", time.localtime(time.time() - days * 86400))
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             if re.fullmatch(r"\d{4}-\d\d-\d\d", name) and name < first:
                 shutil.rmtree(f"{folder}/{name}", ignore_errors=True)

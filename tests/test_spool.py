@@ -267,6 +267,23 @@ def test_temporary_names_are_never_read(shared: Daemon, run: str) -> None:
     assert results(shared, run) == {}
 
 
+@pytest.mark.parametrize("suffix", [".tmp", ".part", "~"])
+def test_a_folder_of_a_temporary_name_is_read_once_it_is_renamed(shared: Daemon, run: str, suffix: str) -> None:
+    folder = shared.spool / f"{run}{suffix}"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("x", "deep/y"):
+        (folder / f"{name}.json").write_text(json.dumps(live(name)))
+
+    rescanned(shared, run)
+
+    assert sorted(path.name for path in folder.rglob("*.json")) == ["x.json", "y.json"]
+    folder.rename(shared.spool / run)
+    receipt(shared, f"{run}/x.json")
+    receipt(shared, f"{run}/deep/y.json")
+    assert results(shared, run) == {"x": "live"}
+    assert count(shared, f"{run}{suffix}") == 0
+
+
 def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n').start()
     daemon.drop("r/lines.ndjson", lines(live("line")))
@@ -504,6 +521,77 @@ def test_requeue_does_not_overwrite_a_file_that_waits_in_the_spool(make_daemon: 
     assert sorted(path.read_text() for path in (daemon.spool / "r").glob("*.json")) == ["new", "old"]
 
 
+def test_a_refused_file_and_the_reasons_of_another_never_have_the_same_name(shared: Daemon, run: str) -> None:
+    bad = shared.spool / ".bad" / run
+    names = ["x.json.reason.json", "x.json", "x~2.json.reason.json", "x~2.json.reason.json.reason.json"]
+    for number, name in enumerate(names):
+        shared.drop(f"{run}/{name}", [number])
+        receipt(shared, f"{run}/{name}")
+
+    told = wait_until(lambda: len(list(bad.iterdir())) == 8 and {path: path.read_text() for path in bad.iterdir()})
+
+    refused = {path: json.loads(text)[0] for path, text in told.items() if text.startswith("[")}
+    assert sorted(refused.values()) == [0, 1, 2, 3]
+    for path, number in refused.items():
+        assert json.loads(told[Path(f"{path}.reason.json")])["name"] == f"{run}/{names[number]}"
+
+
+def test_requeue_tells_reasons_from_a_refused_file_that_is_named_like_them(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    for number, name in enumerate(["x.json.reason.json", "x.json", "y.json", "y.json.reason.json"]):
+        daemon.drop(f"r/{name}", [number])
+        receipt(daemon, f"r/{name}")
+    wait_until(lambda: len(list((daemon.spool / ".bad" / "r").iterdir())) == 8)
+    daemon.stop()
+
+    ended = command(daemon, "requeue")
+
+    assert ended.returncode == 0
+    assert sorted(path.read_text() for path in (daemon.spool / "r").iterdir()) == ["[0]", "[1]", "[2]", "[3]"]
+    assert not (daemon.spool / ".bad" / "r").exists()
+
+
+def put(daemon: Daemon, name: str, content: Any) -> None:
+    """Publish a file whose name has no room for a temporary suffix."""
+    target = daemon.spool / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    daemon.drop("unnamed.part", content).rename(target)
+
+
+def long_name(size: int, character: str) -> str:
+    """A file name of so many bytes."""
+    suffix = "-.json"
+    characters, rest = divmod(size - len(suffix), len(character.encode()))
+    return "a" * rest + character * characters + suffix
+
+
+@pytest.mark.parametrize(("size", "character"), [(243, "x"), (244, "x"), (255, "x"), (255, "ü"), (255, "🚀")])
+def test_a_refused_file_whose_name_is_too_long_for_its_reasons_is_kept_under_a_shorter_one(
+    make_daemon: Callable[..., Daemon], size: int, character: str
+) -> None:
+    daemon = make_daemon().start()
+    name = long_name(size, character)
+    bad = daemon.spool / ".bad" / "r"
+    for number in (1, 2):
+        put(daemon, f"r/{name}", [number])
+        wait_until(lambda number=number: len(receipts(daemon, f"r/{name}")) == number)  # type: ignore[misc]
+
+    daemon.drop("r/good.json", live("good"))
+
+    receipt(daemon, "r/good.json")
+    wait_until(lambda: len(list(bad.iterdir())) == 4)
+    kept = sorted((path for path in bad.iterdir() if not path.name.endswith(".reason.json")), key=Path.read_text)
+    assert [path.read_text() for path in kept] == ["[1]", "[2]"]
+    assert all(path.name.startswith(name[:50]) and path.suffix == ".json" for path in kept)
+    assert (kept[0].name == name, kept[1].stem[-2:]) == (size <= 243, "~2")
+    assert [json.loads(Path(f"{path}.reason.json").read_text())["name"] for path in kept] == [f"r/{name}"] * 2
+    assert all(238 <= len(path.name.encode()) <= 243 for path in kept)
+    daemon.stop()
+    ended = command(daemon, "requeue")
+    assert ended.stdout.splitlines() == sorted(f"r/{path.name}" for path in kept)
+    assert {path.name for path in (daemon.spool / "r").iterdir()} == {path.name for path in kept}
+
+
 def test_a_file_beyond_body_mib_is_refused(shared: Daemon, run: str) -> None:
     shared.drop(f"{run}/huge.json", b" " * (1 << 20) + json.dumps(live()).encode())
     shared.drop(f"{run}/fits.json", json.dumps([live("fits")]).encode().ljust(1 << 20))
@@ -557,6 +645,20 @@ def test_kept_files_move_to_the_folder_of_the_day_and_old_days_are_removed(make_
     assert (again.parent / "x.json").read_text() == "earlier"
     wait_until(lambda: len(list(kept.iterdir())) == 3)
     assert sorted(path.name for path in kept.iterdir()) == [f"{today - datetime.timedelta(6)}", f"{today}", "my notes"]
+
+
+def test_kept_files_of_the_longest_name_are_all_kept(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\ndone = "keep"\n').start()
+    name = long_name(255, "x")
+    for number in (1, 2, 3):
+        put(daemon, f"r/{name}", live(str(number)))
+        wait_until(lambda number=number: len(receipts(daemon, f"r/{name}")) == number)  # type: ignore[misc]
+
+    daemon.drop("r/good.json", live("good"))
+
+    receipt(daemon, "r/good.json")
+    kept = wait_until(lambda: len(paths := list(daemon.spool.glob(".done/*/r/x*.json"))) == 3 and paths)
+    assert sorted(json.loads(path.read_text())["uniqueid"] for path in kept) == ["1", "2", "3"]
 
 
 def test_folders_left_empty_are_removed_after_an_hour(shared: Daemon, run: str) -> None:
@@ -631,6 +733,63 @@ def test_a_symbolic_link_to_a_folder_is_reported_and_not_followed(shared: Daemon
     link.unlink()
     assert (outside / "x.json").exists()
     assert run in told
+
+
+def test_a_folder_of_kept_files_that_cannot_be_listed_does_not_stop_the_daemon(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon()
+    daemon.drop(".done", "a file where the folder should be")
+
+    daemon.start()
+
+    daemon.drop("r/x.json", live())
+    receipt(daemon, "r/x.json")
+    assert daemon.stop() == 0
+    assert "deadlines failed" not in daemon.log.read_text()
+
+
+def folder_so_long(daemon: Daemon, size: int) -> str:
+    """A folder below the spool whose whole path has so many bytes."""
+    rest = size - len(os.fsencode(daemon.spool)) - 1
+    return "/".join("d" * 99 for _ in range(rest // 100 - 1)) + "/" + "e" * (rest % 100 + 100)
+
+
+@pytest.mark.parametrize("done", ["keep", "delete"])
+def test_a_file_whose_path_leaves_no_room_for_what_becomes_of_it_is_reported_and_left(
+    make_daemon: Callable[..., Daemon], done: str
+) -> None:
+    daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\ndone = "{done}"\n').start()
+    beyond = [f"{folder_so_long(daemon, size)}/x.json" for size in (3994, 4030, 4080, 4088)]
+    for path in beyond:
+        put(daemon, path, live())
+    fits = folder_so_long(daemon, 3993)
+    put(daemon, f"{fits}/x.json", envelope("job-live", "r", live("fits")))
+    put(daemon, f"{fits}/y.json", [1])
+
+    daemon.drop("r/good.json", live("good"))
+
+    receipt(daemon, "r/good.json")
+    wait_until((daemon.spool / ".bad" / fits / "y.json.reason.json").exists)
+    wait_until(lambda: skipped(daemon) == dict.fromkeys(beyond, "its path is longer than 4000 bytes"))
+    wait_until(lambda: results(daemon, "r") == {"good": "live", "fits": "live"})
+    wait_until(lambda: len(list(daemon.spool.glob(f".done/*/{fits}/x.json"))) == (done == "keep"))
+    assert all((daemon.spool / path).exists() for path in beyond)
+    assert daemon.request("GET", "/healthz")[0] == 200
+
+
+def test_folders_below_too_many_folders_are_reported_and_not_read(shared: Daemon, run: str) -> None:
+    deep = "/".join([run, *("d" for _ in range(255))])
+    for number, folder in enumerate([deep, f"{deep}/d", f"{deep}/{'/'.join('d' * 300)}"]):
+        shared.drop(f"{folder}/x.json", envelope("job-live", run, live(str(number))))
+
+    shared.drop(f"{run}/good.json", live("good"))
+
+    receipt(shared, f"{run}/good.json")
+    receipt(shared, f"{deep}/x.json")
+    wait_until(lambda: skipped(shared).get(f"{deep}/d/") == "lies more than 256 folders deep")
+    assert results(shared, run) == {"good": "live", "0": "live"}
+    (shared.spool / deep / "d").rename(shared.spool / f".{run}")
 
 
 # --- many files -------------------------------------------------------------------------------------------------------
@@ -732,7 +891,12 @@ def test_where_no_watch_can_be_set_the_spool_is_listed_every_poll_ms_and_not_all
 
 
 HARD_TO_TAKE = """
-real_open, real_rename = os.open, os.rename
+real_makedirs, real_open, real_rename = os.makedirs, os.open, os.rename
+
+def guarded_makedirs(path, *args, **kwargs):
+    if os.path.basename(path) == "unmakeable":
+        raise OSError(errno.ENAMETOOLONG, "File name too long")
+    real_makedirs(path, *args, **kwargs)
 
 def guarded_open(path, *args, **kwargs):
     if os.path.basename(path) == "unreadable.json":
@@ -744,25 +908,102 @@ def guarded_rename(source, target):
         raise PermissionError(errno.EACCES, "Permission denied")
     real_rename(source, target)
 
-os.open, os.rename = guarded_open, guarded_rename
+os.makedirs, os.open, os.rename = guarded_makedirs, guarded_open, guarded_rename
 """
 
 
 def test_an_unreadable_file_is_refused_and_one_that_cannot_be_moved_is_reported(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(program=driven(tmp_path / "daemon", HARD_TO_TAKE)).start()
-    daemon.drop("r/open.json", live("open"))
-    for name in ("immovable", "unreadable"):
-        (daemon.spool / "r" / f"{name}.json").write_text(json.dumps(live(name)))
+    daemon = make_daemon(program=driven(tmp_path / "daemon", HARD_TO_TAKE))
+    for name in ("r/immovable", "r/unmakeable/x", "r/unreadable", "r/open"):
+        daemon.drop(f"{name}.json", live(name))
+
+    daemon.start()
 
     told = receipt(daemon, "r/unreadable.json")
-
     receipt(daemon, "r/open.json")
     assert told["details"][0]["reason"] == "unreadable"
     wait_until((daemon.spool / ".bad" / "r" / "unreadable.json").exists)
-    assert (daemon.spool / "r" / "immovable.json").exists()
-    assert "cannot be moved" in wait_until(lambda: skipped(daemon).get("r/immovable.json"))
+    for name in ("r/immovable.json", "r/unmakeable/x.json"):
+        assert (daemon.spool / name).exists()
+        assert "cannot be moved" in wait_until(lambda name=name: skipped(daemon).get(name))  # type: ignore[misc]
+    assert daemon.request("GET", "/healthz")[0] == 200
+
+
+def test_a_refused_file_for_which_there_is_no_place_waits_for_the_next_start_and_holds_up_no_other(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon()
+    daemon.drop(".bad/r", "a file where the folder should be")
+    daemon.drop("r/x.json", [1])
+    daemon.start()
+    receipt(daemon, "r/x.json")
+
+    daemon.drop("r/good.json", live("good"))
+
+    receipt(daemon, "r/good.json")
+    assert daemon.request("GET", "/healthz")[0] == 200
+    assert daemon.stop() == 0
+    assert "left in .work until the next start: 1/r/x.json" in daemon.log.read_text()
+    (daemon.spool / ".bad" / "r").unlink()
+    daemon.start()
+    wait_until((daemon.spool / ".bad" / "r" / "x.json.reason.json").exists)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
+NO_ROOM_IN_BAD = """
+real_rename = os.rename
+
+def guarded(source, target):
+    if "/.bad/" in target and os.path.exists("full"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    real_rename(source, target)
+
+os.rename = guarded
+"""
+
+
+def test_a_disk_too_full_for_refused_files_leaves_no_reasons_without_their_file(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", NO_ROOM_IN_BAD)).start()
+    (daemon.folder / "full").touch()
+    daemon.drop("r/x.json", [1])
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 503)
+
+    (daemon.folder / "full").unlink()
+
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+    assert sorted(path.name for path in daemon.spool.glob(".bad/r/*")) == ["x.json", "x.json.reason.json"]
+
+
+SLOW_TO_SETTLE = """
+import time
+simscoped.CHUNK_FILES = 1
+settle, settling = simscoped.SpoolFolder.settle, []
+
+def slow(self, verdicts):
+    if settling:
+        open("overlapped", "w").close()
+    settling.append(verdicts)
+    time.sleep(0.05)
+    settle(self, verdicts)
+    settling.remove(verdicts)
+
+simscoped.SpoolFolder.settle = slow
+"""
+
+
+def test_chunks_are_cleared_away_one_after_the_other(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SLOW_TO_SETTLE))
+    for number in range(20):
+        daemon.drop(f"r/{number}.json", live(str(number)))
+
+    daemon.start()
+
+    wait_until(lambda: count(daemon, "r") == 20)
+    assert not (daemon.folder / "overlapped").exists()
 
 
 def test_a_file_that_cannot_be_moved_does_not_keep_the_daemon_busy(
