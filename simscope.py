@@ -237,6 +237,14 @@ class NotAllowed(UsageError, PermissionError):
     """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
 
 
+class WrongType(UsageError, TypeError):
+    """An argument is of a type that is not taken here."""
+
+
+class CannotWrite(UsageError, OSError):
+    """A file, a folder or the standard output takes nothing: no right to it, no such folder, no room …"""
+
+
 class AlreadyThere(UsageError, FileExistsError):
     """A download would overwrite a file."""
 
@@ -469,6 +477,15 @@ def read_file(path: str) -> bytes:
         raise UsageError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
+def read_standard_input() -> bytes:
+    if sys.stdin is None:
+        raise UsageError("standard input: is closed")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"standard input: cannot be read: {reason_of(error)}") from error
+
+
 def parse_lines(text: str, where: str) -> list[tuple[str, Any]]:
     """Return (place, value) of each line that is not blank."""
     found = []
@@ -518,7 +535,7 @@ def json_kind(value: Any) -> str:
 def read_messages(kind: str, regression: str, name: str) -> list[Message]:
     """Return the messages in one file ("-": standard input); raise UsageError naming file, line and column."""
     where = "standard input" if name == "-" else name
-    text = decode_utf8(sys.stdin.buffer.read() if name == "-" else read_file(name), where)
+    text = decode_utf8(read_standard_input() if name == "-" else read_file(name), where)
     if not text.strip():
         if kind == "regr-finish":
             return [Message(kind, regression, None, where)]
@@ -2649,6 +2666,9 @@ class Client:
         timeout: float = 10.0,
         outage: float = OUTAGE_SECONDS,
     ) -> None:
+        for name, value in (("server", server), ("token", token)):
+            if value is not None and not isinstance(value, str):
+                raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
         self.caller = Caller(Address(server, token.strip(), timeout), outage)
@@ -2742,9 +2762,11 @@ class Client:
         path = regression_path(ref) if means_regression(ref) else f"/jobs/{job_number(ref)}"
         return [snapshot(HistoryEntry, item) for item in self._page_by_page(path + "/history", PAGE_ITEMS, {})]
 
-    def is_done(self, ref: Job | Regression) -> bool:
-        """Say whether a snapshot shows something that is over. Asks nobody: see `job` for how it is now."""
-        return ref.done
+    def is_done(self, ref: AnyRef) -> bool:
+        """Say whether a job or a regression is over: as a snapshot shows it, which asks nobody, or as it is now."""
+        if isinstance(ref, (Job, Regression)):
+            return ref.done
+        return self._regression(ref).done if means_regression(ref) else self.status(ref).done
 
     def extend(
         self,
@@ -3057,14 +3079,23 @@ class Client:
 
         A path appears when all is there and agrees with its SHA-256; folders above it are made; a file that is there
         is never overwritten (AlreadyThere). A folder that exists gets a file of the same name in it. Raises
-        ChecksumMismatch; after that a stream has content that must not be used.
+        CannotWrite, and ChecksumMismatch; after that a stream has content that must not be used.
         """
         if hasattr(dest, "write"):
             self._fetch(file, dest)
             return None
         from pathlib import Path
 
-        path = os.path.abspath(os.fspath(dest))
+        try:
+            return Path(self._download_to(file, os.fspath(dest)))
+        except SimscopeError:
+            raise
+        except OSError as error:
+            raise CannotWrite(f"{os.fspath(dest)} cannot be written: {reason_of(error)}") from error
+
+    def _download_to(self, file: JobFile, dest: str) -> str:
+        """Fetch a file's content to a path, or into a folder; return the path. Raises OSError too."""
+        path = os.path.abspath(dest)
         path = os.path.join(path, safe_name(file.name)) if os.path.isdir(path) else path
         if os.path.lexists(path):
             raise AlreadyThere(f"{path} is there already; a download never overwrites")
@@ -3079,7 +3110,7 @@ class Client:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return Path(path)
+        return path
 
     def _fetch(self, file: JobFile, stream: Any) -> None:
         """Write a file's content to a stream and check it."""
@@ -3186,15 +3217,24 @@ _COLOURS = {"pass": "32", "complete": "32", "fail": "31", "aborted": "31", "tank
 
 def emit(text: str) -> bool:
     """Write a line to standard output; a reader that has gone away is no error, but then return False."""
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        output_lost(error)
         return False
     except UnicodeEncodeError:  # a terminal that is not UTF-8
         return emit(text.encode("ascii", "replace").decode())
     return True
+
+
+def output_lost(error: OSError) -> None:
+    """Let what is still written to standard output go nowhere; raise CannotWrite unless its reader has gone away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if not isinstance(error, BrokenPipeError):
+        raise CannotWrite(f"the standard output cannot be written: {reason_of(error)}") from error
 
 
 def is_terminal() -> bool:
@@ -3676,11 +3716,22 @@ def command_download(options: Any) -> int:
     if len(kinds) > 1:
         raise UsageError(f"{options.name!r} is there in several kinds: choose with --kind {'|'.join(kinds)}")
     if options.dest == "-":
-        client.download(found[0], sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return EXIT_OK
+        return download_to_output(client, found[0])
     path = client.download(found[0], options.dest)
     emit(compact({"path": str(path), "size": os.path.getsize(str(path))}) if options.json else plain(str(path)))
+    return EXIT_OK
+
+
+def download_to_output(client: Client, file: JobFile) -> int:
+    if sys.stdout is None:
+        raise CannotWrite("the standard output is closed")
+    try:
+        client.download(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except SimscopeError:
+        raise
+    except OSError as error:
+        output_lost(error)
     return EXIT_OK
 
 
@@ -4239,6 +4290,9 @@ def guarded(program: str, action: Callable[[], int]) -> int:
     except SimscopeError as error:
         complain(f"error: {error}", program)
         return error.exit_code
+    except OSError as error:  # the folder that we stand in was removed, say
+        complain(f"error: {error}", program)
+        return EXIT_USAGE
     except SystemExit as error:  # argparse has printed its say
         return error.code if isinstance(error.code, int) else EXIT_USAGE
     except KeyboardInterrupt:

@@ -391,6 +391,18 @@ def test_all_files_are_checked_before_one_is_sent(client: Client) -> None:
     assert client.spooled() == []
 
 
+def test_what_the_system_refuses_is_told_in_a_sentence(client: Client) -> None:
+    publish = shlex.join(client.command("publish", "job-live", "--regression", "r", "--spool", "x"))
+    for script, expected in (
+        (f"exec {publish} - <&-", "standard input: is closed"),
+        (f"exec {publish} .", ".: cannot be read: is a directory"),
+        (f"mkdir gone; cd gone; rmdir ../gone; exec {publish} -", "No such file or directory"),
+    ):
+        done = subprocess.run(["sh", "-c", script], cwd=client.folder, env=client.env, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert re.fullmatch(f"simscope: error: .*{re.escape(expected)}\n", done.stderr), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -929,6 +929,23 @@ def test_a_missing_token_is_a_permission_error(make_daemon: Callable[..., Daemon
         Client(daemon.url, "secret").extend(1, 60)
 
 
+def test_whether_something_is_over_is_asked_unless_a_snapshot_tells(daemon: Daemon, client: Client) -> None:
+    number = publish(daemon, live())
+    job = client.job(number)
+    assert job is not None
+    publish(daemon, done())
+
+    assert [client.is_done(ref) for ref in (job, number, str(number), "r/1")] == [False, True, True, False]
+    with pytest.raises(LookupError):
+        client.is_done(4711)
+
+
+def test_what_is_no_text_is_no_address_and_no_token() -> None:
+    for given in ({"server": 5}, {"token": 7}):
+        with pytest.raises(TypeError, match="is a text .*, not int"):
+            Client(**given)  # type: ignore[arg-type]
+
+
 def test_an_address_that_is_none_is_a_value_error() -> None:
     for server in ("tracker:8040", "ftp://x", "http://"):
         with pytest.raises(ValueError, match="is no address"):

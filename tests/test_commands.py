@@ -135,6 +135,23 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     assert objects(daemon, "download", job, "x", "new/y") == [{"path": str(daemon.folder / "new/y"), "size": 8}]
     code, _, err = run(daemon, "download", job, "nope")
     assert (code, f"job {job} declares no file 'nope'" in err) == (2, True)
+    for dest in ("cov.dat/y", "cov.dat/y/z", "/proc/nothing/x"):
+        code, _, err = run(daemon, "download", job, "x", dest)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"simscope: error: {dest} cannot be written: ")
+
+
+def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
+    job = publish(daemon, done())
+
+    for command in (("jobs",), ("job", job, "--json"), ("status", job), ("completion", "bash")):
+        with open("/dev/full", "w") as full:
+            code, _, err = run(daemon, *command, stdout=full)
+        assert code == 2
+        assert err == "simscope: error: the standard output cannot be written: no space left on device\n"
+    closed = f"exec {sys.executable} {SCRIPT} jobs >&-"
+    done_ = subprocess.run(["sh", "-c", closed], env=environment(daemon), capture_output=True, text=True, timeout=20)
+    assert (done_.returncode, done_.stderr) == (0, "")
 
 
 def test_extend(daemon: Daemon) -> None:
