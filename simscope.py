@@ -28,7 +28,7 @@ COMMANDS THAT WATCH
   wait REF... [--timeout TIME]      until all are over; the exit code is the worst verdict
   logs ID [--follow]                its log
   files ID, download ID NAME        its files; a download is checked by its SHA-256 and never overwrites
-  extend ID TIME                    moves its time limit
+  extend ID TIME|--until TIME       moves its time limit
   watch NAME                        a live view of a regression, until it is over
   completion bash|zsh|fish          prints completions for a shell
 
@@ -237,6 +237,10 @@ class NotAllowed(UsageError, PermissionError):
     """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
 
 
+class WrongQuery(UsageError, Refused):
+    """The server does not understand a filter, an order or another parameter (400, 422); it says which it accepts."""
+
+
 class WrongType(UsageError, TypeError):
     """An argument is of a type that is not taken here."""
 
@@ -412,18 +416,43 @@ def duration_ms(text: str) -> int:
     return total
 
 
-def positive_seconds(text: str) -> float:
+def moment_said(text: str) -> datetime:
+    """Read HH:MM (the next time that the clock here shows it) or RFC 3339 as an aware datetime."""
+    from datetime import datetime, timedelta
+
+    if re.fullmatch("(?:[01]?[0-9]|2[0-3]):[0-5][0-9]", text):
+        hour, minute = map(int, text.split(":"))
+        now = datetime.now()
+        when = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        return (when if when > now else when + timedelta(days=1)).astimezone()
+    with contextlib.suppress(ValueError):
+        when = parse_time(text.upper())
+        if when.utcoffset() is not None:
+            return when
+    raise argparse.ArgumentTypeError(f"{text!r} is no time (accepted: 18:30 of here, or 2030-01-01T18:30:00Z)")
+
+
+def seconds_said(text: str) -> float:
+    """Read a number of seconds; what is none is below 0."""
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e6:
+        return -1.0
+    return seconds if seconds < 1e6 else -1.0
+
+
+def positive_seconds(text: str) -> float:
+    seconds = seconds_said(text)
+    if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
 
 
 def seconds_or_never(text: str) -> float:
-    return 0.0 if text == "0" else positive_seconds(text)
+    seconds = seconds_said(text)
+    if seconds < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more (0: never)")
+    return seconds
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -792,9 +821,12 @@ def _refusal(address: Address, status: int, kind: str, document: Any) -> Simscop
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
-        return NotAllowed(text + ("" if address.token else " (no token is set)"))
+        about_token = f" ({'the token was not accepted' if address.token else 'no token is set'})"
+        return NotAllowed(text + (about_token if status == 401 else ""))
     if status >= 400 and kind.startswith("application/problem+json"):
         reason = str(document.get("reason")) if isinstance(document, dict) else ""
+        if reason in ("bad-query", "bad-filter"):
+            return WrongQuery(text)
         gone = CursorExpired if reason.startswith("cursor") else Pruned
         return {404: NotFound, 409: Conflict, 410: gone, 412: Conflict}.get(status, Refused)(text)
     if status == 413:
@@ -2698,8 +2730,8 @@ class Client:
 
     def jobs(self, limit: int | None = 20, **filters: Any) -> list[Job]:
         """Return jobs, newest first; `limit` None is all. Filters: regression, result, category, host, signature, q
-        (text in name, config, host, seed, uniqueid or fail message), sort (newest, longest, name). Several results
-        may be given as a list."""
+        (text in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1, runtime>10m"),
+        sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
         most = None if limit is None else whole_number("limit", limit, 1)
         return list(itertools.islice(self.iter_jobs(min(most or PAGE_ITEMS, PAGE_ITEMS), **filters), most))
 
@@ -3138,7 +3170,7 @@ class Client:
             connection.close()
 
 
-_JOB_FILTERS = ("result", "category", "host", "signature", "q", "sort")
+_JOB_FILTERS = ("result", "category", "host", "signature", "q", "filter", "sort")
 _REGRESSION_FILTERS = ("status", "q", "series", "branch", "component", "tanked")
 
 
@@ -3249,6 +3281,11 @@ def terminal_size() -> tuple[int, int]:
     return max(20, size.columns), max(5, size.lines)
 
 
+def table_width() -> int | None:
+    """Return how wide a table may be: as the terminal; elsewhere, None, as it is."""
+    return terminal_size()[0] if is_terminal() else None
+
+
 def coloured(word: str, text: str) -> str:
     """Return `text` in the colour of a result or a status, on a terminal whose owner likes colours."""
     code = _COLOURS.get(word)
@@ -3264,10 +3301,20 @@ def shown(value: Any) -> str:
     return plain(as_text(value).replace("\n", " ").replace("\t", " "))
 
 
+def brief(value: Any) -> str:
+    """Return a value as `shown` does, but of a time only what is needed here: without the date if it is today."""
+    if not hasattr(value, "astimezone"):
+        return shown(value)
+    here = value.astimezone()
+    return str(here.strftime("%H:%M:%S" if here.date() == here.now().date() else "%Y-%m-%d %H:%M"))
+
+
 def clock(ms: int | None) -> str:
-    """Return milliseconds as M:SS or H:MM:SS."""
+    """Return milliseconds as M:SS or H:MM:SS, or as they are if they make no second."""
     if ms is None:
         return "-"
+    if 0 <= ms < 1000:
+        return f"{ms} ms"
     minutes, seconds = divmod(max(0, ms) // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -3275,7 +3322,7 @@ def clock(ms: int | None) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
     """Return rows as lines with aligned columns below a head, cut to `width`."""
-    texts = [list(head), *([shown(value) for value in row] for row in rows)]
+    texts = [list(head), *([brief(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
     lines = [
         "  ".join(text.ljust(wide) for text, wide in zip(row, widths)).rstrip()  # noqa: B905
@@ -3305,11 +3352,14 @@ def job_note(job: Job) -> str:
 
 
 def jobs_table(jobs: Sequence[Job], width: int | None = None) -> list[str]:
-    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "MESSAGE")
+    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "SEED", "MESSAGE")
     return table(
         head,
         [
-            (job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression, job_title(job), job_note(job))
+            (
+                *(job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression),
+                *(job_title(job), job.seed, job_note(job)),
+            )
             for job in jobs
         ],
         width,
@@ -3320,7 +3370,7 @@ def job_state(job: Job) -> str:
     return verdict_text(job) if job.done or not job.phase else f"{job.result} ({job.phase})"
 
 
-def regressions_table(regressions: Sequence[Regression]) -> list[str]:
+def regressions_table(regressions: Sequence[Regression], width: int | None = None) -> list[str]:
     head = ("ID", "NAME", "STATUS", "DONE", "PASS", "FAIL", "SKIP", "LIVE", "STARTED", "ETA")
     counts = ("pass", "fail", "skip", "live")
     return table(
@@ -3333,6 +3383,7 @@ def regressions_table(regressions: Sequence[Regression]) -> list[str]:
             )
             for one in regressions
         ],
+        width,
     )
 
 
@@ -3362,7 +3413,7 @@ def details(found: Snapshot) -> list[str]:
         if field.name in hidden or value is None or value == "" or value == () or value == {}:
             continue
         if field.name.endswith("_ms"):
-            value = f"{clock(value)} ({value} ms)"
+            value = clock(value) + (f" ({value} ms)" if value >= 1000 else "")
         elif isinstance(value, (Progress, Signature)):
             value = ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(value).items() if v is not None)
         elif field.name in ("metadata", "custom_metadata"):
@@ -3599,12 +3650,14 @@ def print_all(options: Any, items: Sequence[Any], lines: Callable[[Sequence[Any]
 
 def command_jobs(options: Any) -> int:
     filters = {name: getattr(options, name) for name in ("regression", *_JOB_FILTERS)}
-    return print_all(options, connect(options).jobs(options.limit, **filters), jobs_table)
+    found = connect(options).jobs(options.limit, **filters)
+    return print_all(options, found, functools.partial(jobs_table, width=table_width()))
 
 
 def command_regressions(options: Any) -> int:
     filters = {name: getattr(options, name) for name in _REGRESSION_FILTERS}
-    return print_all(options, connect(options).regressions(options.limit, **filters), regressions_table)
+    found = connect(options).regressions(options.limit, **filters)
+    return print_all(options, found, functools.partial(regressions_table, width=table_width()))
 
 
 def command_job(options: Any) -> int:
@@ -3642,9 +3695,25 @@ def command_history(options: Any) -> int:
 
 
 def history_note(entry: HistoryEntry) -> str:
-    """Return why something happened and what it changed."""
-    changed = ", ".join(f"{name}: {as_text(value)}" for name, value in entry.changed.items())
-    return "; ".join(filter(None, [entry.reason, entry.description, changed]))
+    """Return why something happened, what it changed and how far it was."""
+    changed = ", ".join(f"{name}: {change_text(name, change)}" for name, change in entry.changed.items())
+    progress = ", ".join(f"{name} {as_text(value)}" for name, value in (entry.raw.get("progress") or {}).items())
+    return "; ".join(filter(None, [entry.reason, entry.description, changed, progress]))
+
+
+def change_text(name: str, change: Any) -> str:
+    """Return a change, [old, new], in words: times as they are here, durations as people read them."""
+    values = change if isinstance(change, list) and len(change) == 2 else [change]
+    return " -> ".join(changed_value(name, value) for value in values)
+
+
+def changed_value(name: str, value: Any) -> str:
+    if isinstance(value, int) and name.endswith("_ms"):
+        return clock(value)
+    if isinstance(value, str) and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:", value):
+        with contextlib.suppress(ValueError):
+            return brief(parse_time(value))
+    return "-" if value is None else as_text(value)
 
 
 def command_wait(options: Any) -> int:
@@ -3737,8 +3806,11 @@ def download_to_output(client: Client, file: JobFile) -> int:
 
 def command_extend(options: Any) -> int:
     """Move a job's time limit."""
-    job = connect(options).extend(options.job, options.time / 1000)
-    emit(compact(job.raw) if options.json else f"{one_line(job)}  due {shown(job.due_at)}")
+    if (options.time is None) == (options.until is None):
+        raise UsageError("give either by how much, such as 30m, or until when, such as --until 18:30")
+    by = None if options.time is None else options.time / 1000
+    job = connect(options).extend(options.job, by, until=options.until)
+    emit(compact(job.raw) if options.json else f"{one_line(job)}  due {brief(job.due_at)}")
     return EXIT_OK
 
 
@@ -3774,7 +3846,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
     progress, wide = found.progress or Progress(), min(60, (columns or 62) - 2)
     percent = f" {progress.percent:g} %" if progress.percent is not None else ""
     facts = [verdict_text(found), found.branch, f"running for {clock(found.elapsed_ms)}"]
-    facts += [f"over at {shown(found.eta_at)}"] if found.eta_at else []
+    facts += [f"over at {brief(found.eta_at)}"] if found.eta_at else []
     head = [
         f"{shown(found.name)}  " + "  ".join(shown(fact) for fact in facts if fact),
         f"{bar(progress.done, progress.total, wide)} {done_text(found)}{percent}"[:columns],
@@ -3814,7 +3886,12 @@ _TUNNEL_EXAMPLES = """example:
 
 
 _WATCH_EXAMPLES = {
-    "jobs": ("--regression nightly/12 --result fail", "--result live --sort longest --limit 5", "--json | jq .host"),
+    "jobs": (
+        "--regression nightly/12 --result fail",
+        "--filter 'host=~^n1, runtime>10m' --sort -runtime",
+        "--result live --sort longest --limit 5",
+        "--json | jq .host",
+    ),
     "regressions": ("", "--status live", "--series nightly --json"),
     "job": ("1234", "1234 --json"),
     "regression": ("nightly/12", "'nightly/$'"),
@@ -3824,7 +3901,7 @@ _WATCH_EXAMPLES = {
     "logs": ("1234", "1234 --follow", "1234 --tail 50"),
     "files": ("1234", "1234 --kind result"),
     "download": ("1234 coverage.ucdb", "1234 run.log logs/", "1234 run.log - | grep ERROR"),
-    "extend": ("1234 30m", "1234 1h30m"),
+    "extend": ("1234 30m", "1234 1h30m", "1234 --until 18:30"),
     "watch": ("nightly/12", "'nightly/$' --once"),
     "completion": ("bash", "zsh", "fish"),
 }
@@ -3910,7 +3987,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def new_parser(**more: Any) -> argparse.ArgumentParser:
     more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-    return argparse.ArgumentParser(allow_abbrev=False, **more)
+    parser = argparse.ArgumentParser(allow_abbrev=False, **more)
+    parser._negative_number_matcher = re.compile("-[0-9]")  # so that "-5m" is a wrong value, not a wrong option
+    return parser
 
 
 def publish_parser() -> argparse.ArgumentParser:
@@ -3953,7 +4032,15 @@ def positive(text: str) -> int:
 
 
 def number_from_0(text: str) -> int:
-    return 0 if text == "0" else positive(text)
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
+def job_said(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no job's number")
+    return int(text)
 
 
 def positive_duration(text: str) -> int:
@@ -3963,15 +4050,16 @@ def positive_duration(text: str) -> int:
     return ms
 
 
-# What a watching command takes besides the server: names and keywords of add_argument.
-Argument = collections.namedtuple("Argument", "names keywords")
+# What a watching command takes besides the server: names and keywords of add_argument, and words that a shell offers.
+Argument = collections.namedtuple("Argument", "names keywords words")
 
 
-def arg(*names: str, **keywords: Any) -> Any:
-    return Argument(names, keywords)
+def arg(*names: str, words: str = "", **keywords: Any) -> Any:
+    return Argument(names, keywords, words.split())
 
 
-_JOB = arg("job", metavar="JOB", help="a job's id")
+_ORDERS_OF_JOBS = "id name config host phase seed test result runtime compute cycles cps started finished seen"
+_JOB = arg("job", metavar="JOB", type=job_said, help="a job's id")
 _REF = arg("ref", metavar="REF", help="a job's id; or a regression's name, or SERIES/$ for the latest of a series")
 _NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for the latest of a series")
 _LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
@@ -3983,12 +4071,23 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         command_jobs,
         (
             arg("--regression", metavar="NAME", help="only of this regression"),
-            arg("--result", metavar="R", help="one or more of live, pass, fail, skip, separated by commas"),
+            arg(
+                "--result",
+                metavar="R",
+                help="one or more of live, pass, fail, skip, separated by commas",
+                words="live pass fail skip",
+            ),
             arg("--category", metavar="C", help="only of this category"),
             arg("--host", metavar="HOST", help="only on this host"),
             arg("--signature", metavar="ID", help="only in this signature"),
             arg("--q", metavar="TEXT", help="text in name, config, host, seed, uniqueid or fail message"),
-            arg("--sort", choices=("newest", "longest", "name"), help="order (newest)"),
+            arg("--filter", metavar="EXPR", help="as on the page, such as 'host=~^n1, message=~FIFO, runtime>10m'"),
+            arg(
+                "--sort",
+                metavar="ORDER",
+                help=f"newest, longest, or one of {_ORDERS_OF_JOBS}; - in front for the largest first (newest)",
+                words=" ".join(["newest longest", _ORDERS_OF_JOBS, *map("-{}".format, _ORDERS_OF_JOBS.split())]),
+            ),
             _LIMIT,
         ),
     ),
@@ -3997,7 +4096,12 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         "list regressions, live ones first",
         command_regressions,
         (
-            arg("--status", metavar="S", help="one or more of live, complete, aborted, tanked, separated by commas"),
+            arg(
+                "--status",
+                metavar="S",
+                help="one or more of live, complete, aborted, tanked, separated by commas",
+                words="live complete aborted tanked",
+            ),
             arg("--series", metavar="NAME", help="only of this series"),
             arg("--branch", metavar="NAME", help="only of this branch"),
             arg("--component", metavar="NAME", help="only of this component"),
@@ -4044,7 +4148,11 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
     "extend": (
         "move a job's time limit",
         command_extend,
-        (_JOB, arg("time", metavar="TIME", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d")),
+        (
+            _JOB,
+            arg("time", metavar="TIME", nargs="?", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d"),
+            arg("--until", metavar="TIME", type=moment_said, help="until when: 18:30 of here, or 2030-01-01T18:30:00Z"),
+        ),
     ),
     "watch": (
         "show a regression live until it is over",
@@ -4060,14 +4168,25 @@ def watch_parser(name: str) -> argparse.ArgumentParser:
     examples = "\n".join(f"  simscope {name} {example}".rstrip() for example in _WATCH_EXAMPLES[name])
     about = about[0].upper() + about[1:] + "."
     parser = new_parser(prog=f"simscope {name}", description=about, epilog=f"examples:\n{examples}\n")
-    for names, keywords in arguments:
+    for names, keywords, _ in arguments:
         parser.add_argument(*names, **keywords)
     add_server_options(parser)
     return parser
 
 
 def watch_main(name: str, arguments: Sequence[str]) -> int:
-    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(arguments))
+    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(with_order_joined(arguments)))
+
+
+def with_order_joined(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with "--sort -runtime" as one word: argparse takes what begins with - for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and joined[-1] == "--sort" and word.startswith("-"):
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
 
 
 # Each command: what it does, how it is called with its arguments, its parser.
@@ -4094,9 +4213,11 @@ _PROGRAMS = ("simscope", "simscope.py")
 def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str]]]:
     """Yield (names, help, metavar, choices) of each argument of a command; names are empty for a positional one, the
     metavar is empty for a flag."""
+    words = {one.names: one.words for one in _WATCHING[name][2]} if name in _WATCHING else {}
     for action in COMMANDS[name].parser()._actions:
         metavar = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, list(action.choices or ())
+        choices = list(action.choices or words.get(tuple(action.option_strings), ()))
+        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, choices
 
 
 def shell_word(text: str) -> str:
@@ -4112,11 +4233,11 @@ def bash_completion() -> str:
         for options, _, metavar, choices in completable(name):
             own += options or choices
             if options and metavar:
-                how = f"-W {shell_word(' '.join(choices))}" if choices else _bash_files(metavar)
-                values += [f"        {shell_word(f'{name} {option}')}) fill={shell_word(how)} ;;" for option in options]
+                how = f"words={shell_word(' '.join(choices))}" if choices else f"fill={_bash_files(metavar)}"
+                values += [f"        {shell_word(f'{name} {option}')}) {how} ;;" for option in options]
             elif not options and not choices:
                 fill = _bash_files(metavar) or fill
-        words.append(f"        {name}) words={shell_word(' '.join(own))} fill={shell_word(fill)} ;;")
+        words.append(f"        {name}) words={shell_word(' '.join(own))} fill={fill} ;;")
     return _BASH.format(
         commands=" ".join(COMMANDS), values="\n".join(values), words="\n".join(words), programs=" ".join(_PROGRAMS)
     )
@@ -4146,10 +4267,9 @@ _simscope() {{
     fi
     [[ -n $words ]] && COMPREPLY=($(compgen -W "$words" -- "$word"))
     if [[ -n $fill ]]; then
-        eval "local -a how=($fill)"
         local IFS=$'\\n'
-        COMPREPLY+=($(compgen "${{how[@]}}" -- "$word"))
-        [[ ${{how[0]}} == -W ]] || compopt -o filenames 2>/dev/null
+        COMPREPLY+=($(compgen "$fill" -- "$word"))
+        compopt -o filenames 2>/dev/null
     fi
 }}
 complete -F _simscope {programs}

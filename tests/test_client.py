@@ -1408,7 +1408,7 @@ def test_a_wrong_token_keeps_the_messages(client: Client, tracker: Tracker) -> N
     )
     done = run_to(client, "--server", tracker.url, "--token", "wrong")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "out\n", 1)
-    assert "401: Unauthorized: wrong token" in done.stderr
+    assert "401: Unauthorized: wrong token (the token was not accepted)" in done.stderr
     assert len(client.kept()) == 2
     finish = ("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
     assert client(*finish, SIMSCOPE_TOKEN="wrong").returncode == 2

@@ -158,6 +158,17 @@ def test_lists_are_newest_first_and_as_long_as_one_wants(daemon: Daemon, client:
     assert [job.uniqueid for job in client.jobs(regression=latest)] == ["x"]
 
 
+def test_a_list_is_filtered_in_the_language_of_the_page(daemon: Daemon, client: Client) -> None:
+    numbers = [publish(daemon, done(str(n), runtime_ms=n)) for n in (3, 1, 2)]
+
+    assert [job.id for job in client.jobs(filter="runtime>=2", sort="-runtime")] == [numbers[0], numbers[2]]
+    assert [job.id for job in client.iter_jobs(1, regression="r/1", filter="runtime<3", sort="runtime")] == numbers[1:]
+    for wrong in ({"filter": "runtime>"}, {"sort": "colour"}):
+        with pytest.raises(simscope.UsageError) as caught:
+            client.jobs(**wrong)
+        assert isinstance(caught.value, simscope.Refused) and caught.value.problem["reason"].startswith("bad-")
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3"])
 def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit="):
@@ -942,7 +953,7 @@ def test_whether_something_is_over_is_asked_unless_a_snapshot_tells(daemon: Daem
 
 def test_what_is_no_text_is_no_address_and_no_token() -> None:
     for given in ({"server": 5}, {"token": 7}):
-        with pytest.raises(TypeError, match="is a text .*, not int"):
+        with pytest.raises(TypeError, match=r"is a text .*, not int"):
             Client(**given)  # type: ignore[arg-type]
 
 
