@@ -80,7 +80,8 @@ WHAT run DOES TO THE COMMAND
   results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
   worse: fail beats skip beats pass, and a fail_message without a result is a fail.
   Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
-  there is one warning on standard error, and the messages are kept in the backlog.
+  there is one warning on standard error, and the messages are kept in the backlog. A server that does not answer
+  holds up the end of the run by 5 s at most.
 
 FILES
 
@@ -178,6 +179,7 @@ LOG_WAITING = 512 * 1024  # bytes of output that wait for the next parcel; the o
 BACKLOG_PER_CALL = 50  # messages sent again by one call
 BACKLOG_SECONDS = 5.0  # time spent on it
 BACKLOG_FILES = 100000  # more are not kept
+FINISH_SECONDS = 5.0  # most that the end of a run waits for a server that does not answer
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
 SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
@@ -942,7 +944,9 @@ def receipt_line(item: Mapping[str, Any], messages: Sequence[Message]) -> str:
         place += f": item {index}"
     kind, regression = item.get("type") or messages[0].kind, item.get("regression") or messages[0].regression
     line = f"{place}: {kind} for {regression} was {item['outcome']}: {item.get('reason') or 'no reason given'}"
-    return line + (f" at {item['path']}" if item.get("path") else "")
+    if item.get("path"):
+        line += " at " + (re.sub(r"^\$\.body\b", "$", item["path"]) if len(messages) > 1 else item["path"])
+    return line + (f": {item['detail']}" if item.get("detail") else "")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1846,8 +1850,7 @@ class Reporter:
         if keep_first:
             self._keep_finish()
         if not self._settled.wait(self._patience):
-            self._warn_once("trouble", f"{self._destination.key} does not answer; the finish is kept for the next call")
-            self._keep_finish()
+            self._trouble(f"{self._destination.key} does not answer", "the finish", self._keep_finish())
         elif self._thread.is_alive():
             self._thread.join(BACKLOG_SECONDS + 1)
 
@@ -1888,10 +1891,7 @@ class Reporter:
             lines = receipt_lines(error.problem, [message]) or [f"job-live was refused: {error}"]
             warn("; ".join(lines))
         except Exception as error:
-            self._warn_once("trouble", f"{explain(error)}; what this job has to say is kept for the next call")
-            with self._lock:
-                if self._kept_live is None:
-                    self._kept_live = self._backlog.keep(self._destination.key, self._live)
+            self._trouble(explain(error), "what this job has to say", self._keep_live())
         else:
             if parcel is not None and self._streaming and self._lines is not None:
                 self._lines.arrived()
@@ -1910,12 +1910,11 @@ class Reporter:
             self._deliver(message)
         except Refused as error:
             lines = receipt_lines(error.problem, [message]) or [f"job-finish was refused: {error}"]
-            warn("; ".join(lines) + "; it is in the folder bad of the backlog")
-            self._backlog.keep(self._destination.key, message, bad=str(error))
+            kept = self._backlog.keep(self._destination.key, message, bad=str(error))
+            warn("; ".join(lines) + ("; it is in the folder bad of the backlog" if kept else ""))
             self._forget()
         except Exception as error:
-            self._warn_once("trouble", f"{explain(error)}; the finish is kept for the next call")
-            self._keep_finish()
+            self._trouble(explain(error), "the finish", self._keep_finish())
         else:
             self._forget()
         self._settled.set()
@@ -1929,10 +1928,17 @@ class Reporter:
         if lines:
             self._stop_live()  # ignored (live jobs are off, say), and so would be all others
 
-    def _keep_finish(self) -> None:
+    def _keep_live(self) -> bool:
+        with self._lock:
+            if self._kept_live is None:
+                self._kept_live = self._backlog.keep(self._destination.key, self._live)
+            return self._kept_live is not None
+
+    def _keep_finish(self) -> bool:
         with self._lock:
             if not self._sent and self._kept_finish is None and self._finish is not None:
                 self._kept_finish = self._backlog.keep(self._destination.key, self._finish)
+            return self._sent or self._kept_finish is not None
 
     def _forget(self) -> None:
         """The finish has arrived: nothing of this job needs to be kept."""
@@ -1940,6 +1946,9 @@ class Reporter:
             self._sent = True
             self._backlog.forget(self._kept_live)
             self._backlog.forget(self._kept_finish)
+
+    def _trouble(self, why: str, what: str, kept: bool) -> None:
+        self._warn_once("trouble", why + (f"; {what} is kept for the next call" if kept else ""))
 
     def _warn_once(self, about: str, text: str) -> None:
         if about not in self._warned:
@@ -2676,6 +2685,12 @@ class _Place:
         self.epoch = epoch
 
 
+EVENT_TYPES = (
+    *"job.live job.updated job.passed job.failed job.skipped job.timed_out job.missing job.tanked".split(),
+    *"job.finished job.corrected job.revived job.extended job.pruned".split(),
+    *"regression.started regression.updated regression.finished regression.timed_out regression.tanked".split(),
+    *"regression.untanked regression.reopened regression.first_failure".split(),
+)
 _ENDS = "job.finished,job.pruned,regression.finished,regression.timed_out,regression.tanked"
 _LOG_END = 999999999999999  # no log is so long: who asks for this line is told where the log ends
 _TRIES_SECONDS = 15.0  # how long extend tries again
@@ -2947,18 +2962,20 @@ class Client:
         after: int | Event | None = None,
     ) -> Iterator[Event]:
         """Yield events as they happen, for ever: of these types (such as "job.failed", "job.*"), this regression, this
-        job. Begins now, or behind `after`: an event, its seq, or 0 for the oldest that is kept.
+        job. Begins now, or behind `after`: an event, its seq, or 0 for the oldest that is kept. Raises UsageError for
+        a type that never happens (EVENT_TYPES has them all).
 
         Goes on where it was after an outage. If the events from there on are not kept any more, it goes on from now;
         where `after` was given it raises CursorExpired instead, for somebody counts on every single one.
         """
+        named = types if types is None or isinstance(types, str) else ",".join(types)
+        check_event_types(named or "")
         strict = after is not None
         if after is None:
             about = self.about()
         else:
             seq = after.seq if isinstance(after, Event) else whole_number("after", after, 0)
             about = {"seq": seq, "epoch": ""}
-        named = types if types is None or isinstance(types, str) else ",".join(types)
         number = None if regression is None else self._regression(regression).id
         wanted = {"types": named, "regression": number, "job": None if job is None else job_number(job)}
         return self._events(self._news(about, wanted, None, strict))
@@ -3184,6 +3201,14 @@ def query(parameters: Mapping[str, Any]) -> str:
         for name, value in given.items()
     }
     return "?" + urlencode(texts) if texts else ""
+
+
+def check_event_types(named: str) -> None:
+    """Raise UsageError for a type that begins as ours do and is none; families and foreign names are the server's."""
+    for name in named.split(","):
+        if re.match(r"(?:job|regression)\.(?!\*$)", name) and name not in EVENT_TYPES:
+            accepted = ", ".join(EVENT_TYPES)
+            raise UsageError(f"there is no event type {name!r} (accepted: job.*, regression.*, {accepted})")
 
 
 def pruned_job(number: int, known: Job | None) -> Job:
@@ -3587,7 +3612,8 @@ def command_run(options: Any, command: Sequence[str]) -> int:
     results = ResultsFile(os.environ)
     backlog = Backlog(backlog_folder(os.environ))
     lines = None if options.no_stream else LogLines()
-    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, options.timeout + 2)
+    patience = min(options.timeout + 2, FINISH_SECONDS)
+    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, patience)
     reporter.start()
     environ = dict(os.environ, SIMSCOPE_REGRESSION=regression, SIMSCOPE_UNIQUEID=live["uniqueid"])
     if results.path:

@@ -482,12 +482,15 @@ def test_many_bodies_are_one_post_of_envelopes(client: Client, inside: Inside, t
         "regression": "r",
         "outcome": "rejected",
         "reason": "bad-time",
-        "path": "x",
+        "path": "$.body.start_time",
+        "detail": "Expected a zone",
     }
     tracker.answer = lambda request: problem(422, "Some refused", **receipt(wrong, applied=2, rejected=1))
     code, _, errors = inside("publish", "job-live", "--regression", "r", path, "--server", tracker.url)
     assert code == 1
-    assert errors == f"simscope: {path}: line 2: job-live for r was rejected: bad-time at x\n"
+    assert (
+        errors == f"simscope: {path}: line 2: job-live for r was rejected: bad-time at $.start_time: Expected a zone\n"
+    )
     [request] = tracker.requests
     assert request["path"] == "/api/v1/messages"
     assert request["body"][2] == {"type": "job-live", "regression": "r", "body": {"n": 3}}
@@ -496,6 +499,7 @@ def test_many_bodies_are_one_post_of_envelopes(client: Client, inside: Inside, t
 def test_a_refused_message_is_exit_1_and_the_others_are_sent(client: Client, tracker: Tracker) -> None:
     files = [client.file(f"{name}.json", {"uniqueid": name}) for name in "abc"]
     wrong = {"index": 0, "type": "job-live", "regression": "r", "outcome": "rejected", "reason": "bad-result"}
+    wrong |= {"path": "$.body", "detail": "no body of ours"}
 
     def answer(request: dict[str, Any]) -> Answer:
         if request["body"]["uniqueid"] == "b":
@@ -505,7 +509,7 @@ def test_a_refused_message_is_exit_1_and_the_others_are_sent(client: Client, tra
     tracker.answer = answer
     done = client("publish", "job-live", "--regression", "r", *files, "--server", tracker.url, "--json")
     assert done.returncode == 1
-    assert done.stderr == f"simscope: {files[1]}: job-live for r was rejected: bad-result\n"
+    assert done.stderr == f"simscope: {files[1]}: job-live for r was rejected: bad-result at $.body: no body of ours\n"
     assert [json.loads(line)["applied"] for line in done.stdout.splitlines()] == [1, 0, 1]
 
 
@@ -1432,6 +1436,17 @@ def test_a_slow_server_delays_neither_the_command_nor_for_long_its_end(client: C
     assert [item["type"] for item in client.kept()] == ["job-live", "job-finish"]
 
 
+def test_a_server_that_never_answers_holds_up_the_end_of_a_run_for_seconds_only(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        began = time.monotonic()
+        done = run_to(client, "--server", url, "--timeout", "18", script="exit 5")
+    assert done.returncode == 5
+    assert simscope.FINISH_SECONDS <= time.monotonic() - began < 14
+    assert done.stderr == f"simscope: warning: server {url} does not answer; the finish is kept for the next call\n"
+    assert [item["type"] for item in client.kept()] == ["job-finish"]
+
+
 def test_a_refused_finish_goes_to_bad(client: Client, tracker: Tracker) -> None:
     wrong = {
         "index": 0,
@@ -1558,6 +1573,7 @@ def test_where_nothing_can_be_kept_the_loss_is_told(client: Client) -> None:
     )
     assert done.returncode == 3
     assert "job-finish for r is lost; the backlog" in done.stderr
+    assert "kept for the next call" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, live, publish_job, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
 from proxies import Wire
 
 import simscope
@@ -188,6 +189,8 @@ def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
         lambda: client.iter_logs(1, -1),
         lambda: client.logs(1, limit=0),
         lambda: client.events(after=-1),
+        lambda: client.events("job.faild"),
+        lambda: client.events(["job.failed", "regression.*x"]),
         lambda: client.extend(1),
         lambda: client.extend(1, 0),
         lambda: client.extend(1, float("nan")),
@@ -846,6 +849,17 @@ def test_events_begin_when_they_are_asked_for_and_are_filtered(daemon: Daemon, c
     again = client.events(after=0)
     assert [event.type for event in itertools.islice(again, 3)] == ["regression.started", "job.live", "job.live"]
     assert next(client.events(after=first.seq - 1)).seq == next(client.events(after=first.seq - 1)).seq == first.seq
+
+
+def test_every_type_of_event_may_be_asked_for_and_no_other(daemon: Daemon, client: Client) -> None:
+    publish(daemon, done(result="fail"))
+    known = set(re.findall(r'"((?:job|regression)\.[a-z_]+)"', (ROOT / "simscoped.py").read_text()))
+
+    assert set(simscope.EVENT_TYPES) == known
+    for types in (["job.failed"], "job.*", "finished,FAILED", "regression.*,job.failed", "*"):
+        assert any(next(client.events(types, after=seq)).type == "job.failed" for seq in (0, 1))
+    with pytest.raises(simscope.UsageError, match="types=FAILURE is not accepted"):
+        next(client.events("FAILURE"))
 
 
 def test_events_go_on_through_cuts_and_a_restart_without_gap_or_repeat(daemon: Daemon, wire: Wire) -> None:
