@@ -4162,7 +4162,7 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
     ),
     "files": ("list the files that a job declares", command_files, (_JOB, _KIND)),
     "download": (
-        "fetch a file of a job; checks its SHA-256, never overwrites",
+        "fetch a file of a job from below the daemon's file_roots; checks its SHA-256, never overwrites",
         command_download,
         (
             _JOB,

@@ -551,6 +551,18 @@ def test_what_a_run_tells_of_its_batch_system(daemon: Daemon) -> None:
     }  # fmt: skip
 
 
+def test_the_bodies_in_the_readme_are_taken_as_they_are(daemon: Daemon) -> None:
+    bodies = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    told = []
+    for kind, body in zip(("job-live", "regr-start"), bodies, strict=True):
+        (daemon.folder / "body.json").write_text(body)
+        told += objects(daemon, "publish", kind, "--regression", "n/1", "body.json")
+
+    assert [(one["applied"], one["details"][0]["warnings"]) for one in told] == [(1, []), (1, [])]
+    assert daemon.get("/jobs/1")["extra"] == {}
+    assert objects(daemon, "logs", 1)[1]["message"] == "the second line"
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # completion
 # ----------------------------------------------------------------------------------------------------------------------
