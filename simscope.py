@@ -28,7 +28,7 @@ COMMANDS THAT WATCH
   wait REF... [--timeout TIME]      until all are over; the exit code is the worst verdict
   logs ID [--follow]                its log
   files ID, download ID NAME        its files; a download is checked by its SHA-256 and never overwrites
-  extend ID TIME                    moves its time limit
+  extend ID TIME|--until TIME       moves its time limit
   watch NAME                        a live view of a regression, until it is over
   completion bash|zsh|fish          prints completions for a shell
 
@@ -80,7 +80,8 @@ WHAT run DOES TO THE COMMAND
   results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
   worse: fail beats skip beats pass, and a fail_message without a result is a fail.
   Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
-  there is one warning on standard error, and the messages are kept in the backlog.
+  there is one warning on standard error, and the messages are kept in the backlog. A server that does not answer
+  holds up the end of the run by 5 s at most.
 
 FILES
 
@@ -178,6 +179,7 @@ LOG_WAITING = 512 * 1024  # bytes of output that wait for the next parcel; the o
 BACKLOG_PER_CALL = 50  # messages sent again by one call
 BACKLOG_SECONDS = 5.0  # time spent on it
 BACKLOG_FILES = 100000  # more are not kept
+FINISH_SECONDS = 5.0  # most that the end of a run waits for a server that does not answer
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
 SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
@@ -235,6 +237,18 @@ class UsageError(SimscopeError, ValueError):
 
 class NotAllowed(UsageError, PermissionError):
     """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
+
+
+class WrongQuery(UsageError, Refused):
+    """The server does not understand a filter, an order or another parameter (400, 422); it says which it accepts."""
+
+
+class WrongType(UsageError, TypeError):
+    """An argument is of a type that is not taken here."""
+
+
+class CannotWrite(UsageError, OSError):
+    """A file, a folder or the standard output takes nothing: no right to it, no such folder, no room …"""
 
 
 class AlreadyThere(UsageError, FileExistsError):
@@ -404,18 +418,43 @@ def duration_ms(text: str) -> int:
     return total
 
 
-def positive_seconds(text: str) -> float:
+def moment_said(text: str) -> datetime:
+    """Read HH:MM (the next time that the clock here shows it) or RFC 3339 as an aware datetime."""
+    from datetime import datetime, timedelta
+
+    if re.fullmatch("(?:[01]?[0-9]|2[0-3]):[0-5][0-9]", text):
+        hour, minute = map(int, text.split(":"))
+        now = datetime.now()
+        when = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        return (when if when > now else when + timedelta(days=1)).astimezone()
+    with contextlib.suppress(ValueError):
+        when = parse_time(text.upper())
+        if when.utcoffset() is not None:
+            return when
+    raise argparse.ArgumentTypeError(f"{text!r} is no time (accepted: 18:30 of here, or 2030-01-01T18:30:00Z)")
+
+
+def seconds_said(text: str) -> float:
+    """Read a number of seconds; what is none is below 0."""
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e6:
+        return -1.0
+    return seconds if seconds < 1e6 else -1.0
+
+
+def positive_seconds(text: str) -> float:
+    seconds = seconds_said(text)
+    if seconds <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
 
 
 def seconds_or_never(text: str) -> float:
-    return 0.0 if text == "0" else positive_seconds(text)
+    seconds = seconds_said(text)
+    if seconds < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more (0: never)")
+    return seconds
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -469,6 +508,15 @@ def read_file(path: str) -> bytes:
         raise UsageError(f"{path}: cannot be read: {reason_of(error)}") from error
 
 
+def read_standard_input() -> bytes:
+    if sys.stdin is None:
+        raise UsageError("standard input: is closed")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"standard input: cannot be read: {reason_of(error)}") from error
+
+
 def parse_lines(text: str, where: str) -> list[tuple[str, Any]]:
     """Return (place, value) of each line that is not blank."""
     found = []
@@ -518,7 +566,7 @@ def json_kind(value: Any) -> str:
 def read_messages(kind: str, regression: str, name: str) -> list[Message]:
     """Return the messages in one file ("-": standard input); raise UsageError naming file, line and column."""
     where = "standard input" if name == "-" else name
-    text = decode_utf8(sys.stdin.buffer.read() if name == "-" else read_file(name), where)
+    text = decode_utf8(read_standard_input() if name == "-" else read_file(name), where)
     if not text.strip():
         if kind == "regr-finish":
             return [Message(kind, regression, None, where)]
@@ -775,9 +823,12 @@ def _refusal(address: Address, status: int, kind: str, document: Any) -> Simscop
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
-        return NotAllowed(text + ("" if address.token else " (no token is set)"))
+        about_token = f" ({'the token was not accepted' if address.token else 'no token is set'})"
+        return NotAllowed(text + (about_token if status == 401 else ""))
     if status >= 400 and kind.startswith("application/problem+json"):
         reason = str(document.get("reason")) if isinstance(document, dict) else ""
+        if reason in ("bad-query", "bad-filter"):
+            return WrongQuery(text)
         gone = CursorExpired if reason.startswith("cursor") else Pruned
         return {404: NotFound, 409: Conflict, 410: gone, 412: Conflict}.get(status, Refused)(text)
     if status == 413:
@@ -893,7 +944,9 @@ def receipt_line(item: Mapping[str, Any], messages: Sequence[Message]) -> str:
         place += f": item {index}"
     kind, regression = item.get("type") or messages[0].kind, item.get("regression") or messages[0].regression
     line = f"{place}: {kind} for {regression} was {item['outcome']}: {item.get('reason') or 'no reason given'}"
-    return line + (f" at {item['path']}" if item.get("path") else "")
+    if item.get("path"):
+        line += " at " + (re.sub(r"^\$\.body\b", "$", item["path"]) if len(messages) > 1 else item["path"])
+    return line + (f": {item['detail']}" if item.get("detail") else "")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1802,8 +1855,7 @@ class Reporter:
         if keep_first:
             self._keep_finish()
         if not self._settled.wait(self._patience):
-            self._warn_once("trouble", f"{self._destination.key} does not answer; the finish is kept for the next call")
-            self._keep_finish()
+            self._trouble(f"{self._destination.key} does not answer", "the finish", self._keep_finish())
         elif self._thread.is_alive():
             self._thread.join(BACKLOG_SECONDS + 1)
 
@@ -1844,10 +1896,7 @@ class Reporter:
             lines = receipt_lines(error.problem, [message]) or [f"job-live was refused: {error}"]
             warn("; ".join(lines))
         except Exception as error:
-            self._warn_once("trouble", f"{explain(error)}; what this job has to say is kept for the next call")
-            with self._lock:
-                if self._kept_live is None:
-                    self._kept_live = self._backlog.keep(self._destination.key, self._live)
+            self._trouble(explain(error), "what this job has to say", self._keep_live())
         else:
             if parcel is not None and self._streaming and self._lines is not None:
                 self._lines.arrived()
@@ -1866,12 +1915,11 @@ class Reporter:
             self._deliver(message)
         except Refused as error:
             lines = receipt_lines(error.problem, [message]) or [f"job-finish was refused: {error}"]
-            warn("; ".join(lines) + "; it is in the folder bad of the backlog")
-            self._backlog.keep(self._destination.key, message, bad=str(error))
+            kept = self._backlog.keep(self._destination.key, message, bad=str(error))
+            warn("; ".join(lines) + ("; it is in the folder bad of the backlog" if kept else ""))
             self._forget()
         except Exception as error:
-            self._warn_once("trouble", f"{explain(error)}; the finish is kept for the next call")
-            self._keep_finish()
+            self._trouble(explain(error), "the finish", self._keep_finish())
         else:
             self._forget()
         self._settled.set()
@@ -1885,10 +1933,17 @@ class Reporter:
         if lines:
             self._stop_live()  # ignored (live jobs are off, say), and so would be all others
 
-    def _keep_finish(self) -> None:
+    def _keep_live(self) -> bool:
+        with self._lock:
+            if self._kept_live is None:
+                self._kept_live = self._backlog.keep(self._destination.key, self._live)
+            return self._kept_live is not None
+
+    def _keep_finish(self) -> bool:
         with self._lock:
             if not self._sent and self._kept_finish is None and self._finish is not None:
                 self._kept_finish = self._backlog.keep(self._destination.key, self._finish)
+            return self._sent or self._kept_finish is not None
 
     def _forget(self) -> None:
         """The finish has arrived: nothing of this job needs to be kept."""
@@ -1896,6 +1951,9 @@ class Reporter:
             self._sent = True
             self._backlog.forget(self._kept_live)
             self._backlog.forget(self._kept_finish)
+
+    def _trouble(self, why: str, what: str, kept: bool) -> None:
+        self._warn_once("trouble", why + (f"; {what} is kept for the next call" if kept else ""))
 
     def _warn_once(self, about: str, text: str) -> None:
         if about not in self._warned:
@@ -2632,6 +2690,12 @@ class _Place:
         self.epoch = epoch
 
 
+EVENT_TYPES = (
+    *"job.live job.updated job.passed job.failed job.skipped job.timed_out job.missing job.tanked".split(),
+    *"job.finished job.corrected job.revived job.extended job.pruned".split(),
+    *"regression.started regression.updated regression.finished regression.timed_out regression.tanked".split(),
+    *"regression.untanked regression.reopened regression.first_failure".split(),
+)
 _ENDS = "job.finished,job.pruned,regression.finished,regression.timed_out,regression.tanked"
 _LOG_END = 999999999999999  # no log is so long: who asks for this line is told where the log ends
 _TRIES_SECONDS = 15.0  # how long extend tries again
@@ -2654,6 +2718,9 @@ class Client:
         timeout: float = 10.0,
         outage: float = OUTAGE_SECONDS,
     ) -> None:
+        for name, value in (("server", server), ("token", token)):
+            if value is not None and not isinstance(value, str):
+                raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
         self.caller = Caller(Address(server, token.strip(), timeout), outage)
@@ -2683,8 +2750,8 @@ class Client:
 
     def jobs(self, limit: int | None = 20, **filters: Any) -> list[Job]:
         """Return jobs, newest first; `limit` None is all. Filters: regression, result, category, host, signature, q
-        (text in name, config, host, seed, uniqueid or fail message), sort (newest, longest, name). Several results
-        may be given as a list."""
+        (text in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1, runtime>10m"),
+        sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
         most = None if limit is None else whole_number("limit", limit, 1)
         return list(itertools.islice(self.iter_jobs(min(most or PAGE_ITEMS, PAGE_ITEMS), **filters), most))
 
@@ -2747,9 +2814,11 @@ class Client:
         path = regression_path(ref) if means_regression(ref) else f"/jobs/{job_number(ref)}"
         return [snapshot(HistoryEntry, item) for item in self._page_by_page(path + "/history", PAGE_ITEMS, {})]
 
-    def is_done(self, ref: Job | Regression) -> bool:
-        """Say whether a snapshot shows something that is over. Asks nobody: see `job` for how it is now."""
-        return ref.done
+    def is_done(self, ref: AnyRef) -> bool:
+        """Say whether a job or a regression is over: as a snapshot shows it, which asks nobody, or as it is now."""
+        if isinstance(ref, (Job, Regression)):
+            return ref.done
+        return self._regression(ref).done if means_regression(ref) else self.status(ref).done
 
     def extend(
         self,
@@ -2898,18 +2967,20 @@ class Client:
         after: int | Event | None = None,
     ) -> Iterator[Event]:
         """Yield events as they happen, for ever: of these types (such as "job.failed", "job.*"), this regression, this
-        job. Begins now, or behind `after`: an event, its seq, or 0 for the oldest that is kept.
+        job. Begins now, or behind `after`: an event, its seq, or 0 for the oldest that is kept. Raises UsageError for
+        a type that never happens (EVENT_TYPES has them all).
 
         Goes on where it was after an outage. If the events from there on are not kept any more, it goes on from now;
         where `after` was given it raises CursorExpired instead, for somebody counts on every single one.
         """
+        named = types if types is None or isinstance(types, str) else ",".join(types)
+        check_event_types(named or "")
         strict = after is not None
         if after is None:
             about = self.about()
         else:
             seq = after.seq if isinstance(after, Event) else whole_number("after", after, 0)
             about = {"seq": seq, "epoch": ""}
-        named = types if types is None or isinstance(types, str) else ",".join(types)
         number = None if regression is None else self._regression(regression).id
         wanted = {"types": named, "regression": number, "job": None if job is None else job_number(job)}
         return self._events(self._news(about, wanted, None, strict))
@@ -3062,14 +3133,23 @@ class Client:
 
         A path appears when all is there and agrees with its SHA-256; folders above it are made; a file that is there
         is never overwritten (AlreadyThere). A folder that exists gets a file of the same name in it. Raises
-        ChecksumMismatch; after that a stream has content that must not be used.
+        CannotWrite, and ChecksumMismatch; after that a stream has content that must not be used.
         """
         if hasattr(dest, "write"):
             self._fetch(file, dest)
             return None
         from pathlib import Path
 
-        path = os.path.abspath(os.fspath(dest))
+        try:
+            return Path(self._download_to(file, os.fspath(dest)))
+        except SimscopeError:
+            raise
+        except OSError as error:
+            raise CannotWrite(f"{os.fspath(dest)} cannot be written: {reason_of(error)}") from error
+
+    def _download_to(self, file: JobFile, dest: str) -> str:
+        """Fetch a file's content to a path, or into a folder; return the path. Raises OSError too."""
+        path = os.path.abspath(dest)
         path = os.path.join(path, safe_name(file.name)) if os.path.isdir(path) else path
         if os.path.lexists(path):
             raise AlreadyThere(f"{path} is there already; a download never overwrites")
@@ -3084,7 +3164,7 @@ class Client:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        return Path(path)
+        return path
 
     def _fetch(self, file: JobFile, stream: Any) -> None:
         """Write a file's content to a stream and check it."""
@@ -3112,7 +3192,7 @@ class Client:
             connection.close()
 
 
-_JOB_FILTERS = ("result", "category", "host", "signature", "q", "sort")
+_JOB_FILTERS = ("result", "category", "host", "signature", "q", "filter", "sort")
 _REGRESSION_FILTERS = ("status", "q", "series", "branch", "component", "tanked")
 
 
@@ -3126,6 +3206,14 @@ def query(parameters: Mapping[str, Any]) -> str:
         for name, value in given.items()
     }
     return "?" + urlencode(texts) if texts else ""
+
+
+def check_event_types(named: str) -> None:
+    """Raise UsageError for a type that begins as ours do and is none; families and foreign names are the server's."""
+    for name in named.split(","):
+        if re.match(r"(?:job|regression)\.(?!\*$)", name) and name not in EVENT_TYPES:
+            accepted = ", ".join(EVENT_TYPES)
+            raise UsageError(f"there is no event type {name!r} (accepted: job.*, regression.*, {accepted})")
 
 
 def pruned_job(number: int, known: Job | None) -> Job:
@@ -3191,15 +3279,24 @@ _COLOURS = {"pass": "32", "complete": "32", "fail": "31", "aborted": "31", "tank
 
 def emit(text: str) -> bool:
     """Write a line to standard output; a reader that has gone away is no error, but then return False."""
+    if sys.stdout is None:
+        return False
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:
+        output_lost(error)
         return False
     except UnicodeEncodeError:  # a terminal that is not UTF-8
         return emit(text.encode("ascii", "replace").decode())
     return True
+
+
+def output_lost(error: OSError) -> None:
+    """Let what is still written to standard output go nowhere; raise CannotWrite unless its reader has gone away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if not isinstance(error, BrokenPipeError):
+        raise CannotWrite(f"the standard output cannot be written: {reason_of(error)}") from error
 
 
 def is_terminal() -> bool:
@@ -3212,6 +3309,11 @@ def terminal_size() -> tuple[int, int]:
 
     size = shutil.get_terminal_size()
     return max(20, size.columns), max(5, size.lines)
+
+
+def table_width() -> int | None:
+    """Return how wide a table may be: as the terminal; elsewhere, None, as it is."""
+    return terminal_size()[0] if is_terminal() else None
 
 
 def coloured(word: str, text: str) -> str:
@@ -3229,10 +3331,20 @@ def shown(value: Any) -> str:
     return plain(as_text(value).replace("\n", " ").replace("\t", " "))
 
 
+def brief(value: Any) -> str:
+    """Return a value as `shown` does, but of a time only what is needed here: without the date if it is today."""
+    if not hasattr(value, "astimezone"):
+        return shown(value)
+    here = value.astimezone()
+    return str(here.strftime("%H:%M:%S" if here.date() == here.now().date() else "%Y-%m-%d %H:%M"))
+
+
 def clock(ms: int | None) -> str:
-    """Return milliseconds as M:SS or H:MM:SS."""
+    """Return milliseconds as M:SS or H:MM:SS, or as they are if they make no second."""
     if ms is None:
         return "-"
+    if 0 <= ms < 1000:
+        return f"{ms} ms"
     minutes, seconds = divmod(max(0, ms) // 1000, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -3240,7 +3352,7 @@ def clock(ms: int | None) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
     """Return rows as lines with aligned columns below a head, cut to `width`."""
-    texts = [list(head), *([shown(value) for value in row] for row in rows)]
+    texts = [list(head), *([brief(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
     lines = [
         "  ".join(text.ljust(wide) for text, wide in zip(row, widths)).rstrip()  # noqa: B905
@@ -3270,11 +3382,14 @@ def job_note(job: Job) -> str:
 
 
 def jobs_table(jobs: Sequence[Job], width: int | None = None) -> list[str]:
-    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "MESSAGE")
+    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "SEED", "MESSAGE")
     return table(
         head,
         [
-            (job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression, job_title(job), job_note(job))
+            (
+                *(job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression),
+                *(job_title(job), job.seed, job_note(job)),
+            )
             for job in jobs
         ],
         width,
@@ -3285,7 +3400,7 @@ def job_state(job: Job) -> str:
     return verdict_text(job) if job.done or not job.phase else f"{job.result} ({job.phase})"
 
 
-def regressions_table(regressions: Sequence[Regression]) -> list[str]:
+def regressions_table(regressions: Sequence[Regression], width: int | None = None) -> list[str]:
     head = ("ID", "NAME", "STATUS", "DONE", "PASS", "FAIL", "SKIP", "LIVE", "STARTED", "ETA")
     counts = ("pass", "fail", "skip", "live")
     return table(
@@ -3298,6 +3413,7 @@ def regressions_table(regressions: Sequence[Regression]) -> list[str]:
             )
             for one in regressions
         ],
+        width,
     )
 
 
@@ -3327,7 +3443,7 @@ def details(found: Snapshot) -> list[str]:
         if field.name in hidden or value is None or value == "" or value == () or value == {}:
             continue
         if field.name.endswith("_ms"):
-            value = f"{clock(value)} ({value} ms)"
+            value = clock(value) + (f" ({value} ms)" if value >= 1000 else "")
         elif isinstance(value, (Progress, Signature)):
             value = ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(value).items() if v is not None)
         elif field.name in ("metadata", "custom_metadata"):
@@ -3501,7 +3617,8 @@ def command_run(options: Any, command: Sequence[str]) -> int:
     results = ResultsFile(os.environ)
     backlog = Backlog(backlog_folder(os.environ))
     lines = None if options.no_stream else LogLines()
-    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, options.timeout + 2)
+    patience = min(options.timeout + 2, FINISH_SECONDS)
+    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, patience)
     reporter.start()
     environ = dict(os.environ, SIMSCOPE_REGRESSION=regression, SIMSCOPE_UNIQUEID=live["uniqueid"])
     if results.path:
@@ -3564,12 +3681,14 @@ def print_all(options: Any, items: Sequence[Any], lines: Callable[[Sequence[Any]
 
 def command_jobs(options: Any) -> int:
     filters = {name: getattr(options, name) for name in ("regression", *_JOB_FILTERS)}
-    return print_all(options, connect(options).jobs(options.limit, **filters), jobs_table)
+    found = connect(options).jobs(options.limit, **filters)
+    return print_all(options, found, functools.partial(jobs_table, width=table_width()))
 
 
 def command_regressions(options: Any) -> int:
     filters = {name: getattr(options, name) for name in _REGRESSION_FILTERS}
-    return print_all(options, connect(options).regressions(options.limit, **filters), regressions_table)
+    found = connect(options).regressions(options.limit, **filters)
+    return print_all(options, found, functools.partial(regressions_table, width=table_width()))
 
 
 def command_job(options: Any) -> int:
@@ -3607,9 +3726,25 @@ def command_history(options: Any) -> int:
 
 
 def history_note(entry: HistoryEntry) -> str:
-    """Return why something happened and what it changed."""
-    changed = ", ".join(f"{name}: {as_text(value)}" for name, value in entry.changed.items())
-    return "; ".join(filter(None, [entry.reason, entry.description, changed]))
+    """Return why something happened, what it changed and how far it was."""
+    changed = ", ".join(f"{name}: {change_text(name, change)}" for name, change in entry.changed.items())
+    progress = ", ".join(f"{name} {as_text(value)}" for name, value in (entry.raw.get("progress") or {}).items())
+    return "; ".join(filter(None, [entry.reason, entry.description, changed, progress]))
+
+
+def change_text(name: str, change: Any) -> str:
+    """Return a change, [old, new], in words: times as they are here, durations as people read them."""
+    values = change if isinstance(change, list) and len(change) == 2 else [change]
+    return " -> ".join(changed_value(name, value) for value in values)
+
+
+def changed_value(name: str, value: Any) -> str:
+    if isinstance(value, int) and name.endswith("_ms"):
+        return clock(value)
+    if isinstance(value, str) and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:", value):
+        with contextlib.suppress(ValueError):
+            return brief(parse_time(value))
+    return "-" if value is None else as_text(value)
 
 
 def command_wait(options: Any) -> int:
@@ -3681,18 +3816,32 @@ def command_download(options: Any) -> int:
     if len(kinds) > 1:
         raise UsageError(f"{options.name!r} is there in several kinds: choose with --kind {'|'.join(kinds)}")
     if options.dest == "-":
-        client.download(found[0], sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return EXIT_OK
+        return download_to_output(client, found[0])
     path = client.download(found[0], options.dest)
     emit(compact({"path": str(path), "size": os.path.getsize(str(path))}) if options.json else plain(str(path)))
     return EXIT_OK
 
 
+def download_to_output(client: Client, file: JobFile) -> int:
+    if sys.stdout is None:
+        raise CannotWrite("the standard output is closed")
+    try:
+        client.download(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except SimscopeError:
+        raise
+    except OSError as error:
+        output_lost(error)
+    return EXIT_OK
+
+
 def command_extend(options: Any) -> int:
     """Move a job's time limit."""
-    job = connect(options).extend(options.job, options.time / 1000)
-    emit(compact(job.raw) if options.json else f"{one_line(job)}  due {shown(job.due_at)}")
+    if (options.time is None) == (options.until is None):
+        raise UsageError("give either by how much, such as 30m, or until when, such as --until 18:30")
+    by = None if options.time is None else options.time / 1000
+    job = connect(options).extend(options.job, by, until=options.until)
+    emit(compact(job.raw) if options.json else f"{one_line(job)}  due {brief(job.due_at)}")
     return EXIT_OK
 
 
@@ -3728,7 +3877,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
     progress, wide = found.progress or Progress(), min(60, (columns or 62) - 2)
     percent = f" {progress.percent:g} %" if progress.percent is not None else ""
     facts = [verdict_text(found), found.branch, f"running for {clock(found.elapsed_ms)}"]
-    facts += [f"over at {shown(found.eta_at)}"] if found.eta_at else []
+    facts += [f"over at {brief(found.eta_at)}"] if found.eta_at else []
     head = [
         f"{shown(found.name)}  " + "  ".join(shown(fact) for fact in facts if fact),
         f"{bar(progress.done, progress.total, wide)} {done_text(found)}{percent}"[:columns],
@@ -3768,7 +3917,12 @@ _TUNNEL_EXAMPLES = """example:
 
 
 _WATCH_EXAMPLES = {
-    "jobs": ("--regression nightly/12 --result fail", "--result live --sort longest --limit 5", "--json | jq .host"),
+    "jobs": (
+        "--regression nightly/12 --result fail",
+        "--filter 'host=~^n1, runtime>10m' --sort -runtime",
+        "--result live --sort longest --limit 5",
+        "--json | jq .host",
+    ),
     "regressions": ("", "--status live", "--series nightly --json"),
     "job": ("1234", "1234 --json"),
     "regression": ("nightly/12", "'nightly/$'"),
@@ -3778,7 +3932,7 @@ _WATCH_EXAMPLES = {
     "logs": ("1234", "1234 --follow", "1234 --tail 50"),
     "files": ("1234", "1234 --kind result"),
     "download": ("1234 coverage.ucdb", "1234 run.log logs/", "1234 run.log - | grep ERROR"),
-    "extend": ("1234 30m", "1234 1h30m"),
+    "extend": ("1234 30m", "1234 1h30m", "1234 --until 18:30"),
     "watch": ("nightly/12", "'nightly/$' --once"),
     "completion": ("bash", "zsh", "fish"),
 }
@@ -3864,7 +4018,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def new_parser(**more: Any) -> argparse.ArgumentParser:
     more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-    return argparse.ArgumentParser(allow_abbrev=False, **more)
+    parser = argparse.ArgumentParser(allow_abbrev=False, **more)
+    parser._negative_number_matcher = re.compile("-[0-9]")  # so that "-5m" is a wrong value, not a wrong option
+    return parser
 
 
 def publish_parser() -> argparse.ArgumentParser:
@@ -3907,7 +4063,15 @@ def positive(text: str) -> int:
 
 
 def number_from_0(text: str) -> int:
-    return 0 if text == "0" else positive(text)
+    if not re.fullmatch("[0-9]{1,12}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
+def job_said(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no job's number")
+    return int(text)
 
 
 def positive_duration(text: str) -> int:
@@ -3917,15 +4081,16 @@ def positive_duration(text: str) -> int:
     return ms
 
 
-# What a watching command takes besides the server: names and keywords of add_argument.
-Argument = collections.namedtuple("Argument", "names keywords")
+# What a watching command takes besides the server: names and keywords of add_argument, and words that a shell offers.
+Argument = collections.namedtuple("Argument", "names keywords words")
 
 
-def arg(*names: str, **keywords: Any) -> Any:
-    return Argument(names, keywords)
+def arg(*names: str, words: str = "", **keywords: Any) -> Any:
+    return Argument(names, keywords, words.split())
 
 
-_JOB = arg("job", metavar="JOB", help="a job's id")
+_ORDERS_OF_JOBS = "id name config host phase seed test result runtime compute cycles cps started finished seen"
+_JOB = arg("job", metavar="JOB", type=job_said, help="a job's id")
 _REF = arg("ref", metavar="REF", help="a job's id; or a regression's name, or SERIES/$ for the latest of a series")
 _NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for the latest of a series")
 _LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
@@ -3937,12 +4102,23 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         command_jobs,
         (
             arg("--regression", metavar="NAME", help="only of this regression"),
-            arg("--result", metavar="R", help="one or more of live, pass, fail, skip, separated by commas"),
+            arg(
+                "--result",
+                metavar="R",
+                help="one or more of live, pass, fail, skip, separated by commas",
+                words="live pass fail skip",
+            ),
             arg("--category", metavar="C", help="only of this category"),
             arg("--host", metavar="HOST", help="only on this host"),
             arg("--signature", metavar="ID", help="only in this signature"),
             arg("--q", metavar="TEXT", help="text in name, config, host, seed, uniqueid or fail message"),
-            arg("--sort", choices=("newest", "longest", "name"), help="order (newest)"),
+            arg("--filter", metavar="EXPR", help="as on the page, such as 'host=~^n1, message=~FIFO, runtime>10m'"),
+            arg(
+                "--sort",
+                metavar="ORDER",
+                help=f"newest, longest, or one of {_ORDERS_OF_JOBS}; - in front for the largest first (newest)",
+                words=" ".join(["newest longest", _ORDERS_OF_JOBS, *map("-{}".format, _ORDERS_OF_JOBS.split())]),
+            ),
             _LIMIT,
         ),
     ),
@@ -3951,7 +4127,12 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         "list regressions, live ones first",
         command_regressions,
         (
-            arg("--status", metavar="S", help="one or more of live, complete, aborted, tanked, separated by commas"),
+            arg(
+                "--status",
+                metavar="S",
+                help="one or more of live, complete, aborted, tanked, separated by commas",
+                words="live complete aborted tanked",
+            ),
             arg("--series", metavar="NAME", help="only of this series"),
             arg("--branch", metavar="NAME", help="only of this branch"),
             arg("--component", metavar="NAME", help="only of this component"),
@@ -3986,7 +4167,7 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
     ),
     "files": ("list the files that a job declares", command_files, (_JOB, _KIND)),
     "download": (
-        "fetch a file of a job; checks its SHA-256, never overwrites",
+        "fetch a file of a job from below the daemon's file_roots; checks its SHA-256, never overwrites",
         command_download,
         (
             _JOB,
@@ -3998,7 +4179,11 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
     "extend": (
         "move a job's time limit",
         command_extend,
-        (_JOB, arg("time", metavar="TIME", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d")),
+        (
+            _JOB,
+            arg("time", metavar="TIME", nargs="?", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d"),
+            arg("--until", metavar="TIME", type=moment_said, help="until when: 18:30 of here, or 2030-01-01T18:30:00Z"),
+        ),
     ),
     "watch": (
         "show a regression live until it is over",
@@ -4014,14 +4199,25 @@ def watch_parser(name: str) -> argparse.ArgumentParser:
     examples = "\n".join(f"  simscope {name} {example}".rstrip() for example in _WATCH_EXAMPLES[name])
     about = about[0].upper() + about[1:] + "."
     parser = new_parser(prog=f"simscope {name}", description=about, epilog=f"examples:\n{examples}\n")
-    for names, keywords in arguments:
+    for names, keywords, _ in arguments:
         parser.add_argument(*names, **keywords)
     add_server_options(parser)
     return parser
 
 
 def watch_main(name: str, arguments: Sequence[str]) -> int:
-    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(arguments))
+    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(with_order_joined(arguments)))
+
+
+def with_order_joined(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with "--sort -runtime" as one word: argparse takes what begins with - for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and joined[-1] == "--sort" and word.startswith("-"):
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
 
 
 # Each command: what it does, how it is called with its arguments, its parser.
@@ -4048,9 +4244,11 @@ _PROGRAMS = ("simscope", "simscope.py")
 def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str]]]:
     """Yield (names, help, metavar, choices) of each argument of a command; names are empty for a positional one, the
     metavar is empty for a flag."""
+    words = {one.names: one.words for one in _WATCHING[name][2]} if name in _WATCHING else {}
     for action in COMMANDS[name].parser()._actions:
         metavar = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, list(action.choices or ())
+        choices = list(action.choices or words.get(tuple(action.option_strings), ()))
+        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, choices
 
 
 def shell_word(text: str) -> str:
@@ -4066,11 +4264,11 @@ def bash_completion() -> str:
         for options, _, metavar, choices in completable(name):
             own += options or choices
             if options and metavar:
-                how = f"-W {shell_word(' '.join(choices))}" if choices else _bash_files(metavar)
-                values += [f"        {shell_word(f'{name} {option}')}) fill={shell_word(how)} ;;" for option in options]
+                how = f"words={shell_word(' '.join(choices))}" if choices else f"fill={_bash_files(metavar)}"
+                values += [f"        {shell_word(f'{name} {option}')}) {how} ;;" for option in options]
             elif not options and not choices:
                 fill = _bash_files(metavar) or fill
-        words.append(f"        {name}) words={shell_word(' '.join(own))} fill={shell_word(fill)} ;;")
+        words.append(f"        {name}) words={shell_word(' '.join(own))} fill={fill} ;;")
     return _BASH.format(
         commands=" ".join(COMMANDS), values="\n".join(values), words="\n".join(words), programs=" ".join(_PROGRAMS)
     )
@@ -4100,10 +4298,9 @@ _simscope() {{
     fi
     [[ -n $words ]] && COMPREPLY=($(compgen -W "$words" -- "$word"))
     if [[ -n $fill ]]; then
-        eval "local -a how=($fill)"
         local IFS=$'\\n'
-        COMPREPLY+=($(compgen "${{how[@]}}" -- "$word"))
-        [[ ${{how[0]}} == -W ]] || compopt -o filenames 2>/dev/null
+        COMPREPLY+=($(compgen "$fill" -- "$word"))
+        compopt -o filenames 2>/dev/null
     fi
 }}
 complete -F _simscope {programs}
@@ -4244,6 +4441,9 @@ def guarded(program: str, action: Callable[[], int]) -> int:
     except SimscopeError as error:
         complain(f"error: {error}", program)
         return error.exit_code
+    except OSError as error:  # the folder that we stand in was removed, say
+        complain(f"error: {error}", program)
+        return EXIT_USAGE
     except SystemExit as error:  # argparse has printed its say
         return error.code if isinstance(error.code, int) else EXIT_USAGE
     except KeyboardInterrupt:

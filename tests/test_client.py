@@ -391,6 +391,18 @@ def test_all_files_are_checked_before_one_is_sent(client: Client) -> None:
     assert client.spooled() == []
 
 
+def test_what_the_system_refuses_is_told_in_a_sentence(client: Client) -> None:
+    publish = shlex.join(client.command("publish", "job-live", "--regression", "r", "--spool", "x"))
+    for script, expected in (
+        (f"exec {publish} - <&-", "standard input: is closed"),
+        (f"exec {publish} .", ".: cannot be read: is a directory"),
+        (f"mkdir gone; cd gone; rmdir ../gone; exec {publish} -", "No such file or directory"),
+    ):
+        done = subprocess.run(["sh", "-c", script], cwd=client.folder, env=client.env, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert re.fullmatch(f"simscope: error: .*{re.escape(expected)}\n", done.stderr), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -470,12 +482,15 @@ def test_many_bodies_are_one_post_of_envelopes(client: Client, inside: Inside, t
         "regression": "r",
         "outcome": "rejected",
         "reason": "bad-time",
-        "path": "x",
+        "path": "$.body.start_time",
+        "detail": "Expected a zone",
     }
     tracker.answer = lambda request: problem(422, "Some refused", **receipt(wrong, applied=2, rejected=1))
     code, _, errors = inside("publish", "job-live", "--regression", "r", path, "--server", tracker.url)
     assert code == 1
-    assert errors == f"simscope: {path}: line 2: job-live for r was rejected: bad-time at x\n"
+    assert (
+        errors == f"simscope: {path}: line 2: job-live for r was rejected: bad-time at $.start_time: Expected a zone\n"
+    )
     [request] = tracker.requests
     assert request["path"] == "/api/v1/messages"
     assert request["body"][2] == {"type": "job-live", "regression": "r", "body": {"n": 3}}
@@ -484,6 +499,7 @@ def test_many_bodies_are_one_post_of_envelopes(client: Client, inside: Inside, t
 def test_a_refused_message_is_exit_1_and_the_others_are_sent(client: Client, tracker: Tracker) -> None:
     files = [client.file(f"{name}.json", {"uniqueid": name}) for name in "abc"]
     wrong = {"index": 0, "type": "job-live", "regression": "r", "outcome": "rejected", "reason": "bad-result"}
+    wrong |= {"path": "$.body", "detail": "no body of ours"}
 
     def answer(request: dict[str, Any]) -> Answer:
         if request["body"]["uniqueid"] == "b":
@@ -493,7 +509,7 @@ def test_a_refused_message_is_exit_1_and_the_others_are_sent(client: Client, tra
     tracker.answer = answer
     done = client("publish", "job-live", "--regression", "r", *files, "--server", tracker.url, "--json")
     assert done.returncode == 1
-    assert done.stderr == f"simscope: {files[1]}: job-live for r was rejected: bad-result\n"
+    assert done.stderr == f"simscope: {files[1]}: job-live for r was rejected: bad-result at $.body: no body of ours\n"
     assert [json.loads(line)["applied"] for line in done.stdout.splitlines()] == [1, 0, 1]
 
 
@@ -1402,7 +1418,7 @@ def test_a_wrong_token_keeps_the_messages(client: Client, tracker: Tracker) -> N
     )
     done = run_to(client, "--server", tracker.url, "--token", "wrong")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "out\n", 1)
-    assert "401: Unauthorized: wrong token" in done.stderr
+    assert "401: Unauthorized: wrong token (the token was not accepted)" in done.stderr
     assert len(client.kept()) == 2
     finish = ("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
     assert client(*finish, SIMSCOPE_TOKEN="wrong").returncode == 2
@@ -1424,6 +1440,17 @@ def test_a_slow_server_delays_neither_the_command_nor_for_long_its_end(client: C
     assert time.monotonic() - began < 5
     assert len(errors.splitlines()) == 1 and b"kept for the next call" in errors
     assert [item["type"] for item in client.kept()] == ["job-live", "job-finish"]
+
+
+def test_a_server_that_never_answers_holds_up_the_end_of_a_run_for_seconds_only(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        began = time.monotonic()
+        done = run_to(client, "--server", url, "--timeout", "18", script="exit 5")
+    assert done.returncode == 5
+    assert simscope.FINISH_SECONDS <= time.monotonic() - began < 14
+    assert done.stderr == f"simscope: warning: server {url} does not answer; the finish is kept for the next call\n"
+    assert [item["type"] for item in client.kept()] == ["job-finish"]
 
 
 def test_a_refused_finish_goes_to_bad(client: Client, tracker: Tracker) -> None:
@@ -1552,6 +1579,7 @@ def test_where_nothing_can_be_kept_the_loss_is_told(client: Client) -> None:
     )
     assert done.returncode == 3
     assert "job-finish for r is lost; the backlog" in done.stderr
+    assert "kept for the next call" not in done.stderr
 
 
 @pytest.mark.parametrize(

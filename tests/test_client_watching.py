@@ -11,6 +11,7 @@ import hashlib
 import io
 import itertools
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, live, publish_job, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
 from proxies import Wire
 
 import simscope
@@ -158,6 +159,17 @@ def test_lists_are_newest_first_and_as_long_as_one_wants(daemon: Daemon, client:
     assert [job.uniqueid for job in client.jobs(regression=latest)] == ["x"]
 
 
+def test_a_list_is_filtered_in_the_language_of_the_page(daemon: Daemon, client: Client) -> None:
+    numbers = [publish(daemon, done(str(n), runtime_ms=n)) for n in (3, 1, 2)]
+
+    assert [job.id for job in client.jobs(filter="runtime>=2", sort="-runtime")] == [numbers[0], numbers[2]]
+    assert [job.id for job in client.iter_jobs(1, regression="r/1", filter="runtime<3", sort="runtime")] == numbers[1:]
+    for wrong in ({"filter": "runtime>"}, {"sort": "colour"}):
+        with pytest.raises(simscope.UsageError) as caught:
+            client.jobs(**wrong)
+        assert isinstance(caught.value, simscope.Refused) and caught.value.problem["reason"].startswith("bad-")
+
+
 @pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3"])
 def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit="):
@@ -177,6 +189,8 @@ def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
         lambda: client.iter_logs(1, -1),
         lambda: client.logs(1, limit=0),
         lambda: client.events(after=-1),
+        lambda: client.events("job.faild"),
+        lambda: client.events(["job.failed", "regression.*x"]),
         lambda: client.extend(1),
         lambda: client.extend(1, 0),
         lambda: client.extend(1, float("nan")),
@@ -813,9 +827,10 @@ def test_a_name_that_leads_elsewhere_is_never_used_in_a_folder(shelf: Daemon, tm
 def test_what_the_server_does_not_serve_is_a_permission_error(daemon: Daemon, client: Client, tmp_path: Path) -> None:
     number = publish(daemon, live(files=[{"kind": "log", "name": "x", "path": "/etc/passwd"}]))
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(PermissionError) as caught:
         client.download(client.files(number)[0], tmp_path / "x")
 
+    assert "(outside-roots)" in str(caught.value) and "token" not in str(caught.value)
     assert not (tmp_path / "x").exists()
 
 
@@ -841,6 +856,17 @@ def test_events_begin_when_they_are_asked_for_and_are_filtered(daemon: Daemon, c
     again = client.events(after=0)
     assert [event.type for event in itertools.islice(again, 3)] == ["regression.started", "job.live", "job.live"]
     assert next(client.events(after=first.seq - 1)).seq == next(client.events(after=first.seq - 1)).seq == first.seq
+
+
+def test_every_type_of_event_may_be_asked_for_and_no_other(daemon: Daemon, client: Client) -> None:
+    publish(daemon, done(result="fail"))
+    known = set(re.findall(r'"((?:job|regression)\.[a-z_]+)"', (ROOT / "simscoped.py").read_text()))
+
+    assert set(simscope.EVENT_TYPES) == known
+    for types in (["job.failed"], "job.*", "finished,FAILED", "regression.*,job.failed", "*"):
+        assert any(next(client.events(types, after=seq)).type == "job.failed" for seq in (0, 1))
+    with pytest.raises(simscope.UsageError, match="types=FAILURE is not accepted"):
+        next(client.events("FAILURE"))
 
 
 def test_events_go_on_through_cuts_and_a_restart_without_gap_or_repeat(daemon: Daemon, wire: Wire) -> None:
@@ -933,6 +959,23 @@ def test_a_missing_token_is_a_permission_error(make_daemon: Callable[..., Daemon
             client.extend(1, 60)
     with pytest.raises(LookupError):
         Client(daemon.url, "secret").extend(1, 60)
+
+
+def test_whether_something_is_over_is_asked_unless_a_snapshot_tells(daemon: Daemon, client: Client) -> None:
+    number = publish(daemon, live())
+    job = client.job(number)
+    assert job is not None
+    publish(daemon, done())
+
+    assert [client.is_done(ref) for ref in (job, number, str(number), "r/1")] == [False, True, True, False]
+    with pytest.raises(LookupError):
+        client.is_done(4711)
+
+
+def test_what_is_no_text_is_no_address_and_no_token() -> None:
+    for given in ({"server": 5}, {"token": 7}):
+        with pytest.raises(TypeError, match=r"is a text .*, not int"):
+            Client(**given)  # type: ignore[arg-type]
 
 
 def test_an_address_that_is_none_is_a_value_error() -> None:

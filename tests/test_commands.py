@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import pytest
 from conftest import ROOT, Daemon, done, live, publish_job, wait_until
 
 import simscope
+from simscoped_parts.queries import JOB_ORDERS
 
 SCRIPT = ROOT / "simscope.py"
 HOSTILE = "\x1b[2J\x1b]0;owned\x07bad\x9b31m\r\x08 \u202etxt"
@@ -69,14 +71,44 @@ def test_jobs_and_job(daemon: Daemon) -> None:
     running = publish(daemon, live("r", phase="running", progress=progress, metadata=[["k", "v"]]), "n/2")
 
     head, first, second = lines(daemon, "jobs")
-    assert head.split() == ["ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "MESSAGE"]
-    assert re.match(rf"{running}\s+live \(running\)\s+0:\d\d\s+-\s+n/2\s+r\s+3/4 tests", first)
-    assert re.match(rf"{fail}\s+fail\s+\S+\s+h1\s+n/1\s+bad seed\s+UVM_ERROR x$", second)
+    assert head.split() == ["ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "SEED", "MESSAGE"]
+    assert re.match(rf"{running}\s+live \(running\)\s+(0:\d\d|\d+ ms)\s+-\s+n/2\s+r\s+-\s+3/4 tests", first)
+    assert re.match(rf"{fail}\s+fail\s+\S+\s+h1\s+n/1\s+bad seed\s+7\s+UVM_ERROR x$", second)
     assert [job["id"] for job in objects(daemon, "jobs", "--result", "fail,skip")] == [fail]
     assert [job["id"] for job in objects(daemon, "jobs", "--regression", "n/$", "--limit", "1")] == [running]
     shown = "\n".join(lines(daemon, "job", fail))
     assert re.search(r"^seed\s+7$", shown, re.M) and re.search(r"^fail_message\s+more$", shown, re.M)
     assert objects(daemon, "job", fail)[0]["fail_message"] == "UVM_ERROR x\nmore"
+
+
+def test_jobs_are_filtered_and_ordered_as_on_the_page(daemon: Daemon) -> None:
+    slow = publish(daemon, done("a", name="a", host="n1", runtime_ms=700_000))
+    quick = publish(daemon, done("b", name="b", host="n2", runtime_ms=90))
+
+    assert [job["id"] for job in objects(daemon, "jobs", "--filter", "host=~^n1, runtime>10m")] == [slow]
+    assert [job["id"] for job in objects(daemon, "jobs", "--sort", "-runtime")] == [slow, quick]
+    assert [job["id"] for job in objects(daemon, "jobs", "--sort=-host", "--limit", "1")] == [quick]
+    assert [line.split()[2:4] for line in lines(daemon, "jobs", "--sort", "name")[1:]] == [
+        ["11:40", "n1"],
+        ["90", "ms"],
+    ]
+    for wrong in (("--filter", "colour=red"), ("--sort", "colour"), ("--result", "colour"), ("--signature", "x")):
+        code, out, err = run(daemon, "jobs", *wrong)
+        assert (code, out, err.count("\n")) == (2, "", 1), wrong
+
+
+def test_a_table_is_as_wide_as_its_terminal(daemon: Daemon) -> None:
+    publish(daemon, done(result="fail", fail_message="x" * 300))
+
+    assert len(lines(daemon, "jobs")[1]) > 300
+    shown = on_a_terminal(daemon, "jobs", until="xxx").splitlines()
+    assert len(shown) == 2 and len(shown[1]) == 80
+
+
+def test_the_orders_of_the_server_are_offered_and_no_other() -> None:
+    [sort] = [one for one in simscope._WATCHING["jobs"][2] if one.names == ("--sort",)]
+
+    assert sorted(sort.words) == sorted(JOB_ORDERS)
 
 
 def test_regressions_status_and_history(daemon: Daemon) -> None:
@@ -96,6 +128,42 @@ def test_regressions_status_and_history(daemon: Daemon) -> None:
     assert history[0].split()[:2] == ["TIME", "TYPE"] and "job.passed" in history[1]
     assert [entry["type"] for entry in objects(daemon, "history", job)] == ["job.passed"]
     assert "regression.started" in [entry["type"] for entry in objects(daemon, "history", "n/1")]
+    daemon.post("/publish/regr-update?regression=n%2F1", {"tag": "rc2", "running": 3, "submitted": 5})
+    assert (
+        "tag: - -> rc2" in lines(daemon, "history", "n/1")[-1]
+        and "submitted: 4 -> 5" in lines(daemon, "history", "n/1")[-1]
+    )
+    daemon.post("/publish/regr-update?regression=n%2F1", {"running": 2})
+    assert lines(daemon, "history", "n/1")[-1].endswith("  running 2")
+
+
+def test_changes_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-1")
+    time.tzset()
+    changed = {
+        "start_time": [None, "2020-01-02T03:04:05.006Z"],
+        "time_limit_ms": [None, 5_400_000],
+        "metadata.k": ["a", "2020-01-02T03:04:99Z"],
+        "env": [{"A": "1"}, None],
+    }
+    entry = simscope.HistoryEntry(reason="r", description="d", changed=changed)
+
+    note = simscope.history_note(entry)
+    monkeypatch.undo()
+    time.tzset()
+
+    assert note == (
+        "r; d; start_time: - -> 2020-01-02 04:04, time_limit_ms: - -> 1:30:00, "
+        'metadata.k: a -> 2020-01-02T03:04:99Z, env: {"A":"1"} -> -'
+    )
+
+
+def test_a_time_of_today_is_told_without_the_day() -> None:
+    now = datetime.datetime.now(datetime.UTC)
+
+    assert simscope.brief(now) in (f"{now.astimezone():%H:%M:%S}", f"{now.astimezone():%Y-%m-%d %H:%M}")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", simscope.brief(now + datetime.timedelta(days=2)))
+    assert [simscope.clock(ms) for ms in (0, 999, 1000, 3_600_000, None)] == ["0 ms", "999 ms", "0:01", "1:00:00", "-"]
 
 
 def test_logs_in_all_its_ways(daemon: Daemon) -> None:
@@ -135,6 +203,23 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     assert objects(daemon, "download", job, "x", "new/y") == [{"path": str(daemon.folder / "new/y"), "size": 8}]
     code, _, err = run(daemon, "download", job, "nope")
     assert (code, f"job {job} declares no file 'nope'" in err) == (2, True)
+    for dest in ("cov.dat/y", "cov.dat/y/z", "/proc/nothing/x"):
+        code, _, err = run(daemon, "download", job, "x", dest)
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"simscope: error: {dest} cannot be written: ")
+
+
+def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
+    job = publish(daemon, done())
+
+    for command in (("jobs",), ("job", job, "--json"), ("status", job), ("completion", "bash")):
+        with open("/dev/full", "w") as full:
+            code, _, err = run(daemon, *command, stdout=full)
+        assert code == 2
+        assert err == "simscope: error: the standard output cannot be written: no space left on device\n"
+    closed = f"exec {sys.executable} {SCRIPT} jobs >&-"
+    done_ = subprocess.run(["sh", "-c", closed], env=environment(daemon), capture_output=True, text=True, timeout=20)
+    assert (done_.returncode, done_.stderr) == (0, "")
 
 
 def test_extend(daemon: Daemon) -> None:
@@ -143,12 +228,33 @@ def test_extend(daemon: Daemon) -> None:
 
     [line] = lines(daemon, "extend", job, "1h30m")
     [told] = objects(daemon, "extend", job, "10m")
+    until = datetime.datetime.now().astimezone() + datetime.timedelta(days=2)
+    [moved] = objects(daemon, "extend", job, "--until", until.isoformat("T", "seconds"))
     publish(daemon, done())
 
-    assert line.startswith(f"job {job}  live") and "due 2" in line
+    assert line.startswith(f"job {job}  live") and re.search(r"due (\S+ )?\d\d:\d\d", line)
     assert told["due_at"] > before
+    assert abs(simscope.parse_time(moved["due_at"]) - until) < datetime.timedelta(seconds=10)
     assert run(daemon, "extend", job, "10m")[0] == 1
-    assert run(daemon, "extend", job, "0")[0] == 2
+    for wrong, expected in (
+        (("0",), "is no duration above 0"),
+        (("-5m",), "'-5m' is no duration (accepted: 90, "),
+        ((), "either by how much, such as 30m, or until when"),
+        (("5m", "--until", "18:30"), "either by how much, such as 30m, or until when"),
+        (("--until", "25:00"), "'25:00' is no time (accepted: 18:30 of here, or "),
+        (("--until", "2036-01-01T18:30:00"), "is no time (accepted: "),
+    ):
+        code, _, err = run(daemon, "extend", job, *wrong)
+        assert (code, expected in err) == (2, True), err
+
+
+def test_a_time_of_day_is_the_next_one_here() -> None:
+    now = datetime.datetime.now().astimezone()
+
+    for hour in range(24):
+        when = simscope.moment_said(f"{hour:02}:30")
+        assert (when.hour, when.minute, when.second) == (hour, 30, 0)
+        assert now < when < now + datetime.timedelta(hours=26)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -309,7 +415,14 @@ def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) 
     for wrong in ("jobs --limit 0", "job", "job x", "wait", "wait 1 --timeout soon", "logs", "extend 1", "colour",
                   "jobs --sort colour", "completion tcsh", "jobs --result colour"):  # fmt: skip
         code, _, err = run(daemon, *wrong.split())
-        assert (code in (1, 2), bool(err)) == (True, True), wrong
+        assert (code, bool(err)) == (2, True), wrong
+    for wrong, expected in (
+        ("logs 1 --offset -1", "'-1' is no whole number of at least 0"),
+        ("job abc", "'abc' is no job's number"),
+        ("run --heartbeat x -- true", "'x' is no number of seconds, 0 or more"),
+    ):
+        code, _, err = run(daemon, *wrong.split())
+        assert (code, expected in err) == (2, True), err
 
 
 def test_the_server_is_named_by_option_environment_or_file(daemon: Daemon) -> None:
@@ -438,6 +551,18 @@ def test_what_a_run_tells_of_its_batch_system(daemon: Daemon) -> None:
     }  # fmt: skip
 
 
+def test_the_bodies_in_the_readme_are_taken_as_they_are(daemon: Daemon) -> None:
+    bodies = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    told = []
+    for kind, body in zip(("job-live", "regr-start"), bodies, strict=True):
+        (daemon.folder / "body.json").write_text(body)
+        told += objects(daemon, "publish", kind, "--regression", "n/1", "body.json")
+
+    assert [(one["applied"], one["details"][0]["warnings"]) for one in told] == [(1, []), (1, [])]
+    assert daemon.get("/jobs/1")["extra"] == {}
+    assert objects(daemon, "logs", 1)[1]["message"] == "the second line"
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # completion
 # ----------------------------------------------------------------------------------------------------------------------
@@ -454,7 +579,7 @@ def completed(words: list[str], folder: Path) -> list[str]:
         ["bash", "-c", define, "bash", *words], cwd=folder, capture_output=True, text=True, timeout=20
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+    return done.stdout.splitlines()
 
 
 def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> None:
@@ -464,7 +589,10 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert set(completed(["simscope", ""], tmp_path)) >= set(simscope.COMMANDS)
     assert completed(["simscope", "wa"], tmp_path) == ["wait", "watch"]
     assert completed(["simscope", "logs", "--fol"], tmp_path) == ["--follow"]
-    assert completed(["simscope", "jobs", "--sort", ""], tmp_path) == ["newest", "longest", "name"]
+    assert completed(["simscope", "jobs", "--sort", "n"], tmp_path) == ["newest", "name"]
+    assert completed(["simscope", "jobs", "--sort", "-r"], tmp_path) == ["-result", "-runtime"]
+    assert completed(["simscope", "jobs", "--result", ""], tmp_path) == ["live", "pass", "fail", "skip"]
+    assert completed(["simscope", "regressions", "--status", "t"], tmp_path) == ["tanked"]
     assert completed(["simscope", "publish", "job-l"], tmp_path) == ["job-live"]
     assert completed(["simscope", "publish", "--spool", "f"], tmp_path) == ["folder"]
     assert completed(["simscope", "publish", "job-live", "fi"], tmp_path) == ["file.json"]
