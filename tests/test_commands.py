@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,17 @@ def test_regressions_status_and_history(daemon: Daemon) -> None:
     assert lines(daemon, "history", "n/1")[-1].endswith("  running 2")
 
 
-def test_changes_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC-1")
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One hour ahead of UTC, all the year."""
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "UTC-1")
+        time.tzset()
+        yield
     time.tzset()
+
+
+def test_changes_are_told_in_words(here: None) -> None:
     changed = {
         "start_time": [None, "2020-01-02T03:04:05.006Z"],
         "time_limit_ms": [None, 5_400_000],
@@ -148,11 +156,7 @@ def test_changes_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     entry = simscope.HistoryEntry(reason="r", description="d", changed=changed)
 
-    note = simscope.history_note(entry)
-    monkeypatch.undo()
-    time.tzset()
-
-    assert note == (
+    assert simscope.history_note(entry) == (
         "r; d; start_time: - -> 2020-01-02 04:04, time_limit_ms: - -> 1:30:00, "
         'metadata.k: a -> 2020-01-02T03:04:99Z, env: {"A":"1"} -> -'
     )
@@ -248,7 +252,7 @@ def test_extend(daemon: Daemon) -> None:
         assert (code, expected in err) == (2, True), err
 
 
-def test_a_time_of_day_is_the_next_one_here() -> None:
+def test_a_time_of_day_is_the_next_one_here(here: None) -> None:
     now = datetime.datetime.now().astimezone()
 
     for hour in range(24):
