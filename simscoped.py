@@ -3758,6 +3758,14 @@ EVENTS = """
     FROM event AS e JOIN regression AS r ON r.id = e.regression_id
 """
 
+EVENT_TYPES = (
+    *(f"regression.{word}" for word in "started updated finished timed_out reopened tanked untanked".split()),
+    "regression.first_failure",
+    *(f"job.{word}" for word in "live updated passed failed skipped timed_out missing tanked corrected".split()),
+    *(f"job.{word}" for word in "revived extended pruned".split()),
+)
+FAMILIES = ("*", "regression.*", "job.*")
+
 # What a subscriber may ask for instead of a type: a family, or the names that Agave and JuliaHub give to the states of
 # a job, so that what was written for them goes on working. States in which a job waits, runs or is cleaned up after
 # are phases here: they come with the first live message or with an update. Nothing is like Agave's permissions.
@@ -4926,8 +4934,8 @@ async def _wanted(api: Api, request: web.Request) -> Wanted:
         named = request.query["types"].split(",")
         types = tuple(kind for name in named for kind in types_named(name))
         for kind in types:
-            if not re.fullmatch(r"(job|regression)\.([a-z_]+|\*)|\*", kind):
-                raise queries.BadQuery("types", kind, "event types such as job.failed, families such as job.*, or *")
+            if kind not in EVENT_TYPES and kind not in FAMILIES:
+                raise queries.BadQuery("types", kind, f"one or more of {', '.join((*FAMILIES, *EVENT_TYPES))}")
     regression = job = None
     if request.query.get("regression"):
         regression = (await api.regression_row(request, request.query["regression"]))["id"]
@@ -5213,13 +5221,27 @@ def is_our_mistake(record: logging.LogRecord) -> bool:
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
+def knowing(route: openapi.Route, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+    """A handler that refuses parameters which it does not know: a misspelt filter would let everything through."""
+    known = [said["name"] for said in route.parameters if said["in"] == "query"]
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        for name in request.query:
+            if name not in known:
+                detail = f"there is no parameter {name!r} here; accepted: {', '.join(known) or 'none'}"
+                raise Problem(400, "bad-query", detail, path=name)
+        return await answer(request)
+
+    return handle
+
+
 def make_app(api: Api) -> web.Application:
     """The web application. Streams end when it shuts down."""
     app = web.Application(middlewares=[problems], client_max_size=api.config.body_mib << 20)
     app[API_KEY] = api
     for route in openapi.ROUTES:
         answer = HANDLERS.get(route.handler)
-        bound = functools.partial(answer, api) if answer else getattr(api, route.handler)
+        bound = knowing(route, functools.partial(answer, api) if answer else getattr(api, route.handler))
         app.router.add_route(route.method, API + route.path, bound)
         if route.method == "GET" and route.answer != "EventStream":
             app.router.add_route("HEAD", API + route.path, bound)

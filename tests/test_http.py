@@ -634,6 +634,12 @@ def test_the_longest_run_first_also_while_they_run_on_between_two_pages(shared: 
         "/jobs?signature=-1",
         "/receipts?outcome=bad",
         "/receipts?sort=name",
+        "/jobs?resutl=fail",
+        "/regressions?limit=1&Status=live",
+        "/jobs/1?whole=1",
+        "/events?since=1",
+        "/events?types=job.faild",
+        "/events/stream?types=regression.fail.*",
     ],
 )
 def test_a_filter_that_cannot_be_is_400(shared: Daemon, path: str) -> None:
