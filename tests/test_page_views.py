@@ -485,6 +485,31 @@ def test_axe_finds_nothing_in_the_dialogs_and_on_the_first_page(daemon, make_vis
     assert violations(page) == []
 
 
+def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(lab, visitor):
+    host = "farm-node-0123.eda.lab.example.com"
+    told = {"host": host, "config": "make long_test_name SEED=4711", "seed": "4711"}
+    fails = [finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came", **told) for n in range(3)]
+    earlier = [finish(f"q{n}", name="quick", runtime_ms=200) for n in range(6)]
+    tell(lab, "phone/1", finish("a", config=told["config"]), *earlier, ("regr-finish", None))
+    tell(lab, "phone/2", *fails, live("quick", phase="traffic", **told), live("waits", host=host))
+    page = visitor.open(lab, address("phone/2"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(part(row(page, "live", "quick"), "kind")).to_contain_text("slow")
+    for table in ("live", "jobs"):
+        assert rows(page, table).evaluate_all(SLICED) == []
+    tab(page, "Compare")
+    name = page.locator("[data-section=newly_failing] tbody .name a")
+    expect(name).to_have_text(told["config"])
+    assert name.evaluate("link => link.scrollWidth <= link.clientWidth")
+    assert not overflows(page)
+
+
+SLICED = """rows => rows.flatMap(row => [...row.children].filter(cell => {
+    const [outer, inner] = [row.getBoundingClientRect(), cell.getBoundingClientRect()];
+    return cell.textContent && inner.height && (inner.top < outer.top || inner.bottom > outer.bottom);
+}).map(cell => cell.textContent))"""
+
+
 def test_a_regression_prints_as_a_report(lab, visitor):
     tell(lab, "print/1", ("regr-start", None), *(finish(f"job-{n}") for n in range(120)))
     page = visitor.open(lab, address("print/1"))
