@@ -24,6 +24,7 @@ STEPS_MOST = 120  # of a chart over time
 CLASSES_MOST = 48  # of a histogram
 POINTS_MOST = 2000  # of a cloud of points
 SLOWER_DEFAULT = 20  # percent
+DIFFERENCE_LEAST_MS = 1000  # below this nothing is slower or faster
 DIFF_MOST = 500  # entries of each kind
 
 
@@ -215,8 +216,8 @@ def points_object(rows: Sequence[Row], known: int) -> dict[str, Any]:
 
 
 # Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
-# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one; what a
-# config took is the mean over its passes.
+# of them has. Live jobs take no part, but what is live here is not missing. `here` and `there` are an example's id, a
+# failing one where there is one; what a config took is the mean over its passes, and differs by a second at least.
 _BY_CONFIG = """
     SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
            coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id,
@@ -239,10 +240,12 @@ SELECT kind, config, here, there, n, took, had_taken, percent FROM (
     FROM both
     UNION ALL
     SELECT CASE WHEN percent > 0 THEN 'slower' ELSE 'faster' END, config, here, there, n, took, had_taken, percent
-    FROM both WHERE abs(percent) >= :slower
+    FROM both WHERE abs(percent) >= :slower AND abs(took - had_taken) >= {DIFFERENCE_LEAST_MS}
     UNION ALL
     SELECT 'missing', there.config, NULL, there.id, there.n, NULL, NULL, NULL
-    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
+    FROM there LEFT JOIN here ON here.config = there.config
+    WHERE here.config IS NULL
+      AND there.config NOT IN (SELECT config FROM job WHERE regression_id = :here AND result = 0 AND config IS NOT NULL)
     UNION ALL
     SELECT 'added', here.config, here.id, NULL, here.n, NULL, NULL, NULL
     FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)

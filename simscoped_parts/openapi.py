@@ -172,7 +172,9 @@ ROUTES = (
         (
             _REF,
             query_parameter("base", "The other regression (REF); else the one before in the series"),
-            query_parameter("slower", "Percent of the runtime from which a job counts as slower or faster", 20),
+            query_parameter(
+                "slower", "Percent of the runtime, and a second at least, from which a job is slower or faster", 20
+            ),
             query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
         ),
         answer="Diff",

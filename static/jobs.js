@@ -266,11 +266,20 @@ function mountTable(parts, actions) {
     paintFilters(parts, state);
     paintSort(parts["jobs-head"], sort === "longest" ? "-runtime" : sort);
     paintProblem(parts["filter-problem"], state.filterProblem);
+    if (state.filterProblem) list = null; // what was found before was found by another filter
+    const narrowed = isNarrowed(state.view.filter);
     rows(list?.items ?? [], state);
+    const isFound = narrowed && list?.items.length > 0 && !list.isOld;
+    setText(parts["jobs-summary"], isFound ? matchWords(list) : "");
     show(parts["jobs-nothing"], list !== null && list.items.length === 0);
-    setText(parts["jobs-nothing"], isNarrowed(state.view.filter) ? "No job matches this filter." : "No jobs yet.");
+    setText(parts["jobs-nothing"], narrowed ? "No job matches this filter." : "No jobs yet.");
     show(parts["jobs-more"], Boolean(list?.next));
   };
+}
+
+/** How many jobs a filter has found, as far as they have been read. */
+function matchWords({ items, next }) {
+  return next ? `the first ${count(items.length)} that match` : `${plural(items.length, "job")} found`;
 }
 
 function isNarrowed(filter) {

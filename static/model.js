@@ -220,20 +220,24 @@ export function runWords(run) {
 /** The comparison of a run that has no run before it. */
 export const NOTHING_BEFORE = Object.freeze({ counts: null });
 
+/** Of a comparison's kinds those that nothing can be said of before a run is over: what has not come may come yet. */
+export const KNOWN_AT_END = Object.freeze(["fixed_signatures", "fixed", "missing"]);
+
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
  * @param {object|null} since answer of a diff: `{counts}`
+ * @param {boolean} isLive whether the newer run is
  */
-export function sinceParts(since) {
+export function sinceParts(since, isLive) {
   const { counts } = since ?? {};
   if (!counts) return [];
   const told = [
-    [counts.new_signatures, "new signature", "signatures"], [counts.fixed_signatures, "fixed signature", "signatures"],
-    [counts.newly_failing, "newly failing test", "newly_failing"], [counts.fixed, "fixed test", "fixed"],
-    [counts.slower, "slower test", "slower"], [counts.faster, "faster test", "faster"],
-    [counts.missing, "missing test", "missing"],
+    ["new_signatures", "new signature"], ["fixed_signatures", "fixed signature"],
+    ["newly_failing", "newly failing test"], ["fixed", "fixed test"], ["slower", "slower test"],
+    ["faster", "faster test"], ["missing", "missing test"], ["added", "added test"],
   ];
-  return told.filter(([n]) => n > 0).map(([n, word, what]) => ({ text: plural(n, word), what }));
+  return told.filter(([what]) => counts[what] > 0 && !(isLive && KNOWN_AT_END.includes(what)))
+    .map(([what, word]) => ({ text: plural(counts[what], word), what }));
 }
 
 // ------------------------------------------------------------------------------------------------ jobs

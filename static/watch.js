@@ -292,6 +292,7 @@ function watchRegression(view, env, kept) {
   const readSignatures = async (signal) => {
     data.signatures = await lists.signatures.read(data.signatures, signal);
   };
+  /** The jobs by the filter of now; until they have come, those of the filter before are there, marked `isOld`. */
   const readJobs = async (signal) => {
     const read = await lists.jobs.read(data.jobs, signal);
     data.jobs = keepNewer(data.jobs, read);
@@ -401,9 +402,11 @@ function watchRegression(view, env, kept) {
       ({ filter } = next);
       const differs = (names) => names.some((name) => old[name] !== filter[name]);
       if (differs(["tab"])) pieces.want(allOfView());
+      if (differs(["base"])) data.diff = null;
       if (differs(["base", "slower"])) pieces.hurry("diff");
       if (differs(["from", "to"])) pieces.hurry("timeline");
       if (!differs(JOB_FILTERS)) return;
+      if (data.jobs) data.jobs = { ...data.jobs, isOld: true };
       lists.jobs.restart();
       pieces.hurry("jobs");
     },

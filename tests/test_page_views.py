@@ -101,11 +101,14 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
     for typed, names in wanted.items():
         part(page, "q").fill(typed)
         expect(rows(page, "jobs").locator(".name")).to_have_text(names)
+    expect(part(page, "jobs-summary")).to_have_text("1 job found")
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(second, "jobs").locator(".name")).to_have_text(["b"])
 
     part(page, "q").fill("hots=n1")
     expect(part(page, "filter-problem")).to_contain_text("there is no field hots")
+    expect(rows(page, "jobs")).to_have_count(0)
+    expect(part(page, "jobs-summary")).to_have_text("")
     expect(part(page, "problem")).to_be_hidden()
     part(page, "q").fill("host=n11")
     expect(part(page, "filter-problem")).to_be_hidden()
@@ -120,6 +123,10 @@ def test_a_long_table_of_jobs_keeps_few_rows_in_the_document_and_its_place_while
     expect(rows(page, "jobs").first).to_contain_text("job-1499")
     panel = part(page, "jobs-panel")
     expect(page.locator("table.jobs")).to_have_attribute("aria-rowcount", "501")
+    part(page, "q").fill("job")
+    expect(part(page, "jobs-summary")).to_have_text("the first 500 that match")
+    part(page, "q").fill("")
+    expect(part(page, "jobs-summary")).to_have_text("")
     for _ in range(3):
         panel.evaluate("panel => { panel.scrollTop = panel.scrollHeight; }")
         page.wait_for_timeout(50)
@@ -341,9 +348,9 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
         ]
         tell(lab, f"compare/{number}", ("regr-start", None), *jobs, ("regr-finish", None))
 
-    run(1, a=("pass", 1000), b=("pass", 1000), c=("pass", 1000))
-    run(2, a=("pass", 1000), b=("fail", 1000), c=("pass", 1000), gone=("pass", 1))
-    run(3, a=("fail", 1000), b=("pass", 1000), c=("pass", 1500), fresh=("pass", 1))
+    run(1, a=("pass", 1000), b=("pass", 1000), c=("pass", 4000))
+    run(2, a=("pass", 1000), b=("fail", 1000), c=("pass", 4000), gone=("pass", 1))
+    run(3, a=("fail", 1000), b=("pass", 1000), c=("pass", 6000), fresh=("pass", 1))
     page = visitor.open(lab, address("compare/3"))
     expect(part(page, "since")).to_contain_text("Since compare/2: 1 newly failing test, 1 fixed test, 1 slower test")
     expect(page.locator(".since .run")).to_have_count(3)
@@ -354,7 +361,7 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     }
     for name, test in {"newly_failing": "a", "fixed": "b", "slower": "c", "missing": "gone", "added": "fresh"}.items():
         expect(section[name].locator(".name")).to_have_text([test])
-    expect(section["slower"]).to_contain_text("+50 %, 1s → 1.5s")
+    expect(section["slower"]).to_contain_text("+50 %, 4s → 6s")
 
     part(page, "slower").fill("60")
     expect(section["slower"]).to_have_count(0)
@@ -363,6 +370,43 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     expect(page).to_have_url(re.compile(r"base=compare%2F1&slower=60$"))
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(second.locator("[data-section=newly_failing] tbody .name")).to_have_text(["a"])
+    expect(part(second, "base")).to_have_value("compare/1")
+
+
+def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_other_sentence(lab, visitor):
+    visitor.expected = ("404",)
+    for name in ("elsewhere/9", "based/1"):
+        tell(lab, name, finish("a", config="a"), ("regr-finish", None))
+    page = visitor.open(lab, f"{address('based/1')}?tab=compare")
+    expect(part(page, "none")).to_be_visible()
+    part(page, "other").fill("elsewhere/9")
+    part(page, "other").press("Enter")
+    expect(part(page, "against")).to_have_text("The other run is elsewhere/9. Nothing differs.")
+    page.reload()
+    expect(part(page, "against")).to_contain_text("elsewhere/9")
+    expect(part(page, "base").locator("option:checked")).to_have_text("another run")
+
+    part(page, "other").fill("nobody/1")
+    part(page, "other").press("Enter")
+    expect(part(page, "problem")).to_contain_text("nobody/1")
+    for name in ("none", "against", "loading"):
+        expect(part(page, name).last).to_be_hidden()
+
+
+def test_nothing_is_fixed_or_missing_before_the_run_is_over(lab, visitor):
+    tell(lab, "early/1", finish("a", "fail", config="a", fail_message="E early"), finish("b", config="b"))
+    tell(lab, "early/1", ("regr-finish", None))
+    tell(lab, "early/2", ("regr-start", {"submitted": 3}), finish("a", config="a"), finish("c", config="c"))
+    page = visitor.open(lab, address("early/2"))
+    expect(part(page, "since")).to_have_text("Since early/1: 1 added test")
+    tab(page, "Compare")
+    expect(part(page, "told")).to_have_text("What is fixed or missing shows when this run is over.")
+    expect(page.locator("[data-section=added]")).to_be_visible()
+    expect(page.locator("[data-section=missing]")).to_be_hidden()
+    tell(lab, "early/2", ("regr-finish", None))
+    words = "Since early/1: 1 fixed signature, 1 fixed test, 1 missing test, 1 added test"
+    expect(part(page, "since")).to_have_text(words)
+    expect(page.locator("[data-section=missing]")).to_be_visible()
 
 
 def test_the_history_of_a_run_tells_every_death_with_its_rule(lab, visitor):

@@ -267,10 +267,12 @@ test("the picture of the tab carries the state of the run", () => {
 test("a run of a strip and what has changed since the last one are words", () => {
   assert.equal(model.runWords({ status: "complete", pass: 196, fail: 4 }), "complete, 196 of 200 passed (98.0 %)");
   assert.equal(model.runWords({ status: "live", pass: 0, fail: 0 }), "live, no verdict");
-  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 0 } };
-  assert.deepEqual(model.sinceParts(since).map((part) => part.text),
-    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests"]);
-  assert.deepEqual(model.sinceParts(null), []);
+  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
+  const words = (isLive) => model.sinceParts(since, isLive).map((part) => part.text);
+  assert.deepEqual(words(false),
+    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
+  assert.deepEqual(words(true), ["3 new signatures", "1 newly failing test", "41 slower tests", "1 added test"]);
+  assert.deepEqual(model.sinceParts(null, false), []);
 });
 
 test("the history of a run tells of its jobs, and of many alike only a few", () => {
