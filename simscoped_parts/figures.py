@@ -123,8 +123,8 @@ def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
     }
 
 
-# What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database. A job ended
-# when its publisher says so, else when the daemon heard of it.
+# What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database; `left_out`
+# are those that were given up without. A job ended when its publisher says so, else when the daemon heard of it.
 _DONE = f"""
     (SELECT id, result, cycles, {_TOOK} AS took,
             {_ENDED} AS ended
@@ -134,7 +134,8 @@ SPAN = f"""
     SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
            min(took) FILTER (WHERE result <> 3) AS least, max(took) FILTER (WHERE result <> 3) AS most,
            count(*) FILTER (WHERE result = 1 AND cycles >= 0 AND took >= 0) AS pass_points,
-           count(*) FILTER (WHERE result = 2 AND cycles >= 0 AND took >= 0) AS fail_points
+           count(*) FILTER (WHERE result = 2 AND cycles >= 0 AND took >= 0) AS fail_points,
+           (SELECT count(*) FROM job WHERE regression_id = :regression AND result <> 0 AND state <> 'done') AS left_out
     FROM {_DONE}
 """
 FINISHED = f"SELECT (ended - :first) / :step AS class, result, count(*) AS n FROM {_DONE} GROUP BY 1, 2"
@@ -307,7 +308,8 @@ def verdict_of(row: Row | None) -> tuple[str, str]:
     if row is None:
         return "unknown", GREY
     judged = row["n_pass"] + row["n_fail"]
-    rate = f"{math.floor(1000 * row['n_pass'] / judged) / 10:g} % pass" if judged else "no results"
+    share = round(100 * row["n_pass"] / judged, 1) if judged else None
+    rate = "no results" if share is None else f"{min(share, 99.9) if row['n_fail'] else share:g} % pass"
     if row["status"] == "live":
         return f"live, {rate}", BLUE
     if row["status"] == "aborted":
@@ -318,16 +320,21 @@ def verdict_of(row: Row | None) -> tuple[str, str]:
 def badge(label: str, text: str, colour: str) -> str:
     """The image, SVG. Long labels lose their beginning, where series differ least."""
     label = label if len(label) <= 40 else "…" + label[-39:]
-    left, right = 10 + 7 * len(label), 10 + 7 * len(text)
+    left, right = 10 + _width_of(label), 10 + _width_of(text)
     label, text = _escaped(label), _escaped(text)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
         f'aria-label="{label}: {text}"><title>{label}: {text}</title>'
         f'<rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/>'
         '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
-        f'<text x="{left / 2:g}" y="14" textLength="{left - 10}">{label}</text>'
-        f'<text x="{left + right / 2:g}" y="14" textLength="{right - 10}">{text}</text></g></svg>'
+        f'<text x="{left / 2:g}" y="14">{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14">{text}</text></g></svg>'
     )
+
+
+def _width_of(text: str) -> int:
+    """About how many pixels a text of a badge takes."""
+    return sum(4 if letter in "fijlrtI1.,:;!|'/ -" else 11 if letter in "mwMW%@" else 7 for letter in text)
 
 
 def _escaped(text: str) -> str:

@@ -498,7 +498,7 @@ ANSWERS: dict[str, Schema] = {
         **_fields({"type": "array", "items": INTEGER_OR_NULL}, "id host start length result"),
     ),
     "Charts": _object(
-        jobs=INTEGER,
+        **_fields(INTEGER, "jobs left_out"),
         finished=_object(**{"from": TIME_OR_NULL}, step_ms=INTEGER, **_fields(INTEGERS, "pass fail skip")),
         runtime=_object(edges_ms={"type": ["array", "null"], "items": INTEGER}, **_fields(INTEGERS, "pass fail")),
         cycles=_object(**_fields(INTEGER, "shown of"), **_fields(INTEGERS, "id runtime_ms cycles result")),

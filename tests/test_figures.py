@@ -362,11 +362,21 @@ def test_charts_count_each_finished_job_once_and_no_live_one(shared: Daemon, run
     assert set(cycles["result"]) == {1, 2}
 
 
+def test_charts_tell_how_many_jobs_ended_without_a_verdict_of_their_own(shared: Daemon, run: str) -> None:
+    publish(shared, run, done("a"), live("b"), live("c"))
+    regr(shared, "regr-finish", run)
+
+    told = shared.get(f"/regressions/{run}/charts")
+
+    assert (told["jobs"], told["left_out"]) == (1, 2)
+
+
 def test_charts_of_nothing(shared: Daemon, run: str) -> None:
     publish(shared, run, live())
 
     assert shared.get(f"/regressions/{run}/charts") == {
         "jobs": 0,
+        "left_out": 0,
         "finished": {"from": None, "step_ms": 1000, "pass": [], "fail": [], "skip": []},
         "runtime": {"edges_ms": None, "pass": [], "fail": []},
         "cycles": {"shown": 0, "of": 0, "id": [], "runtime_ms": [], "cycles": [], "result": []},
@@ -550,8 +560,8 @@ def test_a_badge_shows_the_latest_run_of_a_series(shared: Daemon, run: str) -> N
     assert headers["cache-control"] == "max-age=30"
     root = ElementTree.fromstring(image)
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts == [run, "66.6 % pass"]
-    assert "live, 66.6 % pass" in live_now[1]
+    assert texts == [run, "66.7 % pass"]
+    assert "live, 66.7 % pass" in live_now[1]
     assert badge(shared, run, **{"If-None-Match": headers["etag"]})[0] == 304
 
 
@@ -584,6 +594,13 @@ def test_a_badge_of_nobody_is_404_and_says_so(shared: Daemon) -> None:
 )
 def test_what_a_badge_says(row: dict[str, Any], text: str) -> None:
     assert figures.verdict_of(row)[0] == text
+
+
+def test_a_badge_is_as_wide_as_its_letters() -> None:
+    narrow, wide = (ElementTree.fromstring(figures.badge(label, "", figures.GREY)) for label in ("fifi", "WWWW"))
+
+    assert int(narrow.attrib["width"]) < int(wide.attrib["width"])
+    assert all("textLength" not in element.attrib for element in narrow.iter())
 
 
 # --- live jobs of all regressions -------------------------------------------------------------------------------------
