@@ -45,9 +45,11 @@ export function mountRegression(host, actions) {
     paintHead(parts, regression);
     paintFigures(parts, regression, state.now);
     paintSince(parts, paintStrip, state);
-    facts(regressionFacts(regression, state.now));
-    metadata(regression.custom_metadata ?? []);
-    show(parts["metadata-section"], (regression.custom_metadata ?? []).length > 0);
+    const [told, named] = [regressionFacts(regression, state.now), regression.custom_metadata ?? []];
+    facts(told);
+    metadata(named);
+    show(parts["metadata-section"], named.length > 0);
+    show(parts["facts-panel"], told.length + named.length > 0);
     paintTab(state);
   };
 }

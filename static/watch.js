@@ -23,8 +23,6 @@ const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
 /** Figures over all jobs cost the server more. */
 const SLOW_GAP_MS = 5000;
-/** What has just begun is small to read, and worth being seen at once. */
-const NEWEST_GAP_MS = 300;
 const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
@@ -276,12 +274,16 @@ function watchRegression(view, env, kept) {
   };
   for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
+  /** The regression, and in the same breath the newest of its live jobs: its counts and their table tell the same. */
   const readRegression = async (signal) => {
     const ref = latest ? view.ref : data.regression?.id ?? view.ref;
-    const regression = await env.api.read(`regressions/${encodeRef(ref)}`, {}, signal);
+    const isListed = data.regression?.status === "live" && filter.tab === "";
+    const reading = env.api.read(`regressions/${encodeRef(ref)}`, {}, signal);
+    const [regression] = await Promise.all([reading, isListed ? readNewest(signal) : null]);
     if (data.regression && data.regression.id !== regression.id) turnTo();
     const first = data.regression === null;
     data.regression = readAt(regression, env.serverNow());
+    data.live.settle(regression.version);
     if (first) pieces.want(allOfView());
   };
   const turnTo = () => { // the series has a newer regression
@@ -359,7 +361,6 @@ function watchRegression(view, env, kept) {
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
     live: { gap: LIST_GAP_MS, read: readLive },
-    newest: { gap: NEWEST_GAP_MS, read: readNewest },
     seen: { gap: LIST_GAP_MS, read: readSeen },
     signatures: { gap: LIST_GAP_MS, read: readSignatures },
     jobs: { gap: LIST_GAP_MS, read: readJobs },
@@ -373,7 +374,7 @@ function watchRegression(view, env, kept) {
   const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
   const allOfView = () => ["series", ...(filter.tab ? [] : ["live"]), ...ofTab()];
   const shown = (names) => {
-    const all = ["regression", "newest", ...allOfView()];
+    const all = ["regression", ...allOfView()];
     return names.filter((name) => all.includes(name));
   };
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;

@@ -83,6 +83,33 @@ def test_a_heartbeat_is_seen_though_it_is_no_event(lab, visitor):
     expect(seen).to_have_text(re.compile(r"just now|^[2-4]s ago$"), timeout=20_000)
 
 
+def test_the_table_of_live_jobs_keeps_its_height_while_one_looks(lab, visitor):
+    tell(lab, "stand/1", ("regr-start", {"submitted": 20}), *(live(f"j{n}") for n in range(5)))
+    page = visitor.open(lab, address("stand/1"))
+    expect(rows(page, "live")).to_have_count(5)
+    high = part(page, "live-panel").bounding_box()["height"]
+    tell(lab, "stand/1", *(finish(f"j{n}") for n in range(4)))
+    expect(rows(page, "live")).to_have_count(1)
+    assert part(page, "live-panel").bounding_box()["height"] == high
+    tell(lab, "stand/1", finish("j4"))
+    expect(part(page, "live-nothing")).to_have_text("No job is live at this moment.")
+    assert part(page, "live-panel").bounding_box()["height"] == high
+    tell(lab, "stand/1", ("regr-finish", None))
+    expect(part(page, "live-section")).to_be_hidden()
+
+
+def test_a_job_that_waits_has_not_started_and_its_limit_does_not_run(lab, visitor):
+    told = {"phase": "queued", "start_time": "2026-01-05T10:00:00Z", "time_limit_ms": 900_000}
+    tell(lab, "waits/1", ("regr-start", None), live("waits", **told), live("runs", time_limit_ms=900_000))
+    page = visitor.open(lab, address("waits/1"))
+    elapsed = part(row(page, "live", "waits"), "elapsed")
+    expect(elapsed).to_have_attribute("title", re.compile(r"^given up .* without news$"))
+    expect(part(row(page, "live", "runs"), "elapsed")).to_have_attribute("title", re.compile("^time limit "))
+    page.goto(f"{lab.url}/j/{job_id(lab, 'waits/1', 'waits')}")
+    expect(part(page, "started-word")).to_have_text("Waits since")
+    expect(part(page, "limit")).to_contain_text("given up")
+
+
 # ---- all jobs --------------------------------------------------------------------------------------------------------
 
 
@@ -213,9 +240,13 @@ def test_the_output_of_a_job_follows_without_a_reload_and_hostile_lines_stay_lin
 
     assert lab.post(f"/jobs/{number}/logs", {"lines": [f"line {n}" for n in range(200)]})[0] == 200
     expect(part(page, "log-told")).to_have_text("205 lines, following")
+    part(page, "log").scroll_into_view_if_needed()
     expect(lines.last).to_be_in_viewport()
+    part(page, "log").evaluate("box => { box.scrollTop = 0; }")
     tell(lab, "log/1", finish("talks"))
     expect(part(page, "log-told")).to_have_text("205 lines")
+    part(page, "log-end").click()
+    expect(part(page, "log-end")).to_be_hidden()
     assert visitor.loads == 1
 
 
@@ -296,6 +327,14 @@ def test_pictures_show_hosts_and_have_a_table_behind_each(lab, visitor):
     expect(row(page, "hosts", "n0")).to_contain_text("25 %")
     part(page, "cycles-table").get_by_role("link").first.click()
     expect(part(page, "result")).to_have_text(re.compile("pass|fail"))
+
+
+def test_pictures_say_which_jobs_they_leave_out(lab, visitor):
+    jobs = [finish("a", runtime_ms=1000, start_time="2026-01-05T10:00:00Z"), live("lost"), live("gone")]
+    tell(lab, "left/1", ("regr-start", None), *jobs, ("regr-finish", None))
+    page = visitor.open(lab, f"{address('left/1')}?tab=pictures")
+    expect(part(page, "finished-told")).to_contain_text("2 jobs that nobody gave a verdict")
+    expect(part(page, "runtimes-told")).to_contain_text("1 passed, above the line; 0 failed, below; 2 jobs without a")
 
 
 def drawn_colours(page: Page, name: str) -> int:
@@ -428,7 +467,9 @@ def test_the_overview_shows_the_last_runs_of_a_series_and_a_click_goes_there(lab
     page = visitor.open(lab, "/?series=strip")
     runs = rows(page, "regressions").first.locator(".run")
     expect(runs).to_have_count(3)
-    expect(runs.nth(1)).to_have_attribute("aria-label", re.compile("0 of 1 passed"))
+    expect(runs.nth(1)).to_have_attribute(
+        "aria-label", re.compile("0 of 1 passed.*columns show from 0 % passed upwards")
+    )
     runs.nth(1).click()
     expect(part(page, "name")).to_have_text("strip/2")
 
@@ -555,13 +596,19 @@ SLICED = """rows => rows.flatMap(row => [...row.children].filter(cell => {
 
 
 def test_a_regression_prints_as_a_report(lab, visitor):
-    tell(lab, "print/1", ("regr-start", None), *(finish(f"job-{n}") for n in range(120)))
+    host = "farm-node-0123.eda.lab.example.com"
+    told = {"host": host, "fail_message": "E no data came, though it was asked for more than once"}
+    tell(lab, "print/1", ("regr-start", None), *(finish(f"job-{n}", "fail", **told) for n in range(120)))
     page = visitor.open(lab, address("print/1"))
     expect(rows(page, "jobs").first).to_be_visible()
     page.emulate_media(media="print")
     expect(rows(page, "jobs")).to_have_count(120)
     expect(page.locator("header.top")).to_be_hidden()
     expect(part(page, "q")).to_be_hidden()
+    page.set_viewport_size({"width": 700, "height": 1000})
+    cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+    assert rows(page, "jobs").locator("td, th").evaluate_all(cut) == []
+    assert page.locator("table.jobs thead").evaluate("head => getComputedStyle(head).display") == "table-header-group"
     page.emulate_media(media="screen")
     assert visitor.loads == 1
 
