@@ -298,7 +298,6 @@ function watchRegression(view, env, kept) {
   const readJobs = async (signal) => {
     const read = await lists.jobs.read(data.jobs, signal);
     data.jobs = keepNewer(data.jobs, read);
-    data.live.put(data.jobs.items.filter((job) => job.result === "live"));
   };
   const livePage = async (query, signal) => {
     const page = await env.api.read(path("/jobs"), { result: "live", limit: LONG_PAGE, ...query }, signal);
@@ -322,11 +321,14 @@ function watchRegression(view, env, kept) {
     live.keepOnly(before, found);
     data.liveRead = true;
   };
-  /** The newest live jobs; if all of a page are new, there may be more behind it. */
+  /** The newest live jobs, which may be all; if all of a page are new, there may be more behind it. */
   const readNewest = async (signal) => {
-    const known = new Set(data.live.ids());
+    const { live } = data;
+    const before = live.ids();
     const page = await livePage({ limit: NEWEST_PAGE }, signal);
-    if (page.next && !page.items.some((job) => known.has(job.id))) pieces.want(["live"]);
+    const found = new Set(page.items.map((job) => job.id));
+    if (!page.next) live.keepOnly(before, found);
+    else if (!before.some((id) => found.has(id))) pieces.want(["live"]);
   };
   const readSeen = async (signal) => {
     const ids = inSight.filter((id) => data.live.has(id)).slice(0, 100);

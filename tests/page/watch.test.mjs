@@ -111,7 +111,8 @@ test("all live jobs are read, page by page, and what has ended meanwhile does no
     if (query?.result !== "live") return page();
     turn += 1;
     if (turn === 1) return { items: [live(9), live(8)], next: "more" };
-    if (turn === 2) watch.apply({ seq: 7, type: "job.passed", regression_id: 1, job: 7, data: { result: "pass" } });
+    if (turn > 2) return page(live(9), live(8), live(6));
+    watch.apply({ seq: 7, type: "job.passed", regression_id: 1, job: 7, data: { result: "pass" } });
     return page(live(7), live(6));
   });
   watch.refresh();
