@@ -5103,6 +5103,7 @@ async def _charts(api: Api, regression: int) -> dict[str, Any]:
     told = figures.finished_object(finished, first, last, step)
     return {
         "jobs": span["jobs"],
+        "left_out": span["left_out"],
         "finished": told | {"from": utc(first)},
         "runtime": figures.histogram(runtimes, edges),
         "cycles": figures.points_object(points, span["pass_points"] + span["fail_points"]),

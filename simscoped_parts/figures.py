@@ -24,6 +24,7 @@ STEPS_MOST = 120  # of a chart over time
 CLASSES_MOST = 48  # of a histogram
 POINTS_MOST = 2000  # of a cloud of points
 SLOWER_DEFAULT = 20  # percent
+DIFFERENCE_LEAST_MS = 1000  # below this nothing is slower or faster
 DIFF_MOST = 500  # entries of each kind
 
 
@@ -122,8 +123,8 @@ def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
     }
 
 
-# What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database. A job ended
-# when its publisher says so, else when the daemon heard of it.
+# What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database; `left_out`
+# are those that were given up without. A job ended when its publisher says so, else when the daemon heard of it.
 _DONE = f"""
     (SELECT id, result, cycles, {_TOOK} AS took,
             {_ENDED} AS ended
@@ -133,7 +134,8 @@ SPAN = f"""
     SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
            min(took) FILTER (WHERE result <> 3) AS least, max(took) FILTER (WHERE result <> 3) AS most,
            count(*) FILTER (WHERE result = 1 AND cycles >= 0 AND took >= 0) AS pass_points,
-           count(*) FILTER (WHERE result = 2 AND cycles >= 0 AND took >= 0) AS fail_points
+           count(*) FILTER (WHERE result = 2 AND cycles >= 0 AND took >= 0) AS fail_points,
+           (SELECT count(*) FROM job WHERE regression_id = :regression AND result <> 0 AND state <> 'done') AS left_out
     FROM {_DONE}
 """
 FINISHED = f"SELECT (ended - :first) / :step AS class, result, count(*) AS n FROM {_DONE} GROUP BY 1, 2"
@@ -215,8 +217,8 @@ def points_object(rows: Sequence[Row], known: int) -> dict[str, Any]:
 
 
 # Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
-# of them has. Live jobs take no part. `here` and `there` are an example's id, a failing one where there is one; what a
-# config took is the mean over its passes.
+# of them has. Live jobs take no part, but what is live here is not missing. `here` and `there` are an example's id, a
+# failing one where there is one; what a config took is the mean over its passes, and differs by a second at least.
 _BY_CONFIG = """
     SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
            coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id,
@@ -239,10 +241,12 @@ SELECT kind, config, here, there, n, took, had_taken, percent FROM (
     FROM both
     UNION ALL
     SELECT CASE WHEN percent > 0 THEN 'slower' ELSE 'faster' END, config, here, there, n, took, had_taken, percent
-    FROM both WHERE abs(percent) >= :slower
+    FROM both WHERE abs(percent) >= :slower AND abs(took - had_taken) >= {DIFFERENCE_LEAST_MS}
     UNION ALL
     SELECT 'missing', there.config, NULL, there.id, there.n, NULL, NULL, NULL
-    FROM there LEFT JOIN here ON here.config = there.config WHERE here.config IS NULL
+    FROM there LEFT JOIN here ON here.config = there.config
+    WHERE here.config IS NULL
+      AND there.config NOT IN (SELECT config FROM job WHERE regression_id = :here AND result = 0 AND config IS NOT NULL)
     UNION ALL
     SELECT 'added', here.config, here.id, NULL, here.n, NULL, NULL, NULL
     FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
@@ -304,7 +308,8 @@ def verdict_of(row: Row | None) -> tuple[str, str]:
     if row is None:
         return "unknown", GREY
     judged = row["n_pass"] + row["n_fail"]
-    rate = f"{math.floor(1000 * row['n_pass'] / judged) / 10:g} % pass" if judged else "no results"
+    share = round(100 * row["n_pass"] / judged, 1) if judged else None
+    rate = "no results" if share is None else f"{min(share, 99.9) if row['n_fail'] else share:g} % pass"
     if row["status"] == "live":
         return f"live, {rate}", BLUE
     if row["status"] == "aborted":
@@ -315,16 +320,21 @@ def verdict_of(row: Row | None) -> tuple[str, str]:
 def badge(label: str, text: str, colour: str) -> str:
     """The image, SVG. Long labels lose their beginning, where series differ least."""
     label = label if len(label) <= 40 else "…" + label[-39:]
-    left, right = 10 + 7 * len(label), 10 + 7 * len(text)
+    left, right = 10 + _width_of(label), 10 + _width_of(text)
     label, text = _escaped(label), _escaped(text)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
         f'aria-label="{label}: {text}"><title>{label}: {text}</title>'
         f'<rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/>'
         '<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
-        f'<text x="{left / 2:g}" y="14" textLength="{left - 10}">{label}</text>'
-        f'<text x="{left + right / 2:g}" y="14" textLength="{right - 10}">{text}</text></g></svg>'
+        f'<text x="{left / 2:g}" y="14">{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14">{text}</text></g></svg>'
     )
+
+
+def _width_of(text: str) -> int:
+    """About how many pixels a text of a badge takes."""
+    return sum(4 if letter in "fijlrtI1.,:;!|'/ -" else 11 if letter in "mwMW%@" else 7 for letter in text)
 
 
 def _escaped(text: str) -> str:

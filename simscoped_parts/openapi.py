@@ -172,7 +172,9 @@ ROUTES = (
         (
             _REF,
             query_parameter("base", "The other regression (REF); else the one before in the series"),
-            query_parameter("slower", "Percent of the runtime from which a job counts as slower or faster", 20),
+            query_parameter(
+                "slower", "Percent of the runtime, and a second at least, from which a job is slower or faster", 20
+            ),
             query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
         ),
         answer="Diff",
@@ -501,7 +503,7 @@ ANSWERS: dict[str, Schema] = {
         **_fields({"type": "array", "items": INTEGER_OR_NULL}, "id host start length result"),
     ),
     "Charts": _object(
-        jobs=INTEGER,
+        **_fields(INTEGER, "jobs left_out"),
         finished=_object(**{"from": TIME_OR_NULL}, step_ms=INTEGER, **_fields(INTEGERS, "pass fail skip")),
         runtime=_object(edges_ms={"type": ["array", "null"], "items": INTEGER}, **_fields(INTEGERS, "pass fail")),
         cycles=_object(**_fields(INTEGER, "shown of"), **_fields(INTEGERS, "id runtime_ms cycles result")),

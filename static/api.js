@@ -32,7 +32,8 @@ export function createApi(root, env) {
   const read = (path, query, signal) => request(env.fetch, root + apiPath(path, query), { cache: "no-store", signal });
   const write = (path, body) => writeWithToken(env, root + apiPath(path), body ?? {});
   const list = (path, query, signal) => readList(read, path, query, signal);
-  return { read, list, write };
+  const health = () => readHealth(env.fetch, `${root}healthz`);
+  return { read, list, write, health };
 }
 
 /** A list of up to `query.limit` rows, in steps of 500, the most that the server gives at once. */
@@ -46,6 +47,16 @@ async function readList(read, path, query, signal) {
     next = page.next ?? null;
   } while (next && items.length < query.limit);
   return { items, next };
+}
+
+/** What the server says is wrong with it, as sentences; none if it is well, or does not answer. */
+async function readHealth(fetch, url) {
+  try {
+    const response = await fetch(url, { cache: "no-store" });
+    return response.status === 503 ? (await problemOf(response)).reasons ?? [] : [];
+  } catch {
+    return [];
+  }
 }
 
 async function writeWithToken(env, url, body) {

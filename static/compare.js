@@ -1,9 +1,9 @@
 /** A run beside an earlier one: what fails newly, what is fixed, what has become slower. See regression.js. */
 
-import { addressOf, jobAddress, refOf } from "./address.js";
+import { addressOf, jobAddress, refOf, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, duration, plural } from "./format.js";
-import { NOTHING_BEFORE } from "./model.js";
+import { KNOWN_AT_END, NOTHING_BEFORE } from "./model.js";
 import { mount, paintLink } from "./parts.js";
 
 /** Sections in the order of their weight: name in the answer's counts, heading. */
@@ -14,11 +14,12 @@ const SECTIONS = [
 ];
 const ROWS_FIRST = 20;
 const TYPING_MS = 400;
+const ANOTHER = "?"; // the option that stands for a run that is not listed
 
 /** `actions`: `filter({base, slower})`. */
 export function mountCompare(host, actions) {
   const parts = mount(host, "tab-compare");
-  const sections = SECTIONS.map(([name, heading]) => mountSection(parts.sections, name, heading));
+  const sections = SECTIONS.map(([name, heading]) => [name, mountSection(parts.sections, name, heading)]);
   const options = keyedList(parts.bases, {
     template: "run-option",
     key: (run) => run.id,
@@ -34,21 +35,27 @@ export function mountCompare(host, actions) {
   return (state) => {
     const { diff, regression, runs } = state.data;
     const { base, slower } = state.view.filter;
-    options((runs?.items ?? []).filter((run) => run.id !== regression.id), state);
-    const isListed = [...parts.base.options].some((option) => option.value === base);
-    setField(parts.base, isListed ? base : "");
+    const others = (runs?.items ?? []).filter((run) => run.id !== regression.id);
+    const isListed = base === "" || others.some((run) => refOf(run) === base);
+    options(others, state);
+    setField(parts.base, isListed ? base : ANOTHER);
     setField(parts.other, isListed ? "" : base);
     setField(parts.slower, slower);
     show(parts.loading, diff === null && !state.problem);
     show(parts.none, diff === NOTHING_BEFORE);
-    setText(parts.told, diff?.counts ? toldWords(diff) : "");
-    sections.forEach((paint) => paint(state));
+    show(parts.against, Boolean(diff?.counts));
+    if (diff?.counts) paintTold(parts, diff, state);
+    const left = regression.status === "live" ? KNOWN_AT_END : [];
+    sections.forEach(([name, paint]) => paint(state, left.includes(name)));
   };
 }
 
-function toldWords({ counts }) {
+function paintTold(parts, { base, base_id: id, counts }, { root, data }) {
   const changed = SECTIONS.reduce((sum, [name]) => sum + (name === "still_failing" ? 0 : counts[name] ?? 0), 0);
-  return changed ? "" : "Nothing differs.";
+  const isLive = data.regression.status === "live";
+  paintLink(parts["base-run"], regressionAddress(root, { id, name: base }), base);
+  const words = isLive ? "What is fixed or missing shows when this run is over." : changed ? "" : "Nothing differs.";
+  setText(parts.told, words);
 }
 
 /** The rows of a section: `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
@@ -95,11 +102,11 @@ function mountSection(parent, name, heading) {
     shown += 500;
     again?.();
   });
-  const paint = (state) => {
-    again = () => paint(state);
+  const paint = (state, isLeftOut) => {
+    again = () => paint(state, isLeftOut);
     const { diff } = state.data;
-    const all = diff?.counts ? rowsOf(name, diff, state.root) : [];
-    const number = diff?.counts?.[name] ?? all.length;
+    const all = diff?.counts && !isLeftOut ? rowsOf(name, diff, state.root) : [];
+    const number = isLeftOut ? 0 : diff?.counts?.[name] ?? all.length;
     show(root, number > 0);
     setText(parts.number, count(number));
     rows(all.slice(0, shown), state);

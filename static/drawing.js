@@ -50,12 +50,13 @@ export function text(pen, words, x, y, { align = "left", colour, width } = {}) {
   pen.fillText(words, x, y, width);
 }
 
-/** A text cut to fit. */
+/** A text cut in its middle to fit: names of a kind differ at their ends. */
 export function fitting(pen, words, width) {
-  if (pen.measureText(words).width <= width) return words;
-  let kept = words.slice(0, 60);
-  while (kept.length > 1 && pen.measureText(`${kept}…`).width > width) kept = kept.slice(0, -1);
-  return `${kept}…`;
+  let cut = words;
+  for (let kept = Math.min(words.length - 1, 60); kept > 1 && pen.measureText(cut).width > width; kept -= 1) {
+    cut = `${words.slice(0, Math.floor(kept / 2))}…${words.slice(-Math.ceil(kept / 2))}`;
+  }
+  return cut;
 }
 
 export function line(pen, x1, y1, x2, y2, colour, dash = []) {
@@ -72,7 +73,9 @@ export function line(pen, x1, y1, x2, y2, colour, dash = []) {
 export function axisBelow(pen, ticks, x, top, bottom, colours) {
   for (const { at, text: words } of ticks) {
     line(pen, x(at), top, x(at), bottom, colours.line);
-    text(pen, words, x(at), bottom + 16, { align: "center", colour: colours.muted });
+    const half = pen.measureText(words).width / 2;
+    const middle = Math.min(x(at), pen.canvas.clientWidth - half); // the last word must not run over the edge
+    text(pen, words, middle, bottom + 16, { align: "center", colour: colours.muted });
   }
 }
 

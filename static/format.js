@@ -123,18 +123,19 @@ export function percent(part, whole) {
   if (!whole || part === null || part === undefined) return NOTHING;
   const share = (100 * part) / whole;
   if (part > 0 && share < 1) return "< 1 %";
-  if (share > 99 && share < 100) return `${Math.min(99.9, Math.floor(share * 10) / 10)} %`;
-  return `${Math.floor(share + 1e-9)} %`;
+  if (share > 99 && share < 100) return `${Math.min(99.9, Math.round(share * 10) / 10)} %`;
+  return `${Math.round(share)} %`;
 }
 
 /**
- * A pass rate with one decimal, under the same rule: only all is 100 %.
+ * A pass rate with one decimal, under the same rule: only all is 100 %, and only none 0.
  * @param {number|null|undefined} fraction between 0 and 1
  */
 export function rate(fraction) {
   if (fraction === null || fraction === undefined) return NOTHING;
   if (fraction >= 1) return "100 %";
-  return `${(Math.floor(fraction * 1000 + 1e-9) / 10).toFixed(1)} %`;
+  if (fraction <= 0) return "0.0 %";
+  return `${Math.min(99.9, Math.max(0.1, Math.round(fraction * 1000) / 10)).toFixed(1)} %`;
 }
 
 /** `812 B`, `14.2 kB`, `3.0 GB`. @param {number|null|undefined} number */

@@ -7,7 +7,7 @@ import {
 } from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
-  elapsedWords, jobFacts, jobProgress, jobTitle, reasonSentence, rerunLine,
+  dueWords, elapsedWords, jobFacts, jobProgress, jobTitle, reasonSentence, rerunLine,
 } from "./model.js";
 import {
   factList, historyList, mount, paintBar, paintChip, paintLink, paintProblem, paintShare, paintTime,
@@ -33,7 +33,10 @@ export function mountJob(host, actions) {
   parts.tank.addEventListener("click", () => actions.tank());
   return (state) => {
     const { job, history } = state.data;
-    paintProblem(parts.problem, state.problem);
+    const missing = job === null && state.problem?.status === 404;
+    paintProblem(parts.problem, missing ? null : state.problem);
+    show(parts.missing, missing);
+    setText(parts["missing-id"], state.view.ref);
     show(parts.loading, job === null && !state.problem);
     show(parts.body, job !== null);
     if (job === null) return;
@@ -67,16 +70,11 @@ function paintFigures(parts, job, now) {
   setText(parts.phase, job.phase ?? "");
   setText(parts["elapsed-word"], live ? "Elapsed" : "Runtime");
   setText(parts.elapsed, elapsedWords(job, now));
-  setText(parts.limit, limitWords(job, now));
+  setText(parts.limit, dueWords(job, now));
   setCell(parts.host, job.host || NOTHING);
   setCell(parts.seed, job.seed || NOTHING);
   paintUsual(parts, job, now);
   paintTimes(parts, job, live, now);
-}
-
-function limitWords(job, now) {
-  const due = parseTime(job.due_at);
-  return job.time_limit_ms && due !== null && job.result === "live" ? `time limit ${moment(due, now)}` : "";
 }
 
 /** What this test usually takes, while it runs and there is something to wait for. */
@@ -92,10 +90,11 @@ function paintUsual(parts, job, now) {
 }
 
 function paintTimes(parts, job, live, now) {
-  const started = job.start_time ?? job.started_at;
-  paintTime(parts.started, started, now);
+  const waits = live && !job.started_at;
   const submitted = parseTime(job.submitted_at);
-  setText(parts.submitted, live && submitted !== null ? `first heard of ${moment(submitted, now)}` : "");
+  setText(parts["started-word"], waits ? "Waits since" : "Started");
+  paintTime(parts.started, waits ? submitted : job.start_time ?? job.started_at, now);
+  setText(parts.submitted, live && !waits && submitted !== null ? `first heard of ${moment(submitted, now)}` : "");
   show(parts["finished-figure"], !live);
   paintTime(parts.finished, job.finish_time ?? job.finished_at, now);
   show(parts["seen-figure"], live || job.reason !== null);
@@ -208,7 +207,7 @@ function mountLog(parts) {
     rows(log.lines.slice(-most), state.now);
     setText(parts["log-told"], logWords(log, job));
     show(parts["log-earlier"], log.lines.length > most);
-    show(parts["log-end"], !isAtEnd && !log.complete);
+    show(parts["log-end"], !isAtEnd);
     if (isAtEnd && log.lines.length) box.scrollTop = box.scrollHeight;
   };
   return paint;

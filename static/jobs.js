@@ -5,7 +5,7 @@ import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, wh
 import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
-  done, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, signatureSince,
+  done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, signatureSince,
 } from "./model.js";
 import { TYPING_MS, mount, paintChip, paintLink, paintPressed, paintProblem, paintShare } from "./parts.js";
 import { scrollingRows } from "./rows.js";
@@ -29,6 +29,7 @@ function mountLive(parts, actions) {
     inSight: (items) => actions.look(items.filter((item) => item.job).map((item) => item.id)),
   });
   let filter = {};
+  let height = 0;
   parts["live-q"].addEventListener("input", whenTypingPauses((live) => actions.filter({ live }), TYPING_MS / 2));
   parts["live-head"].addEventListener("click", (event) => {
     const column = event.target.closest("button")?.closest("th").dataset.sort;
@@ -41,8 +42,9 @@ function mountLive(parts, actions) {
     const { live, liveRead, regression } = state.data;
     const [slow, byHost] = [filter.slow === "1", filter.group === "host"];
     const found = live.rows({ text: filter.live, sort: filter.livesort, slow, byHost }, state.now);
-    show(parts["live-section"], live.size > 0 || filter.live !== "");
+    show(parts["live-section"], live.size > 0 || filter.live !== "" || (height > 0 && regression.status === "live"));
     rows(found.rows, state);
+    height = keepHeight(parts["live-panel"], height);
     setField(parts["live-q"], filter.live);
     paintToldColumns(parts["live-table"], found.told, filter.group);
     paintSort(parts["live-head"], filter.livesort);
@@ -52,7 +54,15 @@ function mountLive(parts, actions) {
     setText(parts.slow, `${count(found.slow)} slow for their kind`);
     setText(parts["live-summary"], liveSummary(found.chosen, live.size, liveRead ? live.size : regression.counts.live));
     show(parts["live-nothing"], found.chosen === 0);
+    setText(parts["live-nothing"], live.size ? "No live job matches." : "No job is live at this moment.");
   };
+}
+
+/** Lets a panel grow but not shrink, so that what lies below does not go up and down with it. */
+function keepHeight(panel, before) {
+  const height = Math.max(before, panel.getBoundingClientRect().height);
+  if (height > before) panel.style.minHeight = `${height}px`;
+  return height;
 }
 
 /** A column that no live job says anything for only takes room. */
@@ -125,13 +135,6 @@ function paintKind(node, job, now) {
 /** Seconds are enough for what takes seconds. */
 function roundly(ms) {
   return ms < 10_000 ? ms : Math.round(ms / 1000) * 1000;
-}
-
-/** What becomes of a live job if nothing comes: its own time limit, or being forgotten. */
-function dueWords(job, now) {
-  const due = parseTime(job.due_at);
-  if (due === null || job.result !== "live") return "";
-  return job.time_limit_ms ? `time limit ${moment(due, now)}` : `kept without news until ${moment(due, now)}`;
 }
 
 // ------------------------------------------------------------------------------------------------ signatures
@@ -266,11 +269,20 @@ function mountTable(parts, actions) {
     paintFilters(parts, state);
     paintSort(parts["jobs-head"], sort === "longest" ? "-runtime" : sort);
     paintProblem(parts["filter-problem"], state.filterProblem);
+    if (state.filterProblem) list = null; // what was found before was found by another filter
+    const narrowed = isNarrowed(state.view.filter);
     rows(list?.items ?? [], state);
+    const isFound = narrowed && list?.items.length > 0 && !list.isOld;
+    setText(parts["jobs-summary"], isFound ? matchWords(list) : "");
     show(parts["jobs-nothing"], list !== null && list.items.length === 0);
-    setText(parts["jobs-nothing"], isNarrowed(state.view.filter) ? "No job matches this filter." : "No jobs yet.");
+    setText(parts["jobs-nothing"], narrowed ? "No job matches this filter." : "No jobs yet.");
     show(parts["jobs-more"], Boolean(list?.next));
   };
+}
+
+/** How many jobs a filter has found, as far as they have been read. */
+function matchWords({ items, next }) {
+  return next ? `the first ${count(items.length)} that match` : `${plural(items.length, "job")} found`;
 }
 
 function isNarrowed(filter) {

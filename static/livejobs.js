@@ -44,10 +44,11 @@ export function isSlow(job, now) {
   return Boolean(job.slow_after_ms) && Boolean(job.started_at) && jobElapsed(job, now) > job.slow_after_ms;
 }
 
-/** The live jobs: `put`, `apply` and `keepOnly` change them, `rows` gives them in order. */
+/** The live jobs: `put`, `apply`, `settle` and `keepOnly` change them, `rows` gives them in order. */
 export function createLiveJobs() {
   const entries = new Map(); // id -> {job, key, text, id}
   const gone = new Map(); // id -> seq of the event that ended it
+  const leaving = new Map(); // the same of those that are still among the entries
   let order = []; // entries in the order of `sorted`; may hold entries that have gone
   let sorted = "";
   let isInOrder = true;
@@ -61,6 +62,7 @@ export function createLiveJobs() {
     entry.job = job;
     entry.key = undefined;
     entry.text = null;
+    leaving.delete(job.id);
     isInOrder = false;
     return entry;
   };
@@ -69,11 +71,13 @@ export function createLiveJobs() {
     if (!entry) return false;
     entry.isThere = false;
     entries.delete(id);
+    leaving.delete(id);
     isInOrder = false;
     return true;
   };
   const noteGone = (id, seq) => {
     gone.set(id, seq);
+    if (entries.has(id)) leaving.set(id, seq);
     if (gone.size > GONE_KEPT) gone.delete(gone.keys().next().value);
   };
 
@@ -107,12 +111,15 @@ export function createLiveJobs() {
     keepOnly(before, found) {
       for (const id of before) if (!found.has(id)) remove(id);
     },
-    /** Takes an event. @returns {boolean} false if the job it is about is not among these and seems to live */
+    /** Drops those that had ended by an event: the counts on top are then of that event, too. */
+    settle(seq) {
+      for (const [id, ended] of leaving) if (ended <= seq) remove(id);
+    },
+    /** Takes an event; a job that has ended stays until `settle`. @returns {boolean} false if the job it is about is not among these and seems to live */
     apply(event) {
       const isLive = event.type !== "job.pruned" && (event.data?.result ?? "live") === "live";
       if (!isLive) {
         noteGone(event.job, event.seq);
-        remove(event.job);
         return true;
       }
       const entry = entries.get(event.job);

@@ -4,7 +4,7 @@
  */
 
 import {
-  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plural, rate, ticking,
+  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plain, plural, rate, ticking,
 } from "./format.js";
 
 // ------------------------------------------------------------------------------------------------ regressions
@@ -110,10 +110,11 @@ export function etaWords(regression, now) {
   const left = at - now;
   const long = [boundsWords(eta, at, now), BASES[eta?.basis]].filter(Boolean).join(", ");
   if (left < -OVERDUE_MS) return { short: "overdue", long: `expected ${dayTime(at, now)}; ${BASES[eta?.basis] ?? ""}` };
-  return { short: left < 30_000 ? "any moment" : `≈ ${roughly(left)}`, long };
+  return { short: left < SOON_MS ? "any moment" : `≈ ${roughly(left)}`, long };
 }
 
-const OVERDUE_MS = 60_000;
+const SOON_MS = 5000;
+const OVERDUE_MS = 15_000;
 
 function boundsWords(eta, at, now) {
   const low = parseTime(eta?.low);
@@ -132,6 +133,7 @@ function dayTime(ms, now) {
 function roughly(ms) {
   const minutes = ms / 60_000;
   const round = (step) => Math.max(step, Math.round(minutes / step) * step);
+  if (minutes < 0.75) return minutes < 1 / 3 ? "10 s" : "30 s";
   if (minutes < 1.5) return "1 min";
   if (minutes < 20) return `${round(1)} min`;
   if (minutes < 58) return `${round(5)} min`;
@@ -220,20 +222,24 @@ export function runWords(run) {
 /** The comparison of a run that has no run before it. */
 export const NOTHING_BEFORE = Object.freeze({ counts: null });
 
+/** Of a comparison's kinds those that nothing can be said of before a run is over: what has not come may come yet. */
+export const KNOWN_AT_END = Object.freeze(["fixed_signatures", "fixed", "missing"]);
+
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
  * @param {object|null} since answer of a diff: `{counts}`
+ * @param {boolean} isLive whether the newer run is
  */
-export function sinceParts(since) {
+export function sinceParts(since, isLive) {
   const { counts } = since ?? {};
   if (!counts) return [];
   const told = [
-    [counts.new_signatures, "new signature", "signatures"], [counts.fixed_signatures, "fixed signature", "signatures"],
-    [counts.newly_failing, "newly failing test", "newly_failing"], [counts.fixed, "fixed test", "fixed"],
-    [counts.slower, "slower test", "slower"], [counts.faster, "faster test", "faster"],
-    [counts.missing, "missing test", "missing"],
+    ["new_signatures", "new signature"], ["fixed_signatures", "fixed signature"],
+    ["newly_failing", "newly failing test"], ["fixed", "fixed test"], ["slower", "slower test"],
+    ["faster", "faster test"], ["missing", "missing test"], ["added", "added test"],
   ];
-  return told.filter(([n]) => n > 0).map(([n, word, what]) => ({ text: plural(n, word), what }));
+  return told.filter(([what]) => counts[what] > 0 && !(isLive && KNOWN_AT_END.includes(what)))
+    .map(([what, word]) => ({ text: plural(counts[what], word), what }));
 }
 
 // ------------------------------------------------------------------------------------------------ jobs
@@ -258,6 +264,23 @@ export function jobElapsed(job, now) {
 export function elapsedWords(job, now) {
   if (job.result !== "live") return duration(jobElapsed(job, now));
   return job.started_at ? ticking(jobElapsed(job, now)) : `waiting ${ticking(jobElapsed(job, now))}`;
+}
+
+/** What is due by the daemon's clock may lie so far from what times of day say. */
+const CLOCK_SLACK_MS = 2000;
+
+/**
+ * What becomes of a live job if nothing comes: it reaches its time limit, which counts from its start, or, where that
+ * is sooner, is given up for want of news.
+ * @param {object} job
+ * @param {number} now
+ */
+export function dueWords(job, now) {
+  const due = parseTime(job.due_at);
+  if (due === null || job.result !== "live") return "";
+  const started = parseTime(job.started_at);
+  const limit = job.time_limit_ms && started !== null ? started + job.time_limit_ms : Infinity;
+  return due >= limit - CLOCK_SLACK_MS ? `time limit ${moment(due, now)}` : `given up ${moment(due, now)} without news`;
 }
 
 /**
@@ -428,10 +451,10 @@ export function movedBy(event, isKnown) {
   if (!event.job) return regressionNews(event);
   if (event.type === "job.revived") return ["regression", "live", "signatures", "jobs"];
   if (VERDICTS.has(event.type)) return ["regression", "signatures", "jobs"];
-  if (event.type === "job.live") return ["regression", "jobs", "newest"];
+  if (event.type === "job.live") return ["regression", "jobs"];
   if (event.type === "job.pruned") return ["regression", "jobs"];
   if ((event.data?.result ?? "live") !== "live") return ["jobs"];
-  return isKnown ? [] : ["newest"];
+  return isKnown ? [] : ["regression"];
 }
 
 function regressionNews(event) {
@@ -596,9 +619,9 @@ function fieldWords(key, value, now) {
 
 /** Compute time and speed of all jobs together, null before any is known. */
 function computeWords(stats) {
-  const { compute_ms: compute, cycles } = stats ?? {};
+  const { compute_ms: compute, cycles_per_s: speed } = stats ?? {};
   if (!compute) return null;
-  return duration(compute) + (cycles ? `, ${count(Math.round(cycles / (compute / 1000)))} cycles/s` : "");
+  return duration(compute) + (speed ? `, ${count(Math.round(speed))} cycles/s` : "");
 }
 
 const HISTORY_WORDS = {
@@ -641,18 +664,23 @@ export function storyOf(own, events) {
 /**
  * The changed values of a history entry, one text each; progress has its own words.
  * @param {object|undefined} changed
+ * @param {number} now
  */
-export function changedWords(changed) {
+export function changedWords(changed, now) {
   return Object.entries(changed ?? {}).filter(([field]) => field !== "progress").map(([field, value]) => {
-    if (Array.isArray(value) && value.length === 2) return `${field}: ${shown(value[0])} → ${shown(value[1])}`;
-    return `${field}: ${shown(value)}`;
+    const isPair = Array.isArray(value) && value.length === 2;
+    const words = (isPair ? value : [value]).map((each) => changedValue(field, each, now));
+    return `${field}: ${words.join(" → ")}`;
   });
 }
 
-function shown(value) {
-  if (value === null || value === undefined || value === "") return NOTHING;
-  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return clockTime(parseTime(value));
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+/** Times and durations as everywhere else, files by their names, anything else as JSON has it. */
+function changedValue(field, value, now) {
+  if (!isTold(value)) return NOTHING;
+  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return moment(value, now);
+  if (field.endsWith("_ms") && typeof value === "number") return duration(value);
+  if (Array.isArray(value) && value.some((file) => file?.name)) return value.map((file) => file?.name).join(", ");
+  return plain(value);
 }
 
 /**

@@ -55,6 +55,7 @@ const page = {
   placeKey: null,
   wantedPlace: null,
   wasLost: false,
+  troubles: [],
   streamed: null,
 };
 const places = new Map(); // history entry -> {data, y, focus}, so that "back" shows at once what was left
@@ -89,6 +90,8 @@ function paint() {
   setAttribute(document.getElementById("favicon"), "href", faviconOf(view, watch.data) ?? FAVICON);
   paintCrumbs(crumbs(view, watch.data));
   show(document.getElementById("live-off"), meta.live_enabled === false);
+  show(document.getElementById("unwell"), page.troubles.length > 0);
+  setText(document.getElementById("unwell"), `The server has trouble, and news may not come: ${page.troubles.join("; ")}`);
   show(document.getElementById("connection"), view.kind !== "unknown");
   paintStale();
   goToPlace();
@@ -193,6 +196,7 @@ async function checkServer() {
     page.clockOffset = (parseTime(meta.now) ?? Date.now()) - (asked + Date.now()) / 2;
     if (page.meta.epoch !== undefined && page.meta.epoch !== meta.epoch) startOver();
     page.meta = meta;
+    page.troubles = await api.health();
     changed();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;

@@ -2,7 +2,7 @@
 
 import { jobAddress, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
-import { count, fullTime, moment, plain, plural } from "./format.js";
+import { count, fullTime, moment, percent, plain, plural } from "./format.js";
 import {
   barLabel, barSegments, changedWords, historyWord, jobProgress, problemSentence, runWords,
 } from "./model.js";
@@ -105,7 +105,7 @@ function runList(parent) {
     key: (run) => run.id,
     paint(parts, run, { root, series, current, floor }) {
       const name = run.name ?? [series, run.number].filter(Boolean).join(" ");
-      const words = `${name}: ${runWords(run)}`;
+      const words = `${name}: ${runWords(run)}; columns show from ${percent(floor, 1)} passed upwards`;
       setAttribute(parts.run, "href", regressionAddress(root, { id: run.id, name: run.name ?? String(run.id) }));
       setAttribute(parts.run, "title", words);
       setAttribute(parts.run, "aria-label", words);
@@ -128,7 +128,7 @@ export function historyList(parent) {
 
 function paintEntry(parts, entry, { now, root }) {
   const progress = jobProgress(entry.progress);
-  const changes = changedWords(entry.changed);
+  const changes = changedWords(entry.changed, now);
   const word = historyWord(entry);
   const reason = word.includes(entry.reason) ? null : entry.reason;
   setAttribute(parts.entry, "data-kind", entry.result ?? "");

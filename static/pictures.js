@@ -214,14 +214,22 @@ function mountFinished(parts) {
     const words = `${count(charts.jobs)} finished${known ? ` of ${count(known)}` : ""}`;
     const { eta } = regression;
     const end = eta?.at ? `, projected to end at ${moment(eta.at, state.now)}` : "";
-    setText(parts["finished-told"], words + end);
-    setAttribute(parts.finished, "aria-label", `Jobs finished over time: ${words}${end}`);
+    const rest = notShown(charts.left_out, "that nobody gave a verdict (time limit, lost, tanked)");
+    setText(parts["finished-told"], words + end + rest);
+    setAttribute(parts.finished, "aria-label", `Jobs finished over time: ${words}${end}${rest}`);
     const shown = { finished: charts.finished, known, eta: regression.status === "live" ? eta : null };
     paint(shown, [charts, known, shown.eta?.at]);
     if (parts["finished-table"].dataset.at !== String(charts.jobs)) fill();
     parts["finished-table"].dataset.at = String(charts.jobs);
   };
 }
+
+/** `; 4 jobs without a runtime are not shown`, if there are any. */
+function notShown(jobs, why) {
+  return jobs > 0 ? `; ${plural(jobs, "job")} ${why} ${jobs === 1 ? "is" : "are"} not shown` : "";
+}
+
+const sum = (list) => list.reduce((all, n) => all + n, 0);
 
 function drawFinished(pen, width, colours, { finished, known, eta }, high) {
   const summed = sums(finished);
@@ -301,9 +309,10 @@ function mountRuntimes(parts) {
     const told = charts?.runtime?.edges_ms;
     show(parts["runtimes-section"], Boolean(told));
     if (!told) return;
-    const sum = (list) => list.reduce((all, n) => all + n, 0);
     const { pass, fail } = charts.runtime;
-    const words = `${count(sum(pass))} passed, above the line; ${count(sum(fail))} failed, below`;
+    const verdicts = sum(charts.finished.pass) + sum(charts.finished.fail) + charts.left_out;
+    const rest = notShown(verdicts - sum(pass) - sum(fail), "without a runtime");
+    const words = `${count(sum(pass))} passed, above the line; ${count(sum(fail))} failed, below${rest}`;
     setText(parts["runtimes-told"], words);
     setAttribute(parts.runtimes, "aria-label", `How long jobs took: ${words}`);
     paint(charts.runtime, [charts]);

@@ -45,9 +45,11 @@ export function mountRegression(host, actions) {
     paintHead(parts, regression);
     paintFigures(parts, regression, state.now);
     paintSince(parts, paintStrip, state);
-    facts(regressionFacts(regression, state.now));
-    metadata(regression.custom_metadata ?? []);
-    show(parts["metadata-section"], (regression.custom_metadata ?? []).length > 0);
+    const [told, named] = [regressionFacts(regression, state.now), regression.custom_metadata ?? []];
+    facts(told);
+    metadata(named);
+    show(parts["metadata-section"], named.length > 0);
+    show(parts["facts-panel"], told.length + named.length > 0);
     paintTab(state);
   };
 }
@@ -117,7 +119,7 @@ function paintCounts(parts, regression) {
 function paintSince(parts, paintStrip, state) {
   const { regression, since, strip } = state.data;
   const runs = strip ?? [];
-  const told = since ? sinceParts(since) : [];
+  const told = sinceParts(since, regression.status === "live");
   show(parts["since-line"], runs.length > 1 || since !== null);
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series}`);
   paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
@@ -125,7 +127,7 @@ function paintSince(parts, paintStrip, state) {
 }
 
 function paintSinceWords(node, { since, told, root, regression }) {
-  const text = JSON.stringify([since?.base, told, regression.name]);
+  const text = JSON.stringify([since?.base, told, regression.name, regression.status]);
   if (node.dataset.text === text) return;
   node.dataset.text = text;
   node.replaceChildren();
@@ -133,7 +135,7 @@ function paintSinceWords(node, { since, told, root, regression }) {
   const before = link(regressionAddress(root, { id: since.base_id, name: since.base }), since.base);
   const compare = addressOf(root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare" } });
   node.append("Since ", before, ": ");
-  if (!told.length) node.append("nothing has changed so far.");
+  if (!told.length) node.append(regression.status === "live" ? "nothing has changed so far." : "nothing has changed.");
   told.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));
 }
 

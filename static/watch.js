@@ -23,8 +23,6 @@ const OBJECT_GAP_MS = 500;
 const LIST_GAP_MS = 1000;
 /** Figures over all jobs cost the server more. */
 const SLOW_GAP_MS = 5000;
-/** What has just begun is small to read, and worth being seen at once. */
-const NEWEST_GAP_MS = 300;
 const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
@@ -276,12 +274,16 @@ function watchRegression(view, env, kept) {
   };
   for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
+  /** The regression, and in the same breath the newest of its live jobs: its counts and their table tell the same. */
   const readRegression = async (signal) => {
     const ref = latest ? view.ref : data.regression?.id ?? view.ref;
-    const regression = await env.api.read(`regressions/${encodeRef(ref)}`, {}, signal);
+    const isListed = data.regression?.status === "live" && filter.tab === "";
+    const reading = env.api.read(`regressions/${encodeRef(ref)}`, {}, signal);
+    const [regression] = await Promise.all([reading, isListed ? readNewest(signal) : null]);
     if (data.regression && data.regression.id !== regression.id) turnTo();
     const first = data.regression === null;
     data.regression = readAt(regression, env.serverNow());
+    data.live.settle(regression.version);
     if (first) pieces.want(allOfView());
   };
   const turnTo = () => { // the series has a newer regression
@@ -292,10 +294,10 @@ function watchRegression(view, env, kept) {
   const readSignatures = async (signal) => {
     data.signatures = await lists.signatures.read(data.signatures, signal);
   };
+  /** The jobs by the filter of now; until they have come, those of the filter before are there, marked `isOld`. */
   const readJobs = async (signal) => {
     const read = await lists.jobs.read(data.jobs, signal);
     data.jobs = keepNewer(data.jobs, read);
-    data.live.put(data.jobs.items.filter((job) => job.result === "live"));
   };
   const livePage = async (query, signal) => {
     const page = await env.api.read(path("/jobs"), { result: "live", limit: LONG_PAGE, ...query }, signal);
@@ -319,11 +321,14 @@ function watchRegression(view, env, kept) {
     live.keepOnly(before, found);
     data.liveRead = true;
   };
-  /** The newest live jobs; if all of a page are new, there may be more behind it. */
+  /** The newest live jobs, which may be all; if all of a page are new, there may be more behind it. */
   const readNewest = async (signal) => {
-    const known = new Set(data.live.ids());
+    const { live } = data;
+    const before = live.ids();
     const page = await livePage({ limit: NEWEST_PAGE }, signal);
-    if (page.next && !page.items.some((job) => known.has(job.id))) pieces.want(["live"]);
+    const found = new Set(page.items.map((job) => job.id));
+    if (!page.next) live.keepOnly(before, found);
+    else if (!before.some((id) => found.has(id))) pieces.want(["live"]);
   };
   const readSeen = async (signal) => {
     const ids = inSight.filter((id) => data.live.has(id)).slice(0, 100);
@@ -358,7 +363,6 @@ function watchRegression(view, env, kept) {
   const pieces = createPieces(env, {
     regression: { gap: OBJECT_GAP_MS, read: readRegression },
     live: { gap: LIST_GAP_MS, read: readLive },
-    newest: { gap: NEWEST_GAP_MS, read: readNewest },
     seen: { gap: LIST_GAP_MS, read: readSeen },
     signatures: { gap: LIST_GAP_MS, read: readSignatures },
     jobs: { gap: LIST_GAP_MS, read: readJobs },
@@ -372,7 +376,7 @@ function watchRegression(view, env, kept) {
   const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
   const allOfView = () => ["series", ...(filter.tab ? [] : ["live"]), ...ofTab()];
   const shown = (names) => {
-    const all = ["regression", "newest", ...allOfView()];
+    const all = ["regression", ...allOfView()];
     return names.filter((name) => all.includes(name));
   };
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
@@ -401,9 +405,11 @@ function watchRegression(view, env, kept) {
       ({ filter } = next);
       const differs = (names) => names.some((name) => old[name] !== filter[name]);
       if (differs(["tab"])) pieces.want(allOfView());
+      if (differs(["base"])) data.diff = null;
       if (differs(["base", "slower"])) pieces.hurry("diff");
       if (differs(["from", "to"])) pieces.hurry("timeline");
       if (!differs(JOB_FILTERS)) return;
+      if (data.jobs) data.jobs = { ...data.jobs, isOld: true };
       lists.jobs.restart();
       pieces.hurry("jobs");
     },

@@ -362,11 +362,21 @@ def test_charts_count_each_finished_job_once_and_no_live_one(shared: Daemon, run
     assert set(cycles["result"]) == {1, 2}
 
 
+def test_charts_tell_how_many_jobs_ended_without_a_verdict_of_their_own(shared: Daemon, run: str) -> None:
+    publish(shared, run, done("a"), live("b"), live("c"))
+    regr(shared, "regr-finish", run)
+
+    told = shared.get(f"/regressions/{run}/charts")
+
+    assert (told["jobs"], told["left_out"]) == (1, 2)
+
+
 def test_charts_of_nothing(shared: Daemon, run: str) -> None:
     publish(shared, run, live())
 
     assert shared.get(f"/regressions/{run}/charts") == {
         "jobs": 0,
+        "left_out": 0,
         "finished": {"from": None, "step_ms": 1000, "pass": [], "fail": [], "skip": []},
         "runtime": {"edges_ms": None, "pass": [], "fail": []},
         "cycles": {"shown": 0, "of": 0, "id": [], "runtime_ms": [], "cycles": [], "result": []},
@@ -421,21 +431,21 @@ def test_a_comparison_tells_slower_and_faster_jobs_and_signatures(shared: Daemon
     publish(
         shared,
         f"{run}/1",
-        *(done(f"a{n}", config="a", runtime_ms=100) for n in range(2)),
-        done("b", config="b", runtime_ms=100),
-        done("c", config="c", runtime_ms=100),
-        failed("d", f"{run} old", config="d", runtime_ms=100),
-        failed("e", f"{run} both", config="e", runtime_ms=100),
+        *(done(f"a{n}", config="a", runtime_ms=10_000) for n in range(2)),
+        done("b", config="b", runtime_ms=10_000),
+        done("c", config="c", runtime_ms=10_000),
+        failed("d", f"{run} old", config="d", runtime_ms=10_000),
+        failed("e", f"{run} both", config="e", runtime_ms=10_000),
     )
     publish(
         shared,
         f"{run}/2",
-        done("a0", config="a", runtime_ms=100),
-        done("a1", config="a", runtime_ms=160),
-        done("b", config="b", runtime_ms=79),
-        done("c", config="c", runtime_ms=119),
-        failed("d", f"{run} both", config="d", runtime_ms=900),
-        failed("e", f"{run} new", config="e", runtime_ms=900),
+        done("a0", config="a", runtime_ms=10_000),
+        done("a1", config="a", runtime_ms=16_000),
+        done("b", config="b", runtime_ms=7_900),
+        done("c", config="c", runtime_ms=11_900),
+        failed("d", f"{run} both", config="d", runtime_ms=90_000),
+        failed("e", f"{run} new", config="e", runtime_ms=90_000),
     )
 
     told = shared.get(f"/regressions/{run}%2F2/diff")
@@ -444,7 +454,7 @@ def test_a_comparison_tells_slower_and_faster_jobs_and_signatures(shared: Daemon
 
     assert (told["base"], told["base_id"]) == (f"{run}/1", shared.get(f"/regressions/{run}%2F1")["id"])
     ((slow), (fast)) = told["slower"][0], told["faster"][0]
-    assert (slow["config"], slow["runtime_ms"], slow["base_runtime_ms"], slow["percent"]) == ("a", 130, 100, 30.0)
+    assert (slow["config"], slow["runtime_ms"], slow["base_runtime_ms"], slow["percent"]) == ("a", 13_000, 10_000, 30.0)
     assert (fast["config"], fast["percent"]) == ("b", -21.0)
     assert [entry["config"] for entry in finer["slower"]] == ["a", "c"]
     assert [entry["title"] for entry in told["signatures"]["new"]] == [f"{run} new"]
@@ -463,6 +473,25 @@ def test_what_takes_no_time_at_all_is_not_compared(shared: Daemon, run: str) -> 
     told = shared.get(f"/regressions/{run}%2F2/diff")
 
     assert (told["slower"], told["faster"]) == ([], [])
+
+
+def test_what_differs_by_less_than_a_second_is_neither_slower_nor_faster(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", done("a", config="a", runtime_ms=9), done("b", config="b", runtime_ms=2000))
+    publish(shared, f"{run}/2", done("a", config="a", runtime_ms=1008), done("b", config="b", runtime_ms=3000))
+
+    told = shared.get(f"/regressions/{run}%2F2/diff")
+
+    assert [entry["config"] for entry in told["slower"]] == ["b"]
+
+
+def test_what_is_live_in_the_newer_run_is_not_missing(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", *(done(name, config=name) for name in "abc"))
+    publish(shared, f"{run}/2", done("a", config="a"), live("b", config="b"))
+
+    told = shared.get(f"/regressions/{run}%2F2/diff")
+
+    assert [entry["config"] for entry in told["missing"]] == ["c"]
+    assert told["counts"]["missing"] == 1
 
 
 @pytest.mark.parametrize("query", ["slower=0", "slower=x", "limit=501", "limit=-1"])
@@ -531,8 +560,8 @@ def test_a_badge_shows_the_latest_run_of_a_series(shared: Daemon, run: str) -> N
     assert headers["cache-control"] == "max-age=30"
     root = ElementTree.fromstring(image)
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts == [run, "66.6 % pass"]
-    assert "live, 66.6 % pass" in live_now[1]
+    assert texts == [run, "66.7 % pass"]
+    assert "live, 66.7 % pass" in live_now[1]
     assert badge(shared, run, **{"If-None-Match": headers["etag"]})[0] == 304
 
 
@@ -565,6 +594,13 @@ def test_a_badge_of_nobody_is_404_and_says_so(shared: Daemon) -> None:
 )
 def test_what_a_badge_says(row: dict[str, Any], text: str) -> None:
     assert figures.verdict_of(row)[0] == text
+
+
+def test_a_badge_is_as_wide_as_its_letters() -> None:
+    narrow, wide = (ElementTree.fromstring(figures.badge(label, "", figures.GREY)) for label in ("fifi", "WWWW"))
+
+    assert int(narrow.attrib["width"]) < int(wide.attrib["width"])
+    assert all("textLength" not in element.attrib for element in narrow.iter())
 
 
 # --- live jobs of all regressions -------------------------------------------------------------------------------------

@@ -815,10 +815,10 @@ def test_diff_tells_five_kinds_by_config(shared: Daemon, run: str) -> None:
     base = [job("breaks", "pass"), job("heals", "fail"), job("stays", "fail"), job("leaves", "pass"), job("ok", "pass")]
     here = [job("breaks", "fail"), job("heals", "pass"), job("stays", "fail"), job("comes", "fail"), job("ok", "pass")]
     here += [job("seeds", "pass", "1"), job("seeds", "fail", "2"), job("skipped", "skip")]
-    base += [job("seeds", "pass", "1"), job("seeds", "pass", "2"), job("skipped", "fail")]
+    base += [job("seeds", "pass", "1"), job("seeds", "pass", "2"), job("skipped", "fail"), job("runs", "pass")]
     publish(shared, "batch-job-finish", f"{run}/1", base)
     told = publish(shared, "batch-job-finish", f"{run}/2", here)
-    publish(shared, "job-live", f"{run}/2", live("running", config="leaves"))
+    publish(shared, "job-live", f"{run}/2", live("running", config="runs"))
 
     diff = shared.get(f"/regressions/{run}%2F2/diff?base={run}%2F1")
 

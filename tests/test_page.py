@@ -31,7 +31,7 @@ from browsing import (
     tell,
     width,
 )
-from conftest import Daemon
+from conftest import Daemon, wait_until
 from playwright.sync_api import Page, expect
 
 pytest_plugins = ("browsing",)
@@ -472,6 +472,30 @@ def test_an_address_that_means_nothing_says_so(lab, visitor):
     expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
     page.get_by_role("link", name="all regressions").click()
     expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
+
+
+def test_a_job_that_never_was_is_said_to_be_none(lab, visitor):
+    visitor.expected = ("404",)
+    page = visitor.open(lab, "/j/987654321")
+    expect(page.get_by_role("heading", name="No such job")).to_be_visible()
+    expect(part(page, "problem")).to_be_hidden()
+
+
+def test_a_server_in_trouble_says_so_on_every_page(daemon, visitor, tmp_path):
+    visitor.expected = ("503",)
+    daemon.drop("r/first.json", live("first")[1])
+    daemon.spool.rename(tmp_path / "away")
+    daemon.spool.write_text("a file where the folder was")
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 503)
+    page = visitor.open(daemon)
+    expect(page.locator("#unwell")).to_contain_text("The server has trouble, and news may not come: spool: ")
+
+
+def test_a_regression_that_nobody_described_shows_no_empty_box(lab, visitor):
+    tell(lab, "bare/1", finish("a"))
+    page = visitor.open(lab, address("bare/1"))
+    expect(row(page, "jobs", "a")).to_be_visible()
+    expect(part(page, "facts-panel")).to_be_hidden()
 
 
 # ---- behind a proxy --------------------------------------------------------------------------------------------------

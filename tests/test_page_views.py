@@ -83,6 +83,33 @@ def test_a_heartbeat_is_seen_though_it_is_no_event(lab, visitor):
     expect(seen).to_have_text(re.compile(r"just now|^[2-4]s ago$"), timeout=20_000)
 
 
+def test_the_table_of_live_jobs_keeps_its_height_while_one_looks(lab, visitor):
+    tell(lab, "stand/1", ("regr-start", {"submitted": 20}), *(live(f"j{n}") for n in range(5)))
+    page = visitor.open(lab, address("stand/1"))
+    expect(rows(page, "live")).to_have_count(5)
+    high = part(page, "live-panel").bounding_box()["height"]
+    tell(lab, "stand/1", *(finish(f"j{n}") for n in range(4)))
+    expect(rows(page, "live")).to_have_count(1)
+    assert part(page, "live-panel").bounding_box()["height"] == high
+    tell(lab, "stand/1", finish("j4"))
+    expect(part(page, "live-nothing")).to_have_text("No job is live at this moment.")
+    assert part(page, "live-panel").bounding_box()["height"] == high
+    tell(lab, "stand/1", ("regr-finish", None))
+    expect(part(page, "live-section")).to_be_hidden()
+
+
+def test_a_job_that_waits_has_not_started_and_its_limit_does_not_run(lab, visitor):
+    told = {"phase": "queued", "start_time": "2026-01-05T10:00:00Z", "time_limit_ms": 900_000}
+    tell(lab, "waits/1", ("regr-start", None), live("waits", **told), live("runs", time_limit_ms=900_000))
+    page = visitor.open(lab, address("waits/1"))
+    elapsed = part(row(page, "live", "waits"), "elapsed")
+    expect(elapsed).to_have_attribute("title", re.compile(r"^given up .* without news$"))
+    expect(part(row(page, "live", "runs"), "elapsed")).to_have_attribute("title", re.compile("^time limit "))
+    page.goto(f"{lab.url}/j/{job_id(lab, 'waits/1', 'waits')}")
+    expect(part(page, "started-word")).to_have_text("Waits since")
+    expect(part(page, "limit")).to_contain_text("given up")
+
+
 # ---- all jobs --------------------------------------------------------------------------------------------------------
 
 
@@ -101,11 +128,14 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
     for typed, names in wanted.items():
         part(page, "q").fill(typed)
         expect(rows(page, "jobs").locator(".name")).to_have_text(names)
+    expect(part(page, "jobs-summary")).to_have_text("1 job found")
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(second, "jobs").locator(".name")).to_have_text(["b"])
 
     part(page, "q").fill("hots=n1")
     expect(part(page, "filter-problem")).to_contain_text("there is no field hots")
+    expect(rows(page, "jobs")).to_have_count(0)
+    expect(part(page, "jobs-summary")).to_have_text("")
     expect(part(page, "problem")).to_be_hidden()
     part(page, "q").fill("host=n11")
     expect(part(page, "filter-problem")).to_be_hidden()
@@ -120,6 +150,10 @@ def test_a_long_table_of_jobs_keeps_few_rows_in_the_document_and_its_place_while
     expect(rows(page, "jobs").first).to_contain_text("job-1499")
     panel = part(page, "jobs-panel")
     expect(page.locator("table.jobs")).to_have_attribute("aria-rowcount", "501")
+    part(page, "q").fill("job")
+    expect(part(page, "jobs-summary")).to_have_text("the first 500 that match")
+    part(page, "q").fill("")
+    expect(part(page, "jobs-summary")).to_have_text("")
     for _ in range(3):
         panel.evaluate("panel => { panel.scrollTop = panel.scrollHeight; }")
         page.wait_for_timeout(50)
@@ -206,9 +240,13 @@ def test_the_output_of_a_job_follows_without_a_reload_and_hostile_lines_stay_lin
 
     assert lab.post(f"/jobs/{number}/logs", {"lines": [f"line {n}" for n in range(200)]})[0] == 200
     expect(part(page, "log-told")).to_have_text("205 lines, following")
+    part(page, "log").scroll_into_view_if_needed()
     expect(lines.last).to_be_in_viewport()
+    part(page, "log").evaluate("box => { box.scrollTop = 0; }")
     tell(lab, "log/1", finish("talks"))
     expect(part(page, "log-told")).to_have_text("205 lines")
+    part(page, "log-end").click()
+    expect(part(page, "log-end")).to_be_hidden()
     assert visitor.loads == 1
 
 
@@ -291,6 +329,14 @@ def test_pictures_show_hosts_and_have_a_table_behind_each(lab, visitor):
     expect(part(page, "result")).to_have_text(re.compile("pass|fail"))
 
 
+def test_pictures_say_which_jobs_they_leave_out(lab, visitor):
+    jobs = [finish("a", runtime_ms=1000, start_time="2026-01-05T10:00:00Z"), live("lost"), live("gone")]
+    tell(lab, "left/1", ("regr-start", None), *jobs, ("regr-finish", None))
+    page = visitor.open(lab, f"{address('left/1')}?tab=pictures")
+    expect(part(page, "finished-told")).to_contain_text("2 jobs that nobody gave a verdict")
+    expect(part(page, "runtimes-told")).to_contain_text("1 passed, above the line; 0 failed, below; 2 jobs without a")
+
+
 def drawn_colours(page: Page, name: str) -> int:
     """How many different colours there are in a canvas."""
     count = """name => {
@@ -341,9 +387,9 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
         ]
         tell(lab, f"compare/{number}", ("regr-start", None), *jobs, ("regr-finish", None))
 
-    run(1, a=("pass", 1000), b=("pass", 1000), c=("pass", 1000))
-    run(2, a=("pass", 1000), b=("fail", 1000), c=("pass", 1000), gone=("pass", 1))
-    run(3, a=("fail", 1000), b=("pass", 1000), c=("pass", 1500), fresh=("pass", 1))
+    run(1, a=("pass", 1000), b=("pass", 1000), c=("pass", 4000))
+    run(2, a=("pass", 1000), b=("fail", 1000), c=("pass", 4000), gone=("pass", 1))
+    run(3, a=("fail", 1000), b=("pass", 1000), c=("pass", 6000), fresh=("pass", 1))
     page = visitor.open(lab, address("compare/3"))
     expect(part(page, "since")).to_contain_text("Since compare/2: 1 newly failing test, 1 fixed test, 1 slower test")
     expect(page.locator(".since .run")).to_have_count(3)
@@ -354,7 +400,7 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     }
     for name, test in {"newly_failing": "a", "fixed": "b", "slower": "c", "missing": "gone", "added": "fresh"}.items():
         expect(section[name].locator(".name")).to_have_text([test])
-    expect(section["slower"]).to_contain_text("+50 %, 1s → 1.5s")
+    expect(section["slower"]).to_contain_text("+50 %, 4s → 6s")
 
     part(page, "slower").fill("60")
     expect(section["slower"]).to_have_count(0)
@@ -363,6 +409,43 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     expect(page).to_have_url(re.compile(r"base=compare%2F1&slower=60$"))
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(second.locator("[data-section=newly_failing] tbody .name")).to_have_text(["a"])
+    expect(part(second, "base")).to_have_value("compare/1")
+
+
+def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_other_sentence(lab, visitor):
+    visitor.expected = ("404",)
+    for name in ("elsewhere/9", "based/1"):
+        tell(lab, name, finish("a", config="a"), ("regr-finish", None))
+    page = visitor.open(lab, f"{address('based/1')}?tab=compare")
+    expect(part(page, "none")).to_be_visible()
+    part(page, "other").fill("elsewhere/9")
+    part(page, "other").press("Enter")
+    expect(part(page, "against")).to_have_text("The other run is elsewhere/9. Nothing differs.")
+    page.reload()
+    expect(part(page, "against")).to_contain_text("elsewhere/9")
+    expect(part(page, "base").locator("option:checked")).to_have_text("another run")
+
+    part(page, "other").fill("nobody/1")
+    part(page, "other").press("Enter")
+    expect(part(page, "problem")).to_contain_text("nobody/1")
+    for name in ("none", "against", "loading"):
+        expect(part(page, name).last).to_be_hidden()
+
+
+def test_nothing_is_fixed_or_missing_before_the_run_is_over(lab, visitor):
+    tell(lab, "early/1", finish("a", "fail", config="a", fail_message="E early"), finish("b", config="b"))
+    tell(lab, "early/1", ("regr-finish", None))
+    tell(lab, "early/2", ("regr-start", {"submitted": 3}), finish("a", config="a"), finish("c", config="c"))
+    page = visitor.open(lab, address("early/2"))
+    expect(part(page, "since")).to_have_text("Since early/1: 1 added test")
+    tab(page, "Compare")
+    expect(part(page, "told")).to_have_text("What is fixed or missing shows when this run is over.")
+    expect(page.locator("[data-section=added]")).to_be_visible()
+    expect(page.locator("[data-section=missing]")).to_be_hidden()
+    tell(lab, "early/2", ("regr-finish", None))
+    words = "Since early/1: 1 fixed signature, 1 fixed test, 1 missing test, 1 added test"
+    expect(part(page, "since")).to_have_text(words)
+    expect(page.locator("[data-section=missing]")).to_be_visible()
 
 
 def test_the_history_of_a_run_tells_every_death_with_its_rule(lab, visitor):
@@ -384,7 +467,9 @@ def test_the_overview_shows_the_last_runs_of_a_series_and_a_click_goes_there(lab
     page = visitor.open(lab, "/?series=strip")
     runs = rows(page, "regressions").first.locator(".run")
     expect(runs).to_have_count(3)
-    expect(runs.nth(1)).to_have_attribute("aria-label", re.compile("0 of 1 passed"))
+    expect(runs.nth(1)).to_have_attribute(
+        "aria-label", re.compile("0 of 1 passed.*columns show from 0 % passed upwards")
+    )
     runs.nth(1).click()
     expect(part(page, "name")).to_have_text("strip/2")
 
@@ -485,14 +570,45 @@ def test_axe_finds_nothing_in_the_dialogs_and_on_the_first_page(daemon, make_vis
     assert violations(page) == []
 
 
+def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(lab, visitor):
+    host = "farm-node-0123.eda.lab.example.com"
+    told = {"host": host, "config": "make long_test_name SEED=4711", "seed": "4711"}
+    fails = [finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came", **told) for n in range(3)]
+    earlier = [finish(f"q{n}", name="quick", runtime_ms=200) for n in range(6)]
+    tell(lab, "phone/1", finish("a", config=told["config"]), *earlier, ("regr-finish", None))
+    tell(lab, "phone/2", *fails, live("quick", phase="traffic", **told), live("waits", host=host))
+    page = visitor.open(lab, address("phone/2"))
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(part(row(page, "live", "quick"), "kind")).to_contain_text("slow")
+    for table in ("live", "jobs"):
+        assert rows(page, table).evaluate_all(SLICED) == []
+    tab(page, "Compare")
+    name = page.locator("[data-section=newly_failing] tbody .name a")
+    expect(name).to_have_text(told["config"])
+    assert name.evaluate("link => link.scrollWidth <= link.clientWidth")
+    assert not overflows(page)
+
+
+SLICED = """rows => rows.flatMap(row => [...row.children].filter(cell => {
+    const [outer, inner] = [row.getBoundingClientRect(), cell.getBoundingClientRect()];
+    return cell.textContent && inner.height && (inner.top < outer.top || inner.bottom > outer.bottom);
+}).map(cell => cell.textContent))"""
+
+
 def test_a_regression_prints_as_a_report(lab, visitor):
-    tell(lab, "print/1", ("regr-start", None), *(finish(f"job-{n}") for n in range(120)))
+    host = "farm-node-0123.eda.lab.example.com"
+    told = {"host": host, "fail_message": "E no data came, though it was asked for more than once"}
+    tell(lab, "print/1", ("regr-start", None), *(finish(f"job-{n}", "fail", **told) for n in range(120)))
     page = visitor.open(lab, address("print/1"))
     expect(rows(page, "jobs").first).to_be_visible()
     page.emulate_media(media="print")
     expect(rows(page, "jobs")).to_have_count(120)
     expect(page.locator("header.top")).to_be_hidden()
     expect(part(page, "q")).to_be_hidden()
+    page.set_viewport_size({"width": 700, "height": 1000})
+    cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+    assert rows(page, "jobs").locator("td, th").evaluate_all(cut) == []
+    assert page.locator("table.jobs thead").evaluate("head => getComputedStyle(head).display") == "table-header-group"
     page.emulate_media(media="screen")
     assert visitor.loads == 1
 

@@ -67,3 +67,11 @@ test("without a token nothing is changed, and that is said", async () => {
   const { api } = apiWith([answer(401, {})]);
   await assert.rejects(api.write("x"), /Nothing was changed/);
 });
+
+test("what the server says is wrong with it; silence says nothing", async () => {
+  const { api, asked } = apiWith([answer(503, { reasons: ["spool: gone"] }), answer(200, { reasons: [] }), new TypeError("refused")]);
+  assert.deepEqual(await api.health(), ["spool: gone"]);
+  assert.deepEqual(await api.health(), []);
+  assert.deepEqual(await api.health(), []);
+  assert.equal(asked[0].url, "/p/healthz");
+});

@@ -34,6 +34,13 @@ test("jobs at the same time on one host stand side by side, hosts in order of th
   assert.equal(placed.rows, 3);
 });
 
+test("of hosts the domain that all have in common is left out", () => {
+  assert.deepEqual(charts.shortHosts(["n1.lab.example", "", "n2.lab.example"]), ["n1", "", "n2"]);
+  assert.deepEqual(charts.shortHosts(["n1.lab.example", "n1.farm.example"]), ["n1.lab.example", "n1.farm.example"]);
+  assert.deepEqual(charts.shortHosts(["10.0.0.1"]), ["10.0.0.1"]);
+  assert.deepEqual(charts.shortHosts(["n1", "n2"]), ["n1", "n2"]);
+});
+
 test("finished jobs add up from nothing", () => {
   const summed = charts.sums({ from: new Date(T).toISOString(), step_ms: 1000, pass: [1, 2], fail: [0, 1], skip: [0, 0] });
   assert.deepEqual(summed.pass, [0, 1, 3]);

@@ -45,6 +45,7 @@ test("a percentage is 100 only at the end and 0 only at the start", () => {
   assert.equal(percent(0, 2000), "0 %");
   assert.equal(percent(1, 2000), "< 1 %");
   assert.equal(percent(1240, 2000), "62 %");
+  assert.equal(percent(2, 3), "67 %");
   assert.equal(percent(1999, 2000), "99.9 %");
   assert.equal(percent(999_999, 1_000_000), "99.9 %");
   assert.equal(percent(2000, 2000), "100 %");
@@ -56,6 +57,9 @@ test("one fail in a million is no full pass rate", () => {
   assert.equal(rate(0.999999), "99.9 %");
   assert.equal(rate(1), "100 %");
   assert.equal(rate(0.945), "94.5 %");
+  assert.equal(rate(2 / 3), "66.7 %");
+  assert.equal(rate(0.0001), "0.1 %");
+  assert.equal(rate(0), "0.0 %");
   assert.equal(rate(null), "–");
 });
 

@@ -45,23 +45,30 @@ test("pressing a column head turns its order", () => {
   assert.equal(nextSort("-elapsed", "elapsed"), "elapsed");
 });
 
-test("an event moves, changes or ends a job at once", () => {
+test("an event moves or changes a job at once; one that ended goes when the counts have followed", () => {
   const { live, ids } = jobsOf(job(1, { host: "a" }), job(2, { host: "b" }));
   assert.ok(live.apply(event("job.updated", 1, { result: "live", changed: { host: ["a", "c"] } })));
   assert.deepEqual(ids({ sort: "host" }), [2, 1]);
   assert.ok(live.apply(event("job.failed", 2, { result: "fail" })));
+  live.settle(19);
+  assert.deepEqual(ids(), [2, 1]);
+  live.settle(20);
   assert.deepEqual(ids(), [1]);
   assert.equal(live.apply(event("job.live", 7, { result: "live" })), false);
   assert.ok(live.apply(event("job.pruned", 1)));
+  live.settle(20);
   assert.equal(live.size, 0);
 });
 
 test("a job that has ended is not brought back by an older answer, but by a newer one", () => {
   const { live } = jobsOf(job(1));
   live.apply(event("job.failed", 1, { result: "fail" }));
+  live.settle(20);
   live.put([job(1, { version: 19 })]);
   assert.equal(live.size, 0);
+  live.apply(event("job.failed", 1, { result: "fail" }, 20));
   live.put([job(1, { version: 21 })]);
+  live.settle(20);
   assert.equal(live.size, 1);
 });
 

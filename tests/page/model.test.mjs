@@ -51,7 +51,7 @@ test("progress is told without a total, and never exceeds it", () => {
   assert.deepEqual(model.progressOf(regression()), { percent: "53 %", words: "53 of 100 jobs" });
   assert.deepEqual(model.progressOf(regression({ submitted: 0, progress: { done: 53, total: null, percent: null } })),
     { percent: "–", words: "53 jobs done" });
-  assert.equal(model.progressOf(regression({ progress: { done: 53, total: 10, percent: 100 } })).percent, "72 %");
+  assert.equal(model.progressOf(regression({ progress: { done: 53, total: 10, percent: 100 } })).percent, "73 %");
 });
 
 test("the pass rate leaves skips and live jobs out", () => {
@@ -68,13 +68,13 @@ test("elapsed time runs from the server's figure, not from any publisher's clock
 test("an estimate is no more precise than it is known", () => {
   const short = (ms) => model.etaWords(regression({ eta_at: at(ms) }), NOW).short;
   const minutes = (n) => short(n * 60_000);
-  assert.equal(short(-60_000), "any moment");
-  assert.equal(short(20_000), "any moment");
+  assert.deepEqual([-9000, 4000, 12_000, 29_000, 44_000, 46_000].map(short),
+    ["any moment", "any moment", "≈ 10 s", "≈ 30 s", "≈ 30 s", "≈ 1 min"]);
   assert.deepEqual([1, 13.6, 37, 83, 250, 700].map(minutes),
     ["≈ 1 min", "≈ 14 min", "≈ 35 min", "≈ 1 h 20 min", "≈ 4 h 10 min", "≈ 12 h"]);
   assert.equal(minutes(4 * 1440), "≈ 4 days");
   assert.equal(model.etaWords(regression({ eta_at: at(42 * 60_000) }), NOW).long, "about 13:42");
-  assert.equal(short(-90_000), "overdue");
+  assert.equal(short(-20_000), "overdue");
   const eta = { at: at(42 * 60_000), low: at(35 * 60_000), high: at(58 * 60_000), basis: "rate+history" };
   assert.equal(model.etaWords(regression({ eta }), NOW).long, "13:35 to 13:58, from the present rate and earlier runs");
   const passed = { at: at(-120_000), low: null, high: null, basis: "history" };
@@ -205,6 +205,15 @@ test("what a live message changed is taken from the event", () => {
   assert.equal(model.jobElapsed(patched, NOW), 300);
 });
 
+test("what is due of a live job is called what it is", () => {
+  const due = (changes) => model.dueWords({ result: "live", time_limit_ms: 60_000, due_at: at(50_000), ...changes }, NOW);
+  assert.equal(due({ started_at: at(-10_000) }), "time limit 13:00:50");
+  assert.equal(due({ started_at: null }), "given up 13:00:50 without news");
+  assert.equal(due({ started_at: at(-10_000), time_limit_ms: 900_000 }), "given up 13:00:50 without news");
+  assert.equal(due({ started_at: at(-10_000), time_limit_ms: null }), "given up 13:00:50 without news");
+  assert.equal(due({ due_at: null }), "");
+});
+
 test("an event that is older than the row changes nothing", () => {
   const newer = job(1, { version: 30, phase: "running" });
   assert.equal(model.patchJob(newer, event("job.updated", 1, { phase: "queued" })), newer);
@@ -213,9 +222,9 @@ test("an event that is older than the row changes nothing", () => {
 test("only what an event moves is read again", () => {
   const moved = (type, data, isKnown = true) => model.movedBy(event(type, 9, data), isKnown);
   assert.deepEqual(moved("job.updated", { result: "live" }), []);
-  assert.deepEqual(moved("job.updated", { result: "live" }, false), ["newest"]);
+  assert.deepEqual(moved("job.updated", { result: "live" }, false), ["regression"]);
   assert.deepEqual(moved("job.updated", { result: "pass" }), ["jobs"]);
-  assert.deepEqual(moved("job.live", { result: "live" }), ["regression", "jobs", "newest"]);
+  assert.deepEqual(moved("job.live", { result: "live" }), ["regression", "jobs"]);
   assert.deepEqual(moved("job.failed", { result: "fail" }), ["regression", "signatures", "jobs"]);
   assert.ok(moved("job.revived", { result: "live" }).includes("live"));
   assert.deepEqual(model.movedBy(event("regression.updated", null), true), ["regression"]);
@@ -267,10 +276,12 @@ test("the picture of the tab carries the state of the run", () => {
 test("a run of a strip and what has changed since the last one are words", () => {
   assert.equal(model.runWords({ status: "complete", pass: 196, fail: 4 }), "complete, 196 of 200 passed (98.0 %)");
   assert.equal(model.runWords({ status: "live", pass: 0, fail: 0 }), "live, no verdict");
-  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 0 } };
-  assert.deepEqual(model.sinceParts(since).map((part) => part.text),
-    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests"]);
-  assert.deepEqual(model.sinceParts(null), []);
+  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
+  const words = (isLive) => model.sinceParts(since, isLive).map((part) => part.text);
+  assert.deepEqual(words(false),
+    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
+  assert.deepEqual(words(true), ["3 new signatures", "1 newly failing test", "41 slower tests", "1 added test"]);
+  assert.deepEqual(model.sinceParts(null, false), []);
 });
 
 test("the history of a run tells of its jobs, and of many alike only a few", () => {
@@ -292,7 +303,7 @@ test("the line that runs a job again is the publisher's own", () => {
 
 test("facts show every field that was told, unknown ones too", () => {
   const facts = model.regressionFacts(regression({
-    component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 5000 },
+    component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 9999, cycles_per_s: 499.7 },
     fields: { name: "myrun/123", model_version: "4f9", starttime: "0001-01-01T00:00:00Z", time_limit_hours: 8, ours: { x: 1 } },
   }), NOW);
   assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
@@ -302,9 +313,14 @@ test("facts show every field that was told, unknown ones too", () => {
 test("history says what changed", () => {
   assert.equal(model.historyWord({ type: "job.missing" }), "given up as missing");
   assert.equal(model.historyWord({ type: "job.new_kind" }), "job.new_kind");
-  assert.deepEqual(model.changedWords({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
+  const changed = (fields) => model.changedWords(fields, NOW);
+  assert.deepEqual(changed({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
     ["phase: queued → running", "host: – → a", "n: 3"]);
-  assert.deepEqual(model.changedWords(undefined), []);
+  assert.deepEqual(changed({ finish_time: [null, at(-5000)], "metadata.corner": ["slow", { v: 1 }], time_limit_ms: [null, 65_000] }),
+    ["finish_time: – → 12:59:55", 'metadata.corner: slow → {"v":1}', "time_limit_ms: – → 1m 05s"]);
+  assert.deepEqual(changed({ files: [null, [{ kind: "log", name: "sim.log" }, { name: "wave.fst" }]] }),
+    ["files: – → sim.log, wave.fst"]);
+  assert.deepEqual(changed(undefined), []);
 });
 
 test("the first commands fit this server", () => {

@@ -13,6 +13,8 @@ const settled = async () => {
 const counts = { pass: 1, fail: 0, skip: 0, live: 1, migrated: 0 };
 const row = (id, changes = {}) => ({ id, name: `n/${id}`, number: id, series: "n/", status: "live", counts, elapsed_ms: 1, ...changes });
 
+const job = (id, version) => ({ id, version, result: "live", elapsed_ms: 1 });
+
 /** `answers(path, query)` gives what the server would. */
 function watchWith(view, answers) {
   const asked = [];
@@ -62,6 +64,20 @@ test("a regression is read first, its lists when it is there", async () => {
   assert.equal(watch.data.regression.read_at, 1000);
 });
 
+test("the counts on top and the table of live jobs change together", async () => {
+  let now = { counts, version: 4, jobs: page(job(1, 4)) };
+  const { watch } = watchWith({ kind: "regression", ref: "n/1" }, (path) =>
+    (path.endsWith("/jobs") ? now.jobs : path === "regressions/n%2F1" || path === "regressions/1" ? row(1, now) : page()));
+  watch.refresh();
+  await settled();
+  assert.deepEqual(watch.data.live.ids(), [1]);
+  now = { counts: { ...counts, pass: 2 }, version: 6, jobs: page(job(2, 6)) };
+  watch.apply({ seq: 5, type: "job.passed", regression_id: 1, job: 1, data: { result: "pass" } });
+  assert.deepEqual([watch.data.regression.counts.pass, watch.data.live.ids()], [1, [1]]);
+  await settled();
+  assert.deepEqual([watch.data.regression.counts.pass, watch.data.live.ids()], [2, [2]]);
+});
+
 test("what has changed since is asked only where there is a run before", async () => {
   const runs = [{ id: 1 }, { id: 2 }];
   const asked = async (id) => {
@@ -95,6 +111,7 @@ test("all live jobs are read, page by page, and what has ended meanwhile does no
     if (query?.result !== "live") return page();
     turn += 1;
     if (turn === 1) return { items: [live(9), live(8)], next: "more" };
+    if (turn > 2) return page(live(9), live(8), live(6));
     watch.apply({ seq: 7, type: "job.passed", regression_id: 1, job: 7, data: { result: "pass" } });
     return page(live(7), live(6));
   });
