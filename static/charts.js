@@ -85,9 +85,9 @@ export function short(number) {
 }
 
 /**
- * Where each job of a timeline stands: hosts one below the other, by name, cut as `shortHosts` does; the jobs of one host side by side in as many
- * rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host, first, rows}], row: [of each job],
- * rows}`.
+ * Where each job of a timeline stands: hosts one below the other, by name, cut as `shortHosts` does; the jobs of one host
+ * side by side in as many rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host, first,
+ * rows}], row: [of each job], rows}`.
  * @param {{hosts: string[], host: number[], start: number[], length: (number|null)[]}} timeline
  * @param {number} end of those that still live, in ms since `from`
  */
