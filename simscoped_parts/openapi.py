@@ -107,7 +107,15 @@ ROUTES = (
         body="Body",
         answer="Receipt",
     ),
-    Route("POST", "/messages", "messages", "Envelopes: one, an array, or NDJSON", body="Envelopes", answer="Receipt"),
+    Route(
+        "POST",
+        "/messages",
+        "messages",
+        "Envelopes: one, an array, or NDJSON",
+        (query_parameter("regression", "The regression of bodies that do not say theirs"),),
+        body="Envelopes",
+        answer="Receipt",
+    ),
     Route(
         "GET",
         "/regressions",

@@ -137,6 +137,15 @@ def test_what_was_answered_can_be_read_at_once(shared: Daemon, run: str) -> None
         assert shared.get(f"/regressions/{run}")["counts"]["live"] == number + 1
 
 
+def test_bodies_among_messages_belong_to_the_regression_of_the_address(shared: Daemon, run: str) -> None:
+    other = {"type": "job-live", "regression": f"{run}/other", "body": live("b")}
+
+    status, told = shared.post(f"/messages?regression={run}", [live("a"), other])
+
+    assert (status, told["applied"]) == (200, 2)
+    assert [outcome["regression"] for outcome in told["details"]] == [run, f"{run}/other"]
+
+
 def test_rejected_messages_make_422_with_the_receipt_and_the_good_ones_are_applied(shared: Daemon, run: str) -> None:
     bodies = [live("a"), live("b", cycles="many"), live("c"), {"category": "sim", "result": "pass"}]
 
