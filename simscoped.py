@@ -456,7 +456,7 @@ def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     return [bytes(item) for item in found] if is_array else [raw]
 
 
-TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+TEXT_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
 
 
 def _elements(raw: bytes) -> list[bytes] | None:
@@ -585,14 +585,15 @@ def _decode_batch(
     if not isinstance(body, list):
         raise Refused("wrong-type", f"{batch} takes an array of job objects", path)
     decoded: list[Message | Outcome] = []
+    is_large, has_zero = len(raw) > config.message_kib * 1024, ZERO in raw
     for offset, job in enumerate(body):
         place = f"{path}[{offset}]"
         kind = SINGLE[batch] if batch else None
         try:
             kind = kind or _type_by_result(job, place)
-            if len(raw) > config.message_kib * 1024:
+            if is_large:
                 _check_size(encode_json(job), config)
-            if ZERO in raw:
+            if has_zero:
                 _walk(job, place, _depth(place))
             decoded.append(_message(kind, regression, job, place, []))
         except Refused as refusal:
@@ -1645,11 +1646,12 @@ def keep_lines(batch: Batch, message: Message, outcome: Outcome) -> list[str]:
 
     A job that was only given up, or ran into its limit, still writes: its publisher's verdict completes the log."""
     lines = message.log or LogLines()
-    job = batch.job(batch.regression(message.regression), message.key)
     if outcome.outcome == "duplicate":
         return []
-    if outcome.outcome == "ignored" and (job is None or job.state == DONE):
-        return ["log: the job has its verdict; the lines are not taken"]
+    if outcome.outcome == "ignored":
+        job = batch.job(batch.regression(message.regression), message.key)
+        if job is None or job.state == DONE:
+            return ["log: the job has its verdict; the lines are not taken"]
     try:
         batch.append_lines(message.regression, message.key, lines.get("offset"), lines.get("lines", []))
     except LogGap as gap:
@@ -4309,11 +4311,13 @@ class Api:
         if not self._is_own(host):
             raise Problem(403, "foreign-host", f"Host {host!r} is not this daemon's; see [server] allowed_hosts")
         origin = request.headers.get("Origin")
-        own = (self.origin, f"http://{host}".lower(), f"https://{host}".lower())
-        if origin is not None and origin.lower() not in own:
+        if origin is not None and not self._is_own_origin(origin.lower(), host.lower()):
             raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
         if request.method not in ("GET", "HEAD") and self.config.token and not self._has_token(request):
             raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        return origin in (self.origin, f"http://{host}", f"https://{host}")
 
     def _has_token(self, request: web.Request) -> bool:
         said = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
@@ -4342,10 +4346,11 @@ class Api:
         peer = peer_of(request)
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
-            raw = await request.read()
-            delivery.items = items_of(raw, context, lines=request.content_type in NDJSON_TYPES)
+            raw, lines = await request.read(), request.content_type in NDJSON_TYPES
             if len(raw) >= DECODED_FROM:
-                await asyncio.to_thread(decode_ahead, delivery, self.config)
+                await asyncio.to_thread(self._read_ahead, delivery, raw, lines)
+            else:
+                delivery.items = items_of(raw, context, lines=lines)
         except (web.RequestPayloadError, ValueError) as error:
             refusal = Refused("unreadable", f"the body is not what its headers say: {error}")
             delivery.refusal = _rejected(context.type, context.regression, refusal)
@@ -4363,6 +4368,11 @@ class Api:
         raise Problem(
             status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
         )
+
+    def _read_ahead(self, delivery: Delivery, raw: bytes, lines: bool) -> None:
+        """Cut a large request into its items, and decode them, in a thread: others are answered meanwhile."""
+        delivery.items = items_of(raw, delivery.context, lines=lines)
+        decode_ahead(delivery, self.config)
 
     # Lists and objects out.
 
