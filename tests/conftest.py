@@ -247,7 +247,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--everything", action="store_true", help="fail where a program that tests drive is missing")
 
 
-NEEDED = {"browser": ("chromium", "chromium"), "icarus": ("iverilog", "iverilog"), "node": ("node", "nodejs")}
+NEEDED = {
+    "browser": ("chromium", "chromium"),
+    "firefox": ("firefox-esr", "firefox-esr"),
+    "icarus": ("iverilog", "iverilog"),
+    "node": ("node", "nodejs"),
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
