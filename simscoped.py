@@ -177,7 +177,7 @@ REASONS = {
     "no-regression": "nothing says which regression the message is about",
     "bad-regression": f"a regression name is 1 to {NAME_LENGTH} characters without control characters",
     "unknown-type": "the message type is not one of the seven, or nothing says it",
-    "missing-field": "category, result or an identity (uniqueid or start_time) is missing",
+    "missing-field": "a job's body, category, result or identity (uniqueid or start_time) is missing",
     "wrong-type": "a known field has another JSON type than it must have",
     "bad-result": "result is not one of live, pass, fail, skip",
     "result-mismatch": "result is at odds with the message type",
@@ -551,6 +551,7 @@ def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Messa
             return _decode_elements(tree, context, config)
         kind, regression, body, path, warnings = _told_apart(tree, context)
         _check_regression_name(regression)
+        _check_body(kind, body, path)
         if kind in SINGLE or kind is None:
             return _decode_batch(raw, body, kind, regression, path, config)
         _check_size(raw, config)
@@ -666,13 +667,14 @@ def _told_apart(tree: Any, context: Context) -> tuple[str | None, Any, Any, str,
 
 
 def _envelope(tree: dict[str, Any], context: Context) -> tuple[str | None, Any, Any, str, list[str]]:
-    body = tree.get("body")
-    kind = tree.get("type", context.type)
+    body, kind, regression = tree.get("body"), tree.get("type"), tree.get("regression")
+    kind = context.type if kind is None else kind
+    regression = context.regression if regression is None else regression
     if kind is None and isinstance(body, dict):
         kind = _type_by_result(body, "$")
     if kind not in TYPES and not (kind is None and isinstance(body, list) and body):
         raise Refused("unknown-type", f"type {kind!r} is not one of {', '.join(TYPES)}", "$.type")
-    return kind, tree.get("regression", context.regression), body, "$.body", []
+    return kind, regression, body, "$.body", []
 
 
 def _type_by_result(body: Any, path: str) -> str:
@@ -691,6 +693,12 @@ def _check_regression_name(name: Any) -> None:
         raise Refused("bad-regression", f"a regression name is text, not {_json_type(name)}", "$.regression")
     if not 0 < len(name) <= NAME_LENGTH or CONTROL_CHARACTER.search(name):
         raise Refused("bad-regression", REASONS["bad-regression"] + f"; this has {len(name)}", "$.regression")
+
+
+def _check_body(kind: str | None, body: Any, path: str) -> None:
+    """A regression may have nothing more to say; a job always has."""
+    if body is None and kind not in (REGR_START, REGR_UPDATE, REGR_FINISH):
+        raise Refused("missing-field", "a message about jobs needs a body", path)
 
 
 def _json_type(value: object) -> str:

@@ -148,6 +148,9 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (json.dumps({"regression": "r/1", "component": "core"}), "unknown-type", "$"),
     ("{}", "unknown-type", "$"),
     # what a job must say
+    (envelope("job-live", None), "missing-field", "$.body"),
+    (json.dumps({"type": "job-finish", "regression": "r/1"}), "missing-field", "$.body"),
+    (envelope("batch-job-finish", None), "missing-field", "$.body"),
     (envelope("job-live", without(job(), "category")), "missing-field", "$.body.category"),
     (live(category=""), "missing-field", "$.body.category"),
     (envelope("job-live", without(job(), "result")), "missing-field", "$.body.result"),
@@ -182,11 +185,9 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (update(submitted="12"), "wrong-type", "$.body.submitted"),
     (update(custom_metadata=[["a", None]]), "wrong-type", "$.body.custom_metadata[0][1]"),
     (envelope("regr-start", []), "wrong-type", "$.body"),
-    (envelope("job-live", None), "wrong-type", "$.body"),
     (envelope("job-live", "x"), "wrong-type", "$.body"),
     (envelope("job-live", [job()]), "wrong-type", "$.body"),
     (envelope("batch-job-live", job()), "wrong-type", "$.body"),
-    (envelope("batch-job-finish", None), "wrong-type", "$.body"),
     ("5", "wrong-type", "$"),
     ("null", "wrong-type", "$"),
     ('"job-live"', "wrong-type", "$"),
@@ -345,6 +346,21 @@ def test_an_envelope_says_the_type_and_the_regression(kind):
 
     assert message.type == kind.removeprefix("batch-")
     assert message.regression == "r/1"
+
+
+@pytest.mark.parametrize("keys", [{"regression": None}, {"type": None}, {"type": None, "regression": None}])
+def test_null_in_an_envelope_leaves_open_what_its_place_says(keys):
+    raw = json.dumps({"type": "regr-update", "regression": "r/1", "body": {"tag": "t"}} | keys)
+
+    message = one(raw, Context("regr-update", "r/1"))
+
+    assert (message.type, message.regression, message.values) == ("regr-update", "r/1", {"tag": "t"})
+
+
+def test_a_job_message_without_body_tells_its_type():
+    [outcome] = decode(json.dumps({"type": "job-live", "regression": "r/1"}))
+
+    assert (outcome.type, outcome.regression) == ("job-live", "r/1")
 
 
 def test_further_keys_of_an_envelope_are_ignored():
