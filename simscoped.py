@@ -309,7 +309,7 @@ class JobBody(TypedDict, total=False):
     runtime_ms: Integer
     cycles: Integer
     config: str
-    seed: str | Integer
+    seed: str | int
     build: str
     testgroup: str
     jobdir: str
@@ -486,7 +486,7 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         detail, path = _told(error)
-        raise Refused("bad-number", detail, path) from None
+        raise Refused("bad-number", detail, _place_of_number(raw) or path) from None
     except RecursionError:
         raise Refused("too-deep", f"nested deeper than {DEEPEST} levels") from None
     except UnicodeDecodeError as error:
@@ -495,6 +495,17 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         if _has_lone_surrogate(raw):
             raise Refused("bad-text", "half a surrogate pair in a text") from None
         raise Refused("bad-json", str(error)) from None
+
+
+def _place_of_number(raw: bytes) -> str | None:
+    """Where the number stands that is too large to be decoded, if that can be told."""
+    try:
+        _walk(json.loads(raw), "$", 1)
+    except Refused as refusal:
+        return refusal.path if refusal.reason == "bad-number" and str(refusal.path).isprintable() else None
+    except (ValueError, RecursionError):
+        pass
+    return None
 
 
 def _has_lone_surrogate(raw: bytes) -> bool:
@@ -629,8 +640,11 @@ def _walk(value: Any, path: str, depth: int) -> None:
     elif isinstance(value, bool):
         return
     elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not -(2**63) <= value < 2**64:
             raise Refused("bad-number", "an integer beyond 64 bits", path)
+    elif isinstance(value, float):
+        if math.isinf(value):
+            raise Refused("bad-number", "a number beyond a double", path)
     elif isinstance(value, dict | list):
         if depth > DEEPEST:
             raise Refused("too-deep", f"nested deeper than {DEEPEST} levels", path)
@@ -718,6 +732,7 @@ def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
         typed: dict[str, Any] = msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         detail, where = _told(error)
+        where = _named_member(body, where)
         reason = "bad-time" if "datetime" in detail and "got" not in detail else "wrong-type"
         reason = "bad-number" if "Expected `int` " in detail and "got" not in detail else reason
         raise Refused(reason, detail, path + where.removeprefix("$")) from None
@@ -725,6 +740,13 @@ def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
         if typed[field] > LATEST:
             raise Refused("bad-time", "in UTC the year has five digits", f"{path}.{field}")
     return typed
+
+
+def _named_member(body: Any, where: str) -> str:
+    """A place that msgspec tells without the name of the member: in `env`, that of the first which is no text."""
+    if where != "$.env[...]":
+        return where
+    return next(f"$.env.{name}" for name, value in body["env"].items() if not isinstance(value, str))
 
 
 def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str, Any]:
@@ -766,6 +788,7 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     if finish is not None:
         values["finish_at"] = finish
     if "seed" in typed:
+        _walk(typed["seed"], f"{path}.seed", _depth(path) + 1)
         values["seed"] = str(typed["seed"])
     for field in MAYBE_EMPTY:
         if field in typed:

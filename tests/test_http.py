@@ -241,6 +241,27 @@ def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_
         assert told["extra"] == extra
 
 
+def test_unsigned_numbers_of_64_bits_come_back_as_they_were_sent(shared: Daemon, run: str) -> None:
+    most = 2**64 - 1
+    said = {"mine": most, "deep": [{"x": most}], "username": "ann", "progress": {"done": 1, "left": most}}
+    publish(shared, "regr-start", run, {"mine": most})
+    failed = done("a", "fail", seed=most, config=f"sim {most}", fail_message="x", metadata=[["n", "1"]], **said)
+    job = publish(shared, "job-finish", run, failed)["details"][0]["job"]
+    publish(shared, "job-live", run, live("a", later=most))
+    publish(shared, "regr-update", run, {"mine": most - 1})
+
+    for query in ("filter=username%3Dann,metadata.n%3D1", f"filter=seed%3D{most}", f"q={most}", "sort=seed"):
+        (told,) = shared.get(f"/regressions/{run}/jobs?{query}")["items"]
+        assert (told["id"], told["seed"], told["test"]) == (job, str(most), "sim *")
+        assert told["extra"] == {"mine": most, "deep": [{"x": most}], "username": "ann", "later": most}
+        assert told["progress"] == said["progress"]
+    assert shared.get(f"/jobs/{job}/history")["items"][-1]["changed"] == {"later": [None, most]}
+    assert shared.get(f"/regressions/{run}")["fields"]["mine"] == most - 1
+    assert shared.get(f"/regressions/{run}/history")["items"][-1]["changed"] == {"mine": [most, most - 1]}
+    (signature,) = shared.get(f"/regressions/{run}/signatures")["items"]
+    assert (signature["example"]["seed"], signature["example"]["username"]) == (str(most), "ann")
+
+
 # --- both doors alike -------------------------------------------------------------------------------------------------
 
 # REG stands for the regression. The first word says how it is sent: "messages" is a file at the top and POST /messages;
@@ -272,6 +293,7 @@ DELIVERIES = [
     ("messages", ".json", b"\xef\xbb\xbf" + json.dumps(envelope("job-live", "REG", live())).encode()),
     ("messages", ".json", b'{"type": "job-live", "regression": "REG", "body": '),
     ("messages", ".json", envelope("job-live", "REG", live(start_time="yesterday"))),
+    ("messages", ".json", envelope("job-finish", "REG", done(seed=2**64 - 1, mine=2**64 - 1))),
     ("messages", ".json", {"type": "job-live", "regression": "REG"}),
     ("messages", ".json", envelope("job-live", "REG", live(time_limit_ms=-1))),
     ("messages", ".json", envelope("job-live", "REG", live(note="\0"))),

@@ -119,8 +119,9 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     # numbers that are none
     (live(cycles=2**63), "bad-number", "$.body.cycles"),
     (live(cycles=-(2**63) - 1), "bad-number", "$.body.cycles"),
-    (live(seed=2**63), "bad-number", "$.body.seed"),
-    (live(later=2**63), "bad-number", "$.body.later"),
+    (live(seed=2**64), "bad-number", "$.body.seed"),
+    (live(seed=-(2**63) - 1), "bad-number", "$.body.seed"),
+    (live(later=2**64), "bad-number", "$.body.later"),
     (live(later=[1, {"x": 10**40}]), "bad-number", "$.body.later[1].x"),
     (update(submitted=2**63), "bad-number", "$.body.submitted"),
     (update(later=-(2**63) - 1), "bad-number", "$.body.later"),
@@ -179,7 +180,7 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (live(progress=5), "wrong-type", "$.body.progress"),
     (live(progress={"done": "half"}), "wrong-type", "$.body.progress.done"),
     (live(env=["A=1"]), "wrong-type", "$.body.env"),
-    (live(env={"A": 1}), "wrong-type", "$.body.env[...]"),
+    (live(env={"A": "1", "B": 1, "C": None}), "wrong-type", "$.body.env.B"),
     (live(files=[{"kind": "log", "size": "big"}]), "wrong-type", "$.body.files[0].size"),
     (update(pending="yes"), "wrong-type", "$.body.pending"),
     (update(submitted="12"), "wrong-type", "$.body.submitted"),
@@ -247,6 +248,22 @@ def test_a_number_beyond_a_double_is_refused(number):
     assert reason == "bad-number"
 
 
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ('{"category": "sim", "later": [1, {"x": 1e999}]}', "$.later[1].x"),
+        ('{"body": {"later": -1e999}}', "$.body.later"),
+        ('{"b": 1e999, "b": 1}', "$[...]"),  # of a key that stands twice the last one counts
+        ('{"b": 1e999, "\\ud800": 1e999, "b": 1}', "$[...]"),  # a name that nobody could be told
+        ('{"\\u0000": 1e999}', "$[...]"),
+    ],
+)
+def test_a_number_beyond_a_double_is_told_with_its_place(raw, path):
+    [outcome] = decode(raw, IN_RUN, lines=True)
+
+    assert (outcome.reason, outcome.path) == ("bad-number", path)
+
+
 @pytest.mark.parametrize("number", [2**64, 10**30])
 def test_an_integer_beyond_64_bits_is_refused_in_a_known_number_field_too(number):
     assert refusal(live(progress={"done": number})) == ("bad-number", "$.body.progress.done")
@@ -269,7 +286,9 @@ def test_a_number_at_its_bound_is_accepted(field, value):
 
 
 def test_the_largest_integer_is_kept_in_unknown_fields():
-    assert one(live(later=[2**63 - 1, -(2**63)])).extra == {"later": [2**63 - 1, -(2**63)]}
+    assert one(live(later=[2**64 - 1, -(2**63)])).extra == {"later": [2**64 - 1, -(2**63)]}
+    assert one(update(later={"x": 2**64 - 1})).extra == {"later": {"x": 2**64 - 1}}
+    assert one(live(progress={"done": 1, "left": 2**64 - 1})).extra == {"progress": {"done": 1, "left": 2**64 - 1}}
 
 
 def test_a_runtime_that_is_told_makes_the_difference_of_the_times_unimportant():
@@ -765,7 +784,7 @@ def test_the_text_of_a_uniqueid_never_equals_a_digest():
     assert one(live(uniqueid=digest.decode("latin-1"))).key != digest
 
 
-@pytest.mark.parametrize(("seed", "text"), [(7, "7"), ("7", "7"), (0, "0"), (-1, "-1"), (2**63 - 1, str(2**63 - 1))])
+@pytest.mark.parametrize(("seed", "text"), [(7, "7"), ("7", "7"), (0, "0"), (-1, "-1"), (2**64 - 1, str(2**64 - 1))])
 def test_a_seed_may_be_a_number_and_is_kept_as_text(seed, text):
     assert one(live(seed=seed)).values["seed"] == text
     assert key_of(seed=seed) == key_of(seed=text)
