@@ -726,10 +726,20 @@ def _message(kind: str, regression: str, body: Any, path: str, warnings: list[st
     return _regression_message(kind, regression, body, path, warnings)
 
 
+LEAP_SECOND = re.compile(r":60(?:\.\d+)?(?=[Zz+-])")
+
+
+def without_leap_second(text: str) -> str:
+    """A time in RFC 3339 whose second is 60, which no datetime can be, as the last millisecond of its minute."""
+    return LEAP_SECOND.sub(":59.999", text)
+
+
 def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
-    """Check a body against its declared fields. Raises Refused with the path of the wrong one."""
+    """Check a body against its declared fields. Raises Refused with the path of the wrong one.
+
+    Times of the year 1, by which publishers written in Go say "not set", are taken out of the body too."""
     try:
-        typed: dict[str, Any] = msgspec.convert(body, kind)
+        typed = _converted(body, kind)
     except msgspec.ValidationError as error:
         detail, where = _told(error)
         where = _named_member(body, where)
@@ -739,6 +749,21 @@ def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
     for field in TIMES.intersection(typed):
         if typed[field] > LATEST:
             raise Refused("bad-time", "in UTC the year has five digits", f"{path}.{field}")
+        if typed[field].year == 1:
+            del typed[field], body[field]
+    return typed
+
+
+def _converted(body: Any, kind: Any) -> dict[str, Any]:
+    """The declared fields of a body. Leap seconds, which are rare, are looked for, and mended, only where it fails."""
+    try:
+        typed: dict[str, Any] = msgspec.convert(body, kind)
+    except msgspec.ValidationError:
+        if not isinstance(body, dict):
+            raise
+        times = {field: body[field] for field in TIMES.intersection(body) if isinstance(body[field], str)}
+        body |= {field: without_leap_second(text) for field, text in times.items()}
+        typed = msgspec.convert(body, kind)
     return typed
 
 
@@ -763,14 +788,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def _microseconds(when: datetime) -> int | None:
-    """Microseconds since 1970, or None for the year 1, by which publishers written in Go say "not set"."""
-    return (when - EPOCH) // MICROSECOND if when.year > 1 else None
+def _microseconds(when: datetime) -> int:
+    """Microseconds since 1970."""
+    return (when - EPOCH) // MICROSECOND
 
 
-def _milliseconds(when: datetime) -> int | None:
-    since = _microseconds(when)
-    return None if since is None else since // 1000
+def _milliseconds(when: datetime) -> int:
+    return _microseconds(when) // 1000
 
 
 def _job_message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
@@ -784,9 +808,8 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     start = _microseconds(typed["start_time"]) if "start_time" in typed else None
     if start is not None:
         values["start_at"] = start // 1000
-    finish = _milliseconds(typed["finish_time"]) if "finish_time" in typed else None
-    if finish is not None:
-        values["finish_at"] = finish
+    if "finish_time" in typed:
+        values["finish_at"] = _milliseconds(typed["finish_time"])
     if "seed" in typed:
         _walk(typed["seed"], f"{path}.seed", _depth(path) + 1)
         values["seed"] = str(typed["seed"])
@@ -869,8 +892,7 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
         if field in typed
     }
     if "starttime" in typed:
-        starttime = _milliseconds(typed["starttime"])
-        values |= {} if starttime is None else {"starttime_at": starttime}
+        values["starttime_at"] = _milliseconds(typed["starttime"])
     if "time_limit_hours" in typed:
         values["time_limit_ms"] = _hours(typed["time_limit_hours"], f"{path}.time_limit_hours")
     if typed.get("name", regression) != regression:
@@ -878,8 +900,7 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
     if kind == REGR_START:
         warnings += [f"missing {field}" for field in EXPECTED_OF_START if field not in typed]
     metadata = dict(typed.get("custom_metadata", ()))
-    left_out = {"custom_metadata", "pending"} | ({"starttime"} if "starttime_at" not in values else set())
-    fields = {field: value for field, value in body.items() if field not in left_out}
+    fields = {field: value for field, value in body.items() if field not in ("custom_metadata", "pending")}
     return Message(0, kind, regression, values, fields, metadata, pending=typed.get("pending"), warnings=warnings)
 
 
@@ -4215,7 +4236,7 @@ def moment_said(request: web.Request, name: str, default: int) -> int:
     if not said:
         return default
     try:
-        return _milliseconds(msgspec.convert(said, Time)) or 0
+        return _milliseconds(msgspec.convert(without_leap_second(said), Time))
     except msgspec.ValidationError:
         raise queries.BadQuery(name, said, "a time with a zone, such as 2030-01-01T00:00:00Z") from None
 
@@ -4242,7 +4263,8 @@ async def said_extension(request: web.Request) -> Extension:
     """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
     form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
     try:
-        said = msgspec.json.decode(await request.read(), type=Extension)
+        text = (await request.read()).decode()
+        said = msgspec.json.decode(without_leap_second(text), type=Extension)
     except msgspec.ValidationError as error:
         detail, path = _told(error)
         raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
@@ -4643,7 +4665,7 @@ class Api:
         """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
         row = await self.job_row(request)
         said, key = await said_extension(request), idempotency_key(request)
-        until = None if said.until is None else _milliseconds(said.until) or 0
+        until = None if said.until is None else _milliseconds(said.until)
         usual = await self.usual_of_job(row)
 
         asked = to_json(["extend", row["id"], said.by_ms, until])

@@ -342,6 +342,14 @@ def test_figures_of_a_job_that_would_end_after_the_year_9999(shared: Daemon, run
     assert shared.get(f"/regressions/{run}/charts")["finished"]["from"] == "9999-12-31T23:59:59.999Z"
 
 
+def test_a_part_of_a_timeline_may_begin_with_a_leap_second(shared: Daemon, run: str) -> None:
+    publish(shared, run, done("a", start_time=at(1), runtime_ms=1), done("b", start_time=at(59.999), runtime_ms=1))
+
+    told = shared.get(f"/regressions/{run}/timeline?from=2025-01-01T00:00:60Z")
+
+    assert (told["jobs"], told["from"]) == (1, at(59.999))
+
+
 @pytest.mark.parametrize("query", ["from=yesterday", "to=2025-01-01T00:00:00", "most=0", "most=20001"])
 def test_a_part_of_a_timeline_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
     publish(shared, run, done())

@@ -262,6 +262,17 @@ def test_unsigned_numbers_of_64_bits_come_back_as_they_were_sent(shared: Daemon,
     assert (signature["example"]["seed"], signature["example"]["username"]) == (str(most), "ann")
 
 
+def test_the_year_1_overwrites_no_time(shared: Daemon, run: str) -> None:
+    times = {"starttime": "2026-01-02T03:04:05Z", "model_timestamp": "2026-01-01T00:00:00+01:00"}
+    publish(shared, "regr-start", run, times)
+
+    told = publish(shared, "regr-update", run, dict.fromkeys(times, "0001-01-01T00:00:00Z"))
+
+    assert told["applied"] == 1
+    assert shared.get(f"/regressions/{run}")["fields"] == times
+    assert [event["type"] for event in shared.get(f"/regressions/{run}/history")["items"]] == ["regression.started"]
+
+
 # --- both doors alike -------------------------------------------------------------------------------------------------
 
 # REG stands for the regression. The first word says how it is sent: "messages" is a file at the top and POST /messages;

@@ -199,6 +199,12 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (update(starttime="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.starttime"),
     (update(model_timestamp="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.model_timestamp"),
     (live(start_time="2025-02-01"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:61Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:60:00Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:60Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:60"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:00+05:60"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:60Z", finish_time="x"), "bad-time", "$.body.finish_time"),
     (live(start_time="2025-13-01T00:00:00Z"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-02-30T00:00:00Z"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-02-01T25:00:00Z"), "bad-time", "$.body.start_time"),
@@ -708,6 +714,9 @@ T0_MS = round(T0.timestamp() * 1000)
         ("2025-02-01T07:00:11.123456Z", T0_MS + 123),
         ("2025-02-01T07:00:11.123456789Z", T0_MS + 123),
         ("1969-12-31T23:59:59.999Z", -1),
+        ("1969-12-31T23:59:60Z", -1),  # a leap second
+        ("1969-12-31t18:59:60.25-05:00", -1),
+        ("9999-12-31T23:59:60z", 253_402_300_799_999),
         ("9999-12-31T18:59:59-05:00", 253_402_300_799_000),
         ("0001-01-01T00:00:00Z", None),
         ("0001-01-01T00:00:00+05:00", None),
@@ -722,7 +731,23 @@ def test_a_time_becomes_milliseconds_and_the_year_1_nothing(text, ms):
 
 def test_times_of_a_regression_are_read_in_the_same_way():
     assert one(update(starttime="2025-02-01T02:00:11-05:00")).values["starttime_at"] == T0_MS
-    assert one(update(starttime="0001-01-01T00:00:00Z")).values.get("starttime_at") is None
+    assert one(update(starttime="1969-12-31T23:59:60Z")).values["starttime_at"] == -1
+
+
+def test_a_leap_second_is_told_as_the_time_that_it_is_taken_for():
+    said = {"starttime": "2016-12-31T23:59:60Z", "model_timestamp": "2016-12-31T23:59:60.5+00:00", "tag": "1:60Z"}
+    taken = {"starttime": "2016-12-31T23:59:59.999Z", "model_timestamp": "2016-12-31T23:59:59.999+00:00"}
+
+    assert one(update(**said)).extra == said | taken
+
+
+def test_the_year_1_in_any_time_is_as_good_as_nothing():
+    times = dict.fromkeys(("starttime", "model_timestamp"), "0001-01-01T00:00:00Z")
+
+    message = one(update(tag="t", **times))
+
+    assert (message.values, message.extra) == ({"tag": "t"}, {"tag": "t"})
+    assert "finish_at" not in one(finish(finish_time="0001-01-01T00:00:00Z")).values
 
 
 # Identity.
@@ -865,9 +890,14 @@ COMPLETE = {"start_time": "2025-02-01T07:00:11Z", "compute_ms": 5, "config": "c"
         (finish("fail", fail_message="", **COMPLETE), ["missing fail_message"]),
         (finish("fail", fail_message="x", **COMPLETE), []),
         (finish("fail", bucket="x", **COMPLETE), []),
+        (finish("pass", **COMPLETE | {"start_time": "0001-01-01T00:00:00Z"}), ["missing start_time"]),
         (finish("skip"), []),
         (envelope("regr-start", {}), ["missing component", "missing project", "missing starttime"]),
         (envelope("regr-start", {"component": "c", "project": "p", "starttime": COMPLETE["start_time"]}), []),
+        (
+            envelope("regr-start", {"component": "c", "project": "p", "starttime": "0001-01-01T00:00:00Z"}),
+            ["missing starttime"],
+        ),
         (envelope("regr-update", {}), []),
         (envelope("regr-finish", {}), []),
         (envelope("regr-update", {"name": "r/1"}), []),
@@ -890,6 +920,9 @@ def test_a_name_in_the_body_that_is_not_the_envelopes_is_a_warning():
 SIX = sorted(simscoped.JOB_FIELDS | simscoped.REGRESSION_FIELDS | {"type", "body", "regression", "log", "later"})
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 WORDS = st.sampled_from([*TYPES, *simscoped.RESULTS, "r/1", "2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "", "\0"])
+TIMES = st.sampled_from(
+    ["2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:60-01:00"]
+)
 NUMBERS = st.integers() | st.sampled_from([2**63, -(2**63), 2**64, 10**30, 0]) | st.floats(allow_nan=False)
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | ANY_TEXT | WORDS,
@@ -900,7 +933,7 @@ LIKELY = {
     "category": st.just("sim"),
     "uniqueid": st.sampled_from(["a", ""]),
     "result": st.sampled_from(simscoped.RESULTS),
-    "start_time": WORDS,
+    **dict.fromkeys(simscoped.TIMES, TIMES | WORDS),
 }
 BODIES = st.fixed_dictionaries({}, optional=LIKELY | {field: ANY_JSON for field in SIX if field not in LIKELY})
 ENVELOPES = st.fixed_dictionaries(
