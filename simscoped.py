@@ -148,6 +148,9 @@ DAY_MS = 24 * HOUR_MS
 # number of milliseconds (24.8 days) and refuses more than 24 days.
 LONGEST_MS = 24 * DAY_MS
 
+# What one job counts for at most in sums of cycles, so that sums of mistaken numbers still fit 64 bits.
+MOST_CYCLES = 2**48
+
 NAME_LENGTH = 512  # characters of a regression name; long enough for a path, short enough for an address
 DEEPEST = 32  # nesting of a message; the deepest known field needs 4
 CHANGED_LENGTH = 200  # characters of a value in the `changed` of an event
@@ -818,13 +821,10 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
             values[field] = typed[field] or None
     metadata = dict(typed.get("metadata", ()))
     if result == LIVE and not OF_VERDICT.isdisjoint(values):
-        early = sorted(OF_VERDICT.intersection(values))
         values = {field: value for field, value in values.items() if field not in OF_VERDICT}
-        warnings = [*warnings, *(f"{field} is not taken from a live message" for field in early)]
     _check_durations(typed, values, path)
     key = _job_key(typed, values, start, path)
-    if result != LIVE:
-        warnings = warnings + _missed(typed, result)
+    warnings = [*warnings, *_doubts(typed, result)]
     return Message(0, kind, regression, values, extra, metadata, key, result, None, warnings, typed.get("log"))
 
 
@@ -861,6 +861,22 @@ def _check_durations(typed: dict[str, Any], values: dict[str, Any], path: str) -
     if start is not None and finish is not None and "runtime_ms" not in typed and not 0 <= finish - start <= LONGEST_MS:
         detail = f"finish_time - start_time = {finish - start} ms is below 0 or above 24 days"
         raise Refused("bad-duration", detail, f"{path}.finish_time")
+
+
+def _doubts(typed: dict[str, Any], result: int) -> list[str]:
+    """Warnings about what a job message says, or leaves out."""
+    told = _missed(typed, result) if result != LIVE else []
+    if result == LIVE and not OF_VERDICT.isdisjoint(typed):
+        told = [f"{field} is not taken from a live message" for field in sorted(OF_VERDICT.intersection(typed))]
+    cycles = typed.get("cycles", 0)
+    if cycles != counted_cycles(cycles):
+        told.append(f"cycles {cycles} count as {counted_cycles(cycles)} in sums")
+    return told
+
+
+def counted_cycles(cycles: int | None) -> int:
+    """The cycles of a job as sums count them."""
+    return min(max(cycles or 0, 0), MOST_CYCLES)
 
 
 def _missed(typed: dict[str, Any], result: int) -> list[str]:
@@ -1210,7 +1226,6 @@ class Tally(NamedTuple):
 
 NOTHING = Tally()
 OF_LIVE, OF_LOST, OF_LIMITED = Tally(n_live=1), Tally(n_fail=1, n_migrated=1), Tally(n_fail=1)
-MOST_CYCLES = 2**48  # what one job counts for at most, so that sums of mistaken numbers still fit 64 bits
 
 
 def tally(job: Job) -> Tally:
@@ -1220,7 +1235,6 @@ def tally(job: Job) -> Tally:
     if job.state != DONE:
         return OF_LIMITED if job.state == LIMITED else OF_LOST
     result, compute = job.result, job.compute_ms or 0
-    cycles = min(max(job.cycles or 0, 0), MOST_CYCLES)
     return Tally(
         result == PASS,
         result == FAIL,
@@ -1229,7 +1243,7 @@ def tally(job: Job) -> Tally:
         0,
         compute,
         counted_runtime(job) or 0,
-        cycles,
+        counted_cycles(job.cycles),
         compute if job.cycles is not None else 0,
     )
 

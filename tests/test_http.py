@@ -304,6 +304,7 @@ DELIVERIES = [
     ("messages", ".json", b"\xef\xbb\xbf" + json.dumps(envelope("job-live", "REG", live())).encode()),
     ("messages", ".json", b'{"type": "job-live", "regression": "REG", "body": '),
     ("messages", ".json", envelope("job-live", "REG", live(start_time="yesterday"))),
+    ("messages", ".json", envelope("job-finish", "REG", done(start_time="2016-12-31T23:59:60Z", cycles=-1))),
     ("messages", ".json", envelope("job-finish", "REG", done(seed=2**64 - 1, mine=2**64 - 1))),
     ("messages", ".json", {"type": "job-live", "regression": "REG"}),
     ("messages", ".json", envelope("job-live", "REG", live(time_limit_ms=-1))),

@@ -892,6 +892,10 @@ COMPLETE = {"start_time": "2025-02-01T07:00:11Z", "compute_ms": 5, "config": "c"
         (finish("fail", bucket="x", **COMPLETE), []),
         (finish("pass", **COMPLETE | {"start_time": "0001-01-01T00:00:00Z"}), ["missing start_time"]),
         (finish("skip"), []),
+        (finish("pass", cycles=2**48, **COMPLETE), []),
+        (finish("pass", cycles=2**48 + 1, **COMPLETE), [f"cycles {2**48 + 1} count as {2**48} in sums"]),
+        (finish("pass", cycles=-1, **COMPLETE), ["cycles -1 count as 0 in sums"]),
+        (live(cycles=-1, exit_code=0), ["exit_code is not taken from a live message", "cycles -1 count as 0 in sums"]),
         (envelope("regr-start", {}), ["missing component", "missing project", "missing starttime"]),
         (envelope("regr-start", {"component": "c", "project": "p", "starttime": COMPLETE["start_time"]}), []),
         (
