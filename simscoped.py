@@ -148,6 +148,9 @@ DAY_MS = 24 * HOUR_MS
 # number of milliseconds (24.8 days) and refuses more than 24 days.
 LONGEST_MS = 24 * DAY_MS
 
+# What one job counts for at most in sums of cycles, so that sums of mistaken numbers still fit 64 bits.
+MOST_CYCLES = 2**48
+
 NAME_LENGTH = 512  # characters of a regression name; long enough for a path, short enough for an address
 DEEPEST = 32  # nesting of a message; the deepest known field needs 4
 CHANGED_LENGTH = 200  # characters of a value in the `changed` of an event
@@ -177,7 +180,7 @@ REASONS = {
     "no-regression": "nothing says which regression the message is about",
     "bad-regression": f"a regression name is 1 to {NAME_LENGTH} characters without control characters",
     "unknown-type": "the message type is not one of the seven, or nothing says it",
-    "missing-field": "category, result or an identity (uniqueid or start_time) is missing",
+    "missing-field": "a job's body, category, result or identity (uniqueid or start_time) is missing",
     "wrong-type": "a known field has another JSON type than it must have",
     "bad-result": "result is not one of live, pass, fail, skip",
     "result-mismatch": "result is at odds with the message type",
@@ -309,7 +312,7 @@ class JobBody(TypedDict, total=False):
     runtime_ms: Integer
     cycles: Integer
     config: str
-    seed: str | Integer
+    seed: str | int
     build: str
     testgroup: str
     jobdir: str
@@ -486,7 +489,7 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         detail, path = _told(error)
-        raise Refused("bad-number", detail, path) from None
+        raise Refused("bad-number", detail, _place_of_number(raw) or path) from None
     except RecursionError:
         raise Refused("too-deep", f"nested deeper than {DEEPEST} levels") from None
     except UnicodeDecodeError as error:
@@ -495,6 +498,17 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         if _has_lone_surrogate(raw):
             raise Refused("bad-text", "half a surrogate pair in a text") from None
         raise Refused("bad-json", str(error)) from None
+
+
+def _place_of_number(raw: bytes) -> str | None:
+    """Where the number stands that is too large to be decoded, if that can be told."""
+    try:
+        _walk(json.loads(raw), "$", 1)
+    except Refused as refusal:
+        return refusal.path if refusal.reason == "bad-number" and str(refusal.path).isprintable() else None
+    except (ValueError, RecursionError):
+        pass
+    return None
 
 
 def _has_lone_surrogate(raw: bytes) -> bool:
@@ -551,6 +565,7 @@ def _decode_item(raw: bytes, context: Context, config: Config) -> Sequence[Messa
             return _decode_elements(tree, context, config)
         kind, regression, body, path, warnings = _told_apart(tree, context)
         _check_regression_name(regression)
+        _check_body(kind, body, path)
         if kind in SINGLE or kind is None:
             return _decode_batch(raw, body, kind, regression, path, config)
         _check_size(raw, config)
@@ -628,8 +643,11 @@ def _walk(value: Any, path: str, depth: int) -> None:
     elif isinstance(value, bool):
         return
     elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
+        if not -(2**63) <= value < 2**64:
             raise Refused("bad-number", "an integer beyond 64 bits", path)
+    elif isinstance(value, float):
+        if math.isinf(value):
+            raise Refused("bad-number", "a number beyond a double", path)
     elif isinstance(value, dict | list):
         if depth > DEEPEST:
             raise Refused("too-deep", f"nested deeper than {DEEPEST} levels", path)
@@ -666,13 +684,14 @@ def _told_apart(tree: Any, context: Context) -> tuple[str | None, Any, Any, str,
 
 
 def _envelope(tree: dict[str, Any], context: Context) -> tuple[str | None, Any, Any, str, list[str]]:
-    body = tree.get("body")
-    kind = tree.get("type", context.type)
+    body, kind, regression = tree.get("body"), tree.get("type"), tree.get("regression")
+    kind = context.type if kind is None else kind
+    regression = context.regression if regression is None else regression
     if kind is None and isinstance(body, dict):
         kind = _type_by_result(body, "$")
     if kind not in TYPES and not (kind is None and isinstance(body, list) and body):
         raise Refused("unknown-type", f"type {kind!r} is not one of {', '.join(TYPES)}", "$.type")
-    return kind, tree.get("regression", context.regression), body, "$.body", []
+    return kind, regression, body, "$.body", []
 
 
 def _type_by_result(body: Any, path: str) -> str:
@@ -693,6 +712,12 @@ def _check_regression_name(name: Any) -> None:
         raise Refused("bad-regression", REASONS["bad-regression"] + f"; this has {len(name)}", "$.regression")
 
 
+def _check_body(kind: str | None, body: Any, path: str) -> None:
+    """A regression may have nothing more to say; a job always has."""
+    if body is None and kind not in (REGR_START, REGR_UPDATE, REGR_FINISH):
+        raise Refused("missing-field", "a message about jobs needs a body", path)
+
+
 def _json_type(value: object) -> str:
     names = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
@@ -704,19 +729,52 @@ def _message(kind: str, regression: str, body: Any, path: str, warnings: list[st
     return _regression_message(kind, regression, body, path, warnings)
 
 
+LEAP_SECOND = re.compile(r":60(?:\.\d+)?(?=[Zz+-])")
+
+
+def without_leap_second(text: str) -> str:
+    """A time in RFC 3339 whose second is 60, which no datetime can be, as the last millisecond of its minute."""
+    return LEAP_SECOND.sub(":59.999", text)
+
+
 def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
-    """Check a body against its declared fields. Raises Refused with the path of the wrong one."""
+    """Check a body against its declared fields. Raises Refused with the path of the wrong one.
+
+    Times of the year 1, by which publishers written in Go say "not set", are taken out of the body too."""
     try:
-        typed: dict[str, Any] = msgspec.convert(body, kind)
+        typed = _converted(body, kind)
     except msgspec.ValidationError as error:
         detail, where = _told(error)
+        where = _named_member(body, where)
         reason = "bad-time" if "datetime" in detail and "got" not in detail else "wrong-type"
         reason = "bad-number" if "Expected `int` " in detail and "got" not in detail else reason
         raise Refused(reason, detail, path + where.removeprefix("$")) from None
     for field in TIMES.intersection(typed):
         if typed[field] > LATEST:
             raise Refused("bad-time", "in UTC the year has five digits", f"{path}.{field}")
+        if typed[field].year == 1:
+            del typed[field], body[field]
     return typed
+
+
+def _converted(body: Any, kind: Any) -> dict[str, Any]:
+    """The declared fields of a body. Leap seconds, which are rare, are looked for, and mended, only where it fails."""
+    try:
+        typed: dict[str, Any] = msgspec.convert(body, kind)
+    except msgspec.ValidationError:
+        if not isinstance(body, dict):
+            raise
+        times = {field: body[field] for field in TIMES.intersection(body) if isinstance(body[field], str)}
+        body |= {field: without_leap_second(text) for field, text in times.items()}
+        typed = msgspec.convert(body, kind)
+    return typed
+
+
+def _named_member(body: Any, where: str) -> str:
+    """A place that msgspec tells without the name of the member: in `env`, that of the first which is no text."""
+    if where != "$.env[...]":
+        return where
+    return next(f"$.env.{name}" for name, value in body["env"].items() if not isinstance(value, str))
 
 
 def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str, Any]:
@@ -733,14 +791,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def _microseconds(when: datetime) -> int | None:
-    """Microseconds since 1970, or None for the year 1, by which publishers written in Go say "not set"."""
-    return (when - EPOCH) // MICROSECOND if when.year > 1 else None
+def _microseconds(when: datetime) -> int:
+    """Microseconds since 1970."""
+    return (when - EPOCH) // MICROSECOND
 
 
-def _milliseconds(when: datetime) -> int | None:
-    since = _microseconds(when)
-    return None if since is None else since // 1000
+def _milliseconds(when: datetime) -> int:
+    return _microseconds(when) // 1000
 
 
 def _job_message(kind: str, regression: str, body: Any, path: str, warnings: list[str]) -> Message:
@@ -754,23 +811,20 @@ def _job_message(kind: str, regression: str, body: Any, path: str, warnings: lis
     start = _microseconds(typed["start_time"]) if "start_time" in typed else None
     if start is not None:
         values["start_at"] = start // 1000
-    finish = _milliseconds(typed["finish_time"]) if "finish_time" in typed else None
-    if finish is not None:
-        values["finish_at"] = finish
+    if "finish_time" in typed:
+        values["finish_at"] = _milliseconds(typed["finish_time"])
     if "seed" in typed:
+        _walk(typed["seed"], f"{path}.seed", _depth(path) + 1)
         values["seed"] = str(typed["seed"])
     for field in MAYBE_EMPTY:
         if field in typed:
             values[field] = typed[field] or None
     metadata = dict(typed.get("metadata", ()))
     if result == LIVE and not OF_VERDICT.isdisjoint(values):
-        early = sorted(OF_VERDICT.intersection(values))
         values = {field: value for field, value in values.items() if field not in OF_VERDICT}
-        warnings = [*warnings, *(f"{field} is not taken from a live message" for field in early)]
     _check_durations(typed, values, path)
     key = _job_key(typed, values, start, path)
-    if result != LIVE:
-        warnings = warnings + _missed(typed, result)
+    warnings = [*warnings, *_doubts(typed, result)]
     return Message(0, kind, regression, values, extra, metadata, key, result, None, warnings, typed.get("log"))
 
 
@@ -809,6 +863,22 @@ def _check_durations(typed: dict[str, Any], values: dict[str, Any], path: str) -
         raise Refused("bad-duration", detail, f"{path}.finish_time")
 
 
+def _doubts(typed: dict[str, Any], result: int) -> list[str]:
+    """Warnings about what a job message says, or leaves out."""
+    told = _missed(typed, result) if result != LIVE else []
+    if result == LIVE and not OF_VERDICT.isdisjoint(typed):
+        told = [f"{field} is not taken from a live message" for field in sorted(OF_VERDICT.intersection(typed))]
+    cycles = typed.get("cycles", 0)
+    if cycles != counted_cycles(cycles):
+        told.append(f"cycles {cycles} count as {counted_cycles(cycles)} in sums")
+    return told
+
+
+def counted_cycles(cycles: int | None) -> int:
+    """The cycles of a job as sums count them."""
+    return min(max(cycles or 0, 0), MOST_CYCLES)
+
+
 def _missed(typed: dict[str, Any], result: int) -> list[str]:
     expected = () if result == SKIP else EXPECTED_OF_FINISH
     missed = [f"missing {field}" for field in expected if field not in typed]
@@ -838,8 +908,7 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
         if field in typed
     }
     if "starttime" in typed:
-        starttime = _milliseconds(typed["starttime"])
-        values |= {} if starttime is None else {"starttime_at": starttime}
+        values["starttime_at"] = _milliseconds(typed["starttime"])
     if "time_limit_hours" in typed:
         values["time_limit_ms"] = _hours(typed["time_limit_hours"], f"{path}.time_limit_hours")
     if typed.get("name", regression) != regression:
@@ -847,8 +916,7 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
     if kind == REGR_START:
         warnings += [f"missing {field}" for field in EXPECTED_OF_START if field not in typed]
     metadata = dict(typed.get("custom_metadata", ()))
-    left_out = {"custom_metadata", "pending"} | ({"starttime"} if "starttime_at" not in values else set())
-    fields = {field: value for field, value in body.items() if field not in left_out}
+    fields = {field: value for field, value in body.items() if field not in ("custom_metadata", "pending")}
     return Message(0, kind, regression, values, fields, metadata, pending=typed.get("pending"), warnings=warnings)
 
 
@@ -1158,7 +1226,6 @@ class Tally(NamedTuple):
 
 NOTHING = Tally()
 OF_LIVE, OF_LOST, OF_LIMITED = Tally(n_live=1), Tally(n_fail=1, n_migrated=1), Tally(n_fail=1)
-MOST_CYCLES = 2**48  # what one job counts for at most, so that sums of mistaken numbers still fit 64 bits
 
 
 def tally(job: Job) -> Tally:
@@ -1168,7 +1235,6 @@ def tally(job: Job) -> Tally:
     if job.state != DONE:
         return OF_LIMITED if job.state == LIMITED else OF_LOST
     result, compute = job.result, job.compute_ms or 0
-    cycles = min(max(job.cycles or 0, 0), MOST_CYCLES)
     return Tally(
         result == PASS,
         result == FAIL,
@@ -1177,7 +1243,7 @@ def tally(job: Job) -> Tally:
         0,
         compute,
         counted_runtime(job) or 0,
-        cycles,
+        counted_cycles(job.cycles),
         compute if job.cycles is not None else 0,
     )
 
@@ -4184,7 +4250,7 @@ def moment_said(request: web.Request, name: str, default: int) -> int:
     if not said:
         return default
     try:
-        return _milliseconds(msgspec.convert(said, Time)) or 0
+        return _milliseconds(msgspec.convert(without_leap_second(said), Time))
     except msgspec.ValidationError:
         raise queries.BadQuery(name, said, "a time with a zone, such as 2030-01-01T00:00:00Z") from None
 
@@ -4211,7 +4277,8 @@ async def said_extension(request: web.Request) -> Extension:
     """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
     form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
     try:
-        said = msgspec.json.decode(await request.read(), type=Extension)
+        text = (await request.read()).decode()
+        said = msgspec.json.decode(without_leap_second(text), type=Extension)
     except msgspec.ValidationError as error:
         detail, path = _told(error)
         raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
@@ -4612,7 +4679,7 @@ class Api:
         """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
         row = await self.job_row(request)
         said, key = await said_extension(request), idempotency_key(request)
-        until = None if said.until is None else _milliseconds(said.until) or 0
+        until = None if said.until is None else _milliseconds(said.until)
         usual = await self.usual_of_job(row)
 
         asked = to_json(["extend", row["id"], said.by_ms, until])

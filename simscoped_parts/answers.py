@@ -24,9 +24,12 @@ OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
 Row = dict[str, Any]
 
 
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years that RFC 3339 can tell: 1 to 9999
+
+
 def utc(ms: int | None) -> str | None:
-    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    return None if ms is None else f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds; None where the year is not 1 to 9999."""
+    return None if ms is None or not FIRST_MS <= ms <= LAST_MS else f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
 @lru_cache(maxsize=4096)
@@ -67,7 +70,7 @@ class Estimate(NamedTuple):
 
 
 def estimate_end(now: int, started: int, total: int | None, done: int, earlier_ms: Sequence[int]) -> Estimate | None:
-    """When a live regression will be over; None where nothing can be said.
+    """When a live regression will be over; None where nothing can be said, or it would not be before the year 10,000.
 
     The present rate speaks with the weight of what is done, the median duration of earlier runs of the series with the
     rest. Never in the past: a run that is late by its own history is judged by its rate alone. The bounds are those of
@@ -77,9 +80,12 @@ def estimate_end(now: int, started: int, total: int | None, done: int, earlier_m
         return None
     by_rate = _by_rate(now, started, total, done) if done else None
     by_history = _by_history(now, started, earlier_ms)
-    if by_rate is None or by_history is None:
-        return by_rate or by_history
-    share = done / total
+    found = _weighed(done / total, by_rate, by_history) if by_rate and by_history else by_rate or by_history
+    return None if found is None or max(found.at, found.high or found.at) > LAST_MS else found
+
+
+def _weighed(share: float, by_rate: Estimate, by_history: Estimate) -> Estimate:
+    """The two together; `share` is the weight of the rate."""
     at = round(share * by_rate.at + (1 - share) * by_history.at)
     low = min(known for known in (by_rate.low, by_history.low, at) if known is not None)
     highs = [known for known in (by_rate.high, by_history.high) if known is not None]
@@ -87,7 +93,7 @@ def estimate_end(now: int, started: int, total: int | None, done: int, earlier_m
 
 
 def _by_rate(now: int, started: int, total: int, done: int) -> Estimate:
-    left = (now - started) * (total - done) / done
+    left = max(0, now - started) * (total - done) / done
     doubt = 2 / math.sqrt(done)
     high = round(now + left / (1 - doubt)) if doubt < 1 else None
     return Estimate(round(now + left), round(now + left / (1 + doubt)), high, "rate")
@@ -95,8 +101,8 @@ def _by_rate(now: int, started: int, total: int, done: int) -> Estimate:
 
 def _by_history(now: int, started: int, earlier_ms: Sequence[int]) -> Estimate | None:
     """By the durations of earlier runs; a single one bounds nothing."""
-    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else 0
-    if started + usual <= now:
+    usual = sorted(earlier_ms)[len(earlier_ms) // 2] if earlier_ms else None
+    if usual is None or started + usual <= now:
         return None
     if len(earlier_ms) < 2:
         return Estimate(started + usual, None, None, "history")
@@ -224,7 +230,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
         "time_limit_ms": limit_that_holds(row["time_limit_ms"], row["extended_ms"]),
         "compute_ms": row["compute_ms"],
-        "runtime_ms": row["counted_runtime_ms"],
+        "runtime_ms": row["runtime_ms"] if live else row["counted_runtime_ms"],
         "cycles": row["cycles"],
         "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
         "exit_code": row["exit_code"],

@@ -90,7 +90,8 @@ def earlier_object(row: Row, job: Row) -> dict[str, Any]:
 # A timeline: as many jobs as are wanted, live ones first, then fails, then the longest; and how many there are in all.
 # Times are the publisher's where it tells them, else the daemon's; a job that was never live began when it ended less
 # what it took.
-_ENDED = "coalesce(finish_at, start_at + coalesce(runtime_ms, compute_ms), done_at)"
+LAST_MS = 253_402_300_799_999  # ms since 1970: after the year 9999 there are no times that could be told
+_ENDED = f"coalesce(finish_at, min({LAST_MS}, start_at + coalesce(runtime_ms, compute_ms)), done_at)"
 TIMELINE = f"""
     WITH timed AS (
         SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - {_TOOK}, submitted_at) AS begins,

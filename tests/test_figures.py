@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Daemon, Story, done, live, publish_job
+from conftest import Daemon, Story, done, live, publish_job, wait_until
 
 import simscoped
 from simscoped_parts import answers, figures, queries
@@ -332,6 +332,24 @@ def test_a_timeline_of_nothing(shared: Daemon, run: str) -> None:
     assert told["from"] == told["to"] == told["now"]
 
 
+def test_figures_of_a_job_that_would_end_after_the_year_9999(shared: Daemon, run: str) -> None:
+    publish(shared, run, done(start_time="9999-12-31T23:00:00Z", runtime_ms=24 * 86_400_000))
+
+    told = shared.get(f"/regressions/{run}/timeline")
+
+    assert (told["from"], told["to"]) == ("9999-12-31T23:00:00.000Z", "9999-12-31T23:59:59.999Z")
+    assert told["length"] == [3_599_999]
+    assert shared.get(f"/regressions/{run}/charts")["finished"]["from"] == "9999-12-31T23:59:59.999Z"
+
+
+def test_a_part_of_a_timeline_may_begin_with_a_leap_second(shared: Daemon, run: str) -> None:
+    publish(shared, run, done("a", start_time=at(1), runtime_ms=1), done("b", start_time=at(59.999), runtime_ms=1))
+
+    told = shared.get(f"/regressions/{run}/timeline?from=2025-01-01T00:00:60Z")
+
+    assert (told["jobs"], told["from"]) == (1, at(59.999))
+
+
 @pytest.mark.parametrize("query", ["from=yesterday", "to=2025-01-01T00:00:00", "most=0", "most=20001"])
 def test_a_part_of_a_timeline_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
     publish(shared, run, done())
@@ -518,6 +536,11 @@ def test_a_comparison_that_cannot_be_is_400(shared: Daemon, run: str, query: str
         (100, 10, 0, [], None),
         (100, None, 5, [1000], None),
         (100, 10, 10, [1000], None),
+        (-5, 10, 5, [], (-5, -5, -5, "rate")),  # the clock was set back
+        (100, 10**13, 4, [], (250_000_000_000_000, 125_000_000_000_050, None, "rate")),  # in the year 9892
+        (100, 10**13, 5, [], None),  # its high bound is beyond the year 9999
+        (100, 10**18, 4, [], None),
+        (100, 2**63 - 1, 10**6, [900, 1000, 1500], None),
     ],
 )
 def test_an_estimate_tells_how_sure_it_is(
@@ -539,6 +562,18 @@ def test_a_live_regression_tells_its_estimate_and_one_that_is_over_none(shared: 
     assert told["eta"]["low"] <= told["eta"]["at"]
     over = shared.get(f"/regressions/{run}")
     assert (over["eta"], over["eta_at"]) == (None, None)
+
+
+@pytest.mark.parametrize("submitted", [10**18, 2**63 - 1])
+def test_an_end_beyond_the_calendar_is_not_told(shared: Daemon, run: str, submitted: int) -> None:
+    regr(shared, "regr-start", run, submitted=submitted)
+    publish(shared, run, done("a"), done("b"))
+
+    wait_until(lambda: shared.get(f"/regressions/{run}")["eta"] is None)
+    told = shared.get("/regressions")["items"][0]
+
+    assert (told["name"], told["eta"], told["eta_at"]) == (run, None, None)
+    assert told["progress"] == {"done": 2, "total": submitted, "percent": 0.0}
 
 
 # --- badges -----------------------------------------------------------------------------------------------------------

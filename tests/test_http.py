@@ -221,6 +221,58 @@ def test_publish_of_an_unknown_type_is_404(shared: Daemon, run: str) -> None:
     problem(shared.request("POST", f"/api/v1/publish/job-started?regression={run}", live()), 404, "unknown-type")
 
 
+def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_out(shared: Daemon, run: str) -> None:
+    times = {"start_time": "2026-01-02T03:04:05.678Z", "finish_time": "2026-01-02T03:05:05.678Z"}
+    said: dict[str, Any] = dict.fromkeys(("config", "seed", "build", "testgroup", "jobdir", "host", "name"), "x")
+    said |= times | {"compute_ms": 1, "runtime_ms": 2, "cycles": 3, "time_limit_ms": 3_600_000, "phase": "p"}
+    said |= {"metadata": [["k", "v"]], "env": {"A": "1"}, "results": "r", "files": [{"path": "/f"}]}
+    said |= {"progress": {"done": 1}}
+    extra = {"extid": "e", "sourcecode": "s", "username": "u", "mine": 1}
+    job = publish(shared, "job-live", run, live(**said, **extra))["details"][0]["job"]
+
+    alive = shared.get(f"/jobs/{job}")
+    publish(shared, "job-finish", run, done())
+    over = shared.get(f"/jobs/{job}")
+
+    of_verdict = {"fail_message", "bucket", "reason", "exit_code"}
+    assert simscoped.JOB_FIELDS - said.keys() - extra.keys() == of_verdict | {"category", "uniqueid", "result", "log"}
+    for told in (alive, over):
+        assert {field: told[field] for field in said} == said
+        assert told["extra"] == extra
+
+
+def test_unsigned_numbers_of_64_bits_come_back_as_they_were_sent(shared: Daemon, run: str) -> None:
+    most = 2**64 - 1
+    said = {"mine": most, "deep": [{"x": most}], "username": "ann", "progress": {"done": 1, "left": most}}
+    publish(shared, "regr-start", run, {"mine": most})
+    failed = done("a", "fail", seed=most, config=f"sim {most}", fail_message="x", metadata=[["n", "1"]], **said)
+    job = publish(shared, "job-finish", run, failed)["details"][0]["job"]
+    publish(shared, "job-live", run, live("a", later=most))
+    publish(shared, "regr-update", run, {"mine": most - 1})
+
+    for query in ("filter=username%3Dann,metadata.n%3D1", f"filter=seed%3D{most}", f"q={most}", "sort=seed"):
+        (told,) = shared.get(f"/regressions/{run}/jobs?{query}")["items"]
+        assert (told["id"], told["seed"], told["test"]) == (job, str(most), "sim *")
+        assert told["extra"] == {"mine": most, "deep": [{"x": most}], "username": "ann", "later": most}
+        assert told["progress"] == said["progress"]
+    assert shared.get(f"/jobs/{job}/history")["items"][-1]["changed"] == {"later": [None, most]}
+    assert shared.get(f"/regressions/{run}")["fields"]["mine"] == most - 1
+    assert shared.get(f"/regressions/{run}/history")["items"][-1]["changed"] == {"mine": [most, most - 1]}
+    (signature,) = shared.get(f"/regressions/{run}/signatures")["items"]
+    assert (signature["example"]["seed"], signature["example"]["username"]) == (str(most), "ann")
+
+
+def test_the_year_1_overwrites_no_time(shared: Daemon, run: str) -> None:
+    times = {"starttime": "2026-01-02T03:04:05Z", "model_timestamp": "2026-01-01T00:00:00+01:00"}
+    publish(shared, "regr-start", run, times)
+
+    told = publish(shared, "regr-update", run, dict.fromkeys(times, "0001-01-01T00:00:00Z"))
+
+    assert told["applied"] == 1
+    assert shared.get(f"/regressions/{run}")["fields"] == times
+    assert [event["type"] for event in shared.get(f"/regressions/{run}/history")["items"]] == ["regression.started"]
+
+
 # --- both doors alike -------------------------------------------------------------------------------------------------
 
 # REG stands for the regression. The first word says how it is sent: "messages" is a file at the top and POST /messages;
@@ -252,6 +304,9 @@ DELIVERIES = [
     ("messages", ".json", b"\xef\xbb\xbf" + json.dumps(envelope("job-live", "REG", live())).encode()),
     ("messages", ".json", b'{"type": "job-live", "regression": "REG", "body": '),
     ("messages", ".json", envelope("job-live", "REG", live(start_time="yesterday"))),
+    ("messages", ".json", envelope("job-finish", "REG", done(start_time="2016-12-31T23:59:60Z", cycles=-1))),
+    ("messages", ".json", envelope("job-finish", "REG", done(seed=2**64 - 1, mine=2**64 - 1))),
+    ("messages", ".json", {"type": "job-live", "regression": "REG"}),
     ("messages", ".json", envelope("job-live", "REG", live(time_limit_ms=-1))),
     ("messages", ".json", envelope("job-live", "REG", live(note="\0"))),
     ("messages", ".json", b'{"type": "job-live", "regression": "REG", "body": {"x": "\\ud800"}}'),
@@ -266,6 +321,7 @@ DELIVERIES = [
     ("job-live", ".ndjson", lines(live("a"), live("b"), done("c"))),
     ("job-finish", ".json", [done("a"), done("a"), done("a", "fail", fail_message="boom")]),
     ("batch-job-finish", ".json", [done("a", **WHOLE), {"result": "pass"}]),
+    ("job-live", ".json", b"null"),
     ("regr-start", ".json", {"component": "cpu", "submitted": 7, "name": "another"}),
     ("regr-update", ".json", {"submitted": "seven"}),
     ("regr-finish", ".json", b""),

@@ -119,8 +119,9 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     # numbers that are none
     (live(cycles=2**63), "bad-number", "$.body.cycles"),
     (live(cycles=-(2**63) - 1), "bad-number", "$.body.cycles"),
-    (live(seed=2**63), "bad-number", "$.body.seed"),
-    (live(later=2**63), "bad-number", "$.body.later"),
+    (live(seed=2**64), "bad-number", "$.body.seed"),
+    (live(seed=-(2**63) - 1), "bad-number", "$.body.seed"),
+    (live(later=2**64), "bad-number", "$.body.later"),
     (live(later=[1, {"x": 10**40}]), "bad-number", "$.body.later[1].x"),
     (update(submitted=2**63), "bad-number", "$.body.submitted"),
     (update(later=-(2**63) - 1), "bad-number", "$.body.later"),
@@ -148,6 +149,9 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (json.dumps({"regression": "r/1", "component": "core"}), "unknown-type", "$"),
     ("{}", "unknown-type", "$"),
     # what a job must say
+    (envelope("job-live", None), "missing-field", "$.body"),
+    (json.dumps({"type": "job-finish", "regression": "r/1"}), "missing-field", "$.body"),
+    (envelope("batch-job-finish", None), "missing-field", "$.body"),
     (envelope("job-live", without(job(), "category")), "missing-field", "$.body.category"),
     (live(category=""), "missing-field", "$.body.category"),
     (envelope("job-live", without(job(), "result")), "missing-field", "$.body.result"),
@@ -176,17 +180,15 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (live(progress=5), "wrong-type", "$.body.progress"),
     (live(progress={"done": "half"}), "wrong-type", "$.body.progress.done"),
     (live(env=["A=1"]), "wrong-type", "$.body.env"),
-    (live(env={"A": 1}), "wrong-type", "$.body.env[...]"),
+    (live(env={"A": "1", "B": 1, "C": None}), "wrong-type", "$.body.env.B"),
     (live(files=[{"kind": "log", "size": "big"}]), "wrong-type", "$.body.files[0].size"),
     (update(pending="yes"), "wrong-type", "$.body.pending"),
     (update(submitted="12"), "wrong-type", "$.body.submitted"),
     (update(custom_metadata=[["a", None]]), "wrong-type", "$.body.custom_metadata[0][1]"),
     (envelope("regr-start", []), "wrong-type", "$.body"),
-    (envelope("job-live", None), "wrong-type", "$.body"),
     (envelope("job-live", "x"), "wrong-type", "$.body"),
     (envelope("job-live", [job()]), "wrong-type", "$.body"),
     (envelope("batch-job-live", job()), "wrong-type", "$.body"),
-    (envelope("batch-job-finish", None), "wrong-type", "$.body"),
     ("5", "wrong-type", "$"),
     ("null", "wrong-type", "$"),
     ('"job-live"', "wrong-type", "$"),
@@ -197,6 +199,12 @@ REFUSALS: list[tuple[str | bytes, str, str | None]] = [
     (update(starttime="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.starttime"),
     (update(model_timestamp="9999-12-31T23:59:59-01:00"), "bad-time", "$.body.model_timestamp"),
     (live(start_time="2025-02-01"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:61Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:60:00Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:60Z"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:60"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:00+05:60"), "bad-time", "$.body.start_time"),
+    (live(start_time="2016-12-31T23:59:60Z", finish_time="x"), "bad-time", "$.body.finish_time"),
     (live(start_time="2025-13-01T00:00:00Z"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-02-30T00:00:00Z"), "bad-time", "$.body.start_time"),
     (live(start_time="2025-02-01T25:00:00Z"), "bad-time", "$.body.start_time"),
@@ -246,6 +254,22 @@ def test_a_number_beyond_a_double_is_refused(number):
     assert reason == "bad-number"
 
 
+@pytest.mark.parametrize(
+    ("raw", "path"),
+    [
+        ('{"category": "sim", "later": [1, {"x": 1e999}]}', "$.later[1].x"),
+        ('{"body": {"later": -1e999}}', "$.body.later"),
+        ('{"b": 1e999, "b": 1}', "$[...]"),  # of a key that stands twice the last one counts
+        ('{"b": 1e999, "\\ud800": 1e999, "b": 1}', "$[...]"),  # a name that nobody could be told
+        ('{"\\u0000": 1e999}', "$[...]"),
+    ],
+)
+def test_a_number_beyond_a_double_is_told_with_its_place(raw, path):
+    [outcome] = decode(raw, IN_RUN, lines=True)
+
+    assert (outcome.reason, outcome.path) == ("bad-number", path)
+
+
 @pytest.mark.parametrize("number", [2**64, 10**30])
 def test_an_integer_beyond_64_bits_is_refused_in_a_known_number_field_too(number):
     assert refusal(live(progress={"done": number})) == ("bad-number", "$.body.progress.done")
@@ -268,7 +292,9 @@ def test_a_number_at_its_bound_is_accepted(field, value):
 
 
 def test_the_largest_integer_is_kept_in_unknown_fields():
-    assert one(live(later=[2**63 - 1, -(2**63)])).extra == {"later": [2**63 - 1, -(2**63)]}
+    assert one(live(later=[2**64 - 1, -(2**63)])).extra == {"later": [2**64 - 1, -(2**63)]}
+    assert one(update(later={"x": 2**64 - 1})).extra == {"later": {"x": 2**64 - 1}}
+    assert one(live(progress={"done": 1, "left": 2**64 - 1})).extra == {"progress": {"done": 1, "left": 2**64 - 1}}
 
 
 def test_a_runtime_that_is_told_makes_the_difference_of_the_times_unimportant():
@@ -345,6 +371,21 @@ def test_an_envelope_says_the_type_and_the_regression(kind):
 
     assert message.type == kind.removeprefix("batch-")
     assert message.regression == "r/1"
+
+
+@pytest.mark.parametrize("keys", [{"regression": None}, {"type": None}, {"type": None, "regression": None}])
+def test_null_in_an_envelope_leaves_open_what_its_place_says(keys):
+    raw = json.dumps({"type": "regr-update", "regression": "r/1", "body": {"tag": "t"}} | keys)
+
+    message = one(raw, Context("regr-update", "r/1"))
+
+    assert (message.type, message.regression, message.values) == ("regr-update", "r/1", {"tag": "t"})
+
+
+def test_a_job_message_without_body_tells_its_type():
+    [outcome] = decode(json.dumps({"type": "job-live", "regression": "r/1"}))
+
+    assert (outcome.type, outcome.regression) == ("job-live", "r/1")
 
 
 def test_further_keys_of_an_envelope_are_ignored():
@@ -673,6 +714,9 @@ T0_MS = round(T0.timestamp() * 1000)
         ("2025-02-01T07:00:11.123456Z", T0_MS + 123),
         ("2025-02-01T07:00:11.123456789Z", T0_MS + 123),
         ("1969-12-31T23:59:59.999Z", -1),
+        ("1969-12-31T23:59:60Z", -1),  # a leap second
+        ("1969-12-31t18:59:60.25-05:00", -1),
+        ("9999-12-31T23:59:60z", 253_402_300_799_999),
         ("9999-12-31T18:59:59-05:00", 253_402_300_799_000),
         ("0001-01-01T00:00:00Z", None),
         ("0001-01-01T00:00:00+05:00", None),
@@ -687,7 +731,23 @@ def test_a_time_becomes_milliseconds_and_the_year_1_nothing(text, ms):
 
 def test_times_of_a_regression_are_read_in_the_same_way():
     assert one(update(starttime="2025-02-01T02:00:11-05:00")).values["starttime_at"] == T0_MS
-    assert one(update(starttime="0001-01-01T00:00:00Z")).values.get("starttime_at") is None
+    assert one(update(starttime="1969-12-31T23:59:60Z")).values["starttime_at"] == -1
+
+
+def test_a_leap_second_is_told_as_the_time_that_it_is_taken_for():
+    said = {"starttime": "2016-12-31T23:59:60Z", "model_timestamp": "2016-12-31T23:59:60.5+00:00", "tag": "1:60Z"}
+    taken = {"starttime": "2016-12-31T23:59:59.999Z", "model_timestamp": "2016-12-31T23:59:59.999+00:00"}
+
+    assert one(update(**said)).extra == said | taken
+
+
+def test_the_year_1_in_any_time_is_as_good_as_nothing():
+    times = dict.fromkeys(("starttime", "model_timestamp"), "0001-01-01T00:00:00Z")
+
+    message = one(update(tag="t", **times))
+
+    assert (message.values, message.extra) == ({"tag": "t"}, {"tag": "t"})
+    assert "finish_at" not in one(finish(finish_time="0001-01-01T00:00:00Z")).values
 
 
 # Identity.
@@ -749,7 +809,7 @@ def test_the_text_of_a_uniqueid_never_equals_a_digest():
     assert one(live(uniqueid=digest.decode("latin-1"))).key != digest
 
 
-@pytest.mark.parametrize(("seed", "text"), [(7, "7"), ("7", "7"), (0, "0"), (-1, "-1"), (2**63 - 1, str(2**63 - 1))])
+@pytest.mark.parametrize(("seed", "text"), [(7, "7"), ("7", "7"), (0, "0"), (-1, "-1"), (2**64 - 1, str(2**64 - 1))])
 def test_a_seed_may_be_a_number_and_is_kept_as_text(seed, text):
     assert one(live(seed=seed)).values["seed"] == text
     assert key_of(seed=seed) == key_of(seed=text)
@@ -830,9 +890,18 @@ COMPLETE = {"start_time": "2025-02-01T07:00:11Z", "compute_ms": 5, "config": "c"
         (finish("fail", fail_message="", **COMPLETE), ["missing fail_message"]),
         (finish("fail", fail_message="x", **COMPLETE), []),
         (finish("fail", bucket="x", **COMPLETE), []),
+        (finish("pass", **COMPLETE | {"start_time": "0001-01-01T00:00:00Z"}), ["missing start_time"]),
         (finish("skip"), []),
+        (finish("pass", cycles=2**48, **COMPLETE), []),
+        (finish("pass", cycles=2**48 + 1, **COMPLETE), [f"cycles {2**48 + 1} count as {2**48} in sums"]),
+        (finish("pass", cycles=-1, **COMPLETE), ["cycles -1 count as 0 in sums"]),
+        (live(cycles=-1, exit_code=0), ["exit_code is not taken from a live message", "cycles -1 count as 0 in sums"]),
         (envelope("regr-start", {}), ["missing component", "missing project", "missing starttime"]),
         (envelope("regr-start", {"component": "c", "project": "p", "starttime": COMPLETE["start_time"]}), []),
+        (
+            envelope("regr-start", {"component": "c", "project": "p", "starttime": "0001-01-01T00:00:00Z"}),
+            ["missing starttime"],
+        ),
         (envelope("regr-update", {}), []),
         (envelope("regr-finish", {}), []),
         (envelope("regr-update", {"name": "r/1"}), []),
@@ -855,6 +924,9 @@ def test_a_name_in_the_body_that_is_not_the_envelopes_is_a_warning():
 SIX = sorted(simscoped.JOB_FIELDS | simscoped.REGRESSION_FIELDS | {"type", "body", "regression", "log", "later"})
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 WORDS = st.sampled_from([*TYPES, *simscoped.RESULTS, "r/1", "2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "", "\0"])
+TIMES = st.sampled_from(
+    ["2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:60-01:00"]
+)
 NUMBERS = st.integers() | st.sampled_from([2**63, -(2**63), 2**64, 10**30, 0]) | st.floats(allow_nan=False)
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | ANY_TEXT | WORDS,
@@ -865,7 +937,7 @@ LIKELY = {
     "category": st.just("sim"),
     "uniqueid": st.sampled_from(["a", ""]),
     "result": st.sampled_from(simscoped.RESULTS),
-    "start_time": WORDS,
+    **dict.fromkeys(simscoped.TIMES, TIMES | WORDS),
 }
 BODIES = st.fixed_dictionaries({}, optional=LIKELY | {field: ANY_JSON for field in SIX if field not in LIKELY})
 ENVELOPES = st.fixed_dictionaries(

@@ -32,7 +32,7 @@ from simscoped import (
     split_series,
     tally,
 )
-from simscoped_parts.answers import estimate_end
+from simscoped_parts.answers import estimate_end, utc
 
 SIGNATURE = "LIVE Job Timeout or Missing"
 HOUR_S = 3600
@@ -459,6 +459,25 @@ def test_when_a_regression_will_be_over(now, total, done, earlier, end):
     estimate = estimate_end(now, 0, total, done, earlier)
 
     assert (estimate.at if estimate else None) == end
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (None, None),
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        (253_402_300_800_000, None),
+        (-62_135_596_800_000, "0001-01-01T00:00:00.000Z"),
+        (-62_135_596_800_001, None),
+        (2**63 - 1, None),
+        (-(2**63), None),
+        (10**40, None),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_not_told(ms, text):
+    assert utc(ms) == text
 
 
 def test_an_end_is_never_estimated_in_the_past():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import simscoped
-from simscoped_parts import answers, openapi, queries, settings
+from simscoped_parts import answers, figures, openapi, queries, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = (ROOT / "simscoped.py").read_text()
@@ -131,6 +131,7 @@ def test_what_leaves_must_share_is_the_same_in_each() -> None:
     assert (queries.LIMIT_DEFAULT, queries.LIMIT_MOST) == (openapi.LIMIT_DEFAULT, openapi.LIMIT_MOST)
     assert queries.RESULTS == answers.RESULTS
     assert queries.OUTCOMES == answers.OUTCOMES
+    assert figures.LAST_MS == answers.LAST_MS
     assert set(openapi.TYPES) >= set(simscoped.SINGLE) | set(simscoped.SINGLE.values())
 
 

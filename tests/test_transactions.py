@@ -1578,6 +1578,8 @@ def test_the_sum_of_large_cycles_is_no_reason_to_refuse_a_job(story):
     outcome = story.finish(uniqueid="b", cycles=2**63 - 1)
 
     assert outcome.outcome == "applied"
+    assert f"cycles {2**63 - 1} count as {2**48} in sums" in outcome.warnings
+    assert story.regression()["sum_cycles"] == 2 * 2**48
 
 
 # 12  Signatures.

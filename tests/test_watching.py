@@ -84,6 +84,16 @@ def test_until_is_a_moment(shared: Daemon, run: str) -> None:
         assert moment(told["due_at"]) == until
 
 
+def test_a_moment_may_be_a_leap_second(shared: Daemon, run: str) -> None:
+    soon = (datetime.now(UTC) + timedelta(hours=3)).replace(second=59, microsecond=999_000)
+    job = publish_job(shared, run, live())
+
+    status, told = extend(shared, job, {"until": f"{soon:%Y-%m-%dT%H:%M}:60Z"})
+
+    assert status == 200, told
+    assert moment(told["due_at"]) == soon
+
+
 def test_a_job_that_its_limit_ended_lives_again_for_as_long_as_was_asked(shared: Daemon, run: str) -> None:
     job = publish_job(shared, run, live(time_limit_ms=1))
     wait_until(lambda: shared.get(f"/jobs/{job}")["reason"] == "time-limit")
