@@ -941,12 +941,12 @@ def test_a_reason_that_cannot_be_read_is_400(shared: Daemon, run: str, body: byt
 
 
 def test_writing_needs_the_token_and_reading_does_not(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon(f'token = "sésame"\n{CONFIG.partition("[limits]")[0]}').start()
+    daemon = make_daemon(f'token = "sesame"\n{CONFIG.partition("[limits]")[0]}').start()
     paths = ["/publish/job-live?regression=r", "/messages", "/regressions/r/tank", "/jobs/1/tank", "/nowhere"]
-    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s"}, {"Authorization": "sésame"}]
+    wrong = [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic s"}, {"Authorization": "Bearer sésame"}]
 
-    refused = [daemon.request("POST", f"/api/v1{path}", live(), headers) for path in paths for headers in wrong[:3]]
-    said = {"Authorization": "Bearer sésame".encode().decode("latin-1")}
+    refused = [daemon.request("POST", f"/api/v1{path}", live(), headers) for path in paths for headers in wrong]
+    said = {"Authorization": "Bearer sesame"}
     status, told, _ = daemon.request("POST", f"/api/v1{paths[0]}", live(), said)
 
     for answer in refused:
@@ -955,12 +955,12 @@ def test_writing_needs_the_token_and_reading_does_not(make_daemon: Callable[...,
     assert (status, told["applied"]) == (200, 1)
     assert daemon.rows("SELECT count(*) FROM receipt") == [(1,)]
     for scheme in ("bearer", "BEARER", "Bearer "):
-        said = {"Authorization": f"{scheme} sésame".encode().decode("latin-1")}
+        said = {"Authorization": f"{scheme} sesame"}
         assert daemon.request("POST", "/api/v1/messages", [], said)[0] == 200, scheme
     assert daemon.get("/jobs")["items"][0]["uniqueid"] == "a"
     assert daemon.get("/")["token_required"] is True
     assert [daemon.request("GET", path)[0] for path in ("/healthz", "/metrics", "/", "/r/r")] == [200] * 4
-    assert "sésame" not in daemon.log.read_text()
+    assert "sesame" not in daemon.log.read_text()
 
 
 def test_without_a_token_only_loopback_is_listened_on(make_daemon: Callable[..., Daemon]) -> None:
