@@ -21,7 +21,7 @@ Promises
     Messages may come in any order, any number of times: verdicts, counts and status come out the same.
     No verdict of death without its reason, and none that a late message cannot take back.
 
-Commands (exit code 0 done, 1 the answer is no, 2 usage or configuration)
+Commands (exit code 0 done, 1 the answer is no, or it cannot be done just now, 2 usage or configuration)
     serve           run the daemon; SIGTERM and SIGINT stop it within a second
     check-config    say what is wrong with the configuration, and where
     requeue [NAME]  put refused files back into the spool
@@ -197,7 +197,15 @@ REASONS = {
 
 
 class SimscopedError(Exception):
-    """A mistake of somebody else's that ends a command with one sentence on stderr and exit code 2."""
+    """A mistake of somebody else's that ends a command with one sentence on stderr, and with the exit code `code`."""
+
+    code = 2
+
+
+class NotNow(SimscopedError):
+    """What is no matter of usage or configuration, so that the next try may go well."""
+
+    code = 1
 
 
 class StorageError(Exception):
@@ -2552,7 +2560,7 @@ def beside(name: str) -> Path:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the database for writing, made anew if there is none.
 
-    Raises SimscopedError for a file that is not ours, is from another version, or cannot be opened."""
+    Raises SimscopedError for a file that is not ours or is from another version, NotNow if it cannot be opened."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -2561,16 +2569,18 @@ def open_database(path: Path) -> sqlite3.Connection:
         if identity is None:
             _make_database(conn)
     except (sqlite3.Error, OSError) as error:
-        raise SimscopedError(f"{path}: cannot be opened as a database: {error}") from None
+        is_foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+        refusal = SimscopedError if is_foreign else NotNow
+        raise refusal(f"{path}: cannot be opened as a database: {error}") from None
     return conn
 
 
 def open_logbook(path: Path) -> LogBook:
-    """Open the file of the logs, made anew if there is none. Raises SimscopedError."""
+    """Open the file of the logs, made anew if there is none. Raises NotNow."""
     try:
         return LogBook(path)
     except sqlite3.Error as error:
-        raise SimscopedError(f"{path}: cannot be opened for the logs of jobs: {error}") from None
+        raise NotNow(f"{path}: cannot be opened for the logs of jobs: {error}") from None
 
 
 def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
@@ -2788,42 +2798,40 @@ class Writer:
         return result
 
 
-def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
-    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it, and
-    goes on having it for so long."""
+def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
+    """Take a lock that the process, and those it forks, have to their end. Raises NotNow with the sentence given if
+    another has it, and goes on having it for so long."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.open("a")
+        held = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     except OSError as error:
-        raise SimscopedError(f"{path}: cannot be opened: {error}") from None
+        raise NotNow(f"{path}: cannot be opened: {error}") from None
     end = time.monotonic() + patience_s
     while True:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return held
+            return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if time.monotonic() >= end:
-                held.close()
-                raise SimscopedError(f"{refusal} (lock {path})") from None
+                os.close(held)
+                raise NotNow(f"{refusal} (lock {path})") from None
         time.sleep(0.02)
 
 
 class WriterProcess(NamedTuple):
-    """The writer as the daemon sees it: the line to it, its process, and the lock that both of them hold."""
+    """The writer as the daemon sees it: the line to it, and its process."""
 
     line: socket.socket
     pid: int
-    lock: Any
 
 
 def start_writer(config: Config) -> WriterProcess:
-    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises SimscopedError."""
-    lock = lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
+    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises NotNow."""
+    lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid:
         theirs.close()
-        return WriterProcess(ours, pid, lock)
+        return WriterProcess(ours, pid)
     status = 1
     try:
         ours.close()
@@ -2922,7 +2930,7 @@ class Store:
         try:
             said = await self._heard()
         except asyncio.IncompleteReadError:
-            raise SimscopedError(WRITER_LOST) from None
+            raise NotNow(WRITER_LOST) from None
         if said.error is not None:
             raise said.error
         self.epoch: str
@@ -2953,7 +2961,7 @@ class Store:
                 if not asked.answer.done():
                     asked.answer.set_exception(StorageError(WRITER_LOST))
         if not self._closing:
-            raise SimscopedError(WRITER_LOST)
+            raise NotNow(WRITER_LOST)
 
     def _hand_over(self, said: Answer, asked: Asked) -> None:
         self.seq = said.seq
@@ -2998,7 +3006,6 @@ class Store:
             self._say.write(framed(GOODBYE))
         self._writer.line.close() if not hasattr(self, "_say") else self._say.close()
         await asyncio.to_thread(os.waitpid, self._writer.pid, 0)
-        self._writer.lock.close()
 
     async def change(self, fn: Callable[Concatenate[Batch, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run fn(batch, …) in one transaction in the writer, and answer when it is durable. What goes there and comes
@@ -5344,8 +5351,7 @@ class Daemon:
     async def start(self) -> None:
         """Start everything; when this returns, requests are answered and the spool is being read."""
         folder = self.config.spool_dir
-        lock = lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
-        self._parts.enter_context(lock)
+        lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
         self._parts.push_async_callback(self.store.close)
         await self.store.open()
         self.store.listener.add_done_callback(self._ended)
@@ -5388,8 +5394,8 @@ class Daemon:
         try:
             await web.TCPSite(runner, self.config.host or None, self.config.port).start()
         except OSError as error:
-            detail = f"[server] listen = {self.config.listen}: {error.strerror or error}"
-            raise SimscopedError(f"{detail}; SIMSCOPE_LISTEN=ADDRESS:PORT takes another") from None
+            detail = f"{self.config.place('listen')}: [server] listen = {self.config.listen}: {error.strerror or error}"
+            raise NotNow(f"{detail}; SIMSCOPE_LISTEN=ADDRESS:PORT takes another") from None
         host, port = runner.addresses[0][:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -5515,7 +5521,7 @@ def config_path(options: argparse.Namespace) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. -> exit code: 0 done, 1 the answer is no, 2 usage or configuration."""
+    """The command line. -> exit code: 0 done, 1 the answer is no or it cannot be done now, 2 usage or configuration."""
     options = parse_arguments(argv)
     form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
@@ -5525,7 +5531,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_command(options, load_config(config_path(options), os.environ))
     except (SimscopedError, ConfigError) as error:
         print(f"simscoped: {error}", file=sys.stderr)
-        return 2
+        return error.code if isinstance(error, SimscopedError) else 2
 
 
 if __name__ == "__main__":

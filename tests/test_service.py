@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -69,10 +70,10 @@ class Here:
         return subprocess.CompletedProcess(line, code, said.out, said.err)
 
 
-def sentence(ended: subprocess.CompletedProcess[str]) -> str:
-    """Check that a command ended with exit code 2 and one sentence. -> it."""
+def sentence(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """Check that a command ended with an exit code and one sentence. -> it."""
     assert "Traceback" not in ended.stderr
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1)
     return ended.stderr
 
 
@@ -143,6 +144,39 @@ def test_a_request_that_was_taken_is_answered_before_the_daemon_ends(make_daemon
     assert code == 0
     assert set(answers) == {200}
     assert daemon.rows("SELECT count(*) FROM job")[0][0] >= 200 * len(answers)
+
+
+HELD = """
+real = simscoped.SpoolFolder.claim
+
+def held(self, found):
+    open("claiming", "w").close()
+    while os.path.exists("held"):
+        time.sleep(0.02)
+    return real(self, found)
+
+simscoped.SpoolFolder.claim = held
+"""
+
+
+def test_the_spool_is_nobody_elses_while_a_thread_of_a_stopped_daemon_may_still_move_its_files(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", HELD)).start()
+    (daemon.folder / "held").touch()
+    daemon.drop("r/x.json", live())
+    wait_until((daemon.folder / "claiming").exists)
+    assert daemon.process is not None
+
+    daemon.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "service: stopped" in daemon.log.read_text())
+
+    with (daemon.spool / ".work" / ".lock").open("a") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (daemon.folder / "held").unlink()
+        assert daemon.process.wait(10) == 0
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # --- the service manager ----------------------------------------------------------------------------------------------
@@ -609,7 +643,7 @@ def test_an_address_that_is_taken_is_a_sentence(shared: Daemon, make_daemon: Cal
 
     ended = command(daemon, "serve")
 
-    assert f"[server] listen = {taken}" in sentence(ended)
+    assert f"{daemon.config}:2: [server] listen = {taken}: " in sentence(ended, 1)
 
 
 def test_livetimeoutsignature_without_live_jobs_is_a_warning_at_start(make_daemon: Callable[..., Daemon]) -> None:
