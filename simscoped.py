@@ -25,7 +25,7 @@ Commands (exit code 0 done, 1 the answer is no, or it cannot be done just now, 2
     serve           run the daemon; SIGTERM and SIGINT stop it within a second
     check-config    say what is wrong with the configuration, and where
     requeue [NAME]  put refused files back into the spool
-    snapshot FILE   write a consistent copy of the database
+    snapshot FILE   write a consistent copy of the database, and of its logs: FILE and FILE.logs
     receipt NAME    tell what became of a delivery
 
 Files
@@ -4281,7 +4281,7 @@ def is_address(name: str) -> bool:
 
 
 def own_hosts(config: Config) -> set[str]:
-    """The names under which this daemon may be asked."""
+    """The names under which this daemon may be asked. Waits for the answer of a name server."""
     names = {"localhost", config.host, socket.gethostname(), socket.getfqdn(), *config.allowed_hosts}
     names.add(urllib.parse.urlsplit(config.public_url).hostname or "")
     return {name.casefold() for name in names if name}
@@ -4323,13 +4323,15 @@ def extended(
 class Api:
     """The handlers. Each takes a request and gives a response or raises Problem."""
 
-    def __init__(self, config: Config, store: Store, intake: Intake, feed: Feed, spool: Spool) -> None:
+    def __init__(
+        self, config: Config, hosts: Collection[str], store: Store, intake: Intake, feed: Feed, spool: Spool
+    ) -> None:
         self.config = config
+        self.hosts = hosts
         self.store = store
         self.intake = intake
         self.feed = feed
         self.spool = spool
-        self.hosts = own_hosts(config)
         public = urllib.parse.urlsplit(config.public_url)
         self.origin = f"{public.scheme}://{public.netloc}".lower() if public.netloc else None
         self.prefix = public.path.rstrip("/")
@@ -5337,8 +5339,9 @@ async def feed_watchdog(store: Store) -> None:
 class Daemon:
     """All parts of a running daemon, started in order and stopped in reverse."""
 
-    def __init__(self, config: Config, writer: WriterProcess) -> None:
+    def __init__(self, config: Config, writer: WriterProcess, hosts: Collection[str]) -> None:
         self.config = config
+        self.hosts = hosts
         self.store = Store(config, writer)
         self.intake = Intake(self.store)
         self.feed = Feed(self.store)
@@ -5387,7 +5390,7 @@ class Daemon:
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
 
     async def _listen(self) -> None:
-        api = Api(self.config, self.store, self.intake, self.feed, self.spool)
+        api = Api(self.config, self.hosts, self.store, self.intake, self.feed, self.spool)
         runner = web.AppRunner(make_app(api), handler_cancellation=True, access_log=None, shutdown_timeout=0.3)
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
@@ -5411,12 +5414,12 @@ def spare_the_collector() -> None:
 def serve(config: Config) -> int:
     """Run the daemon in its two processes. -> exit code."""
     spare_the_collector()
-    return asyncio.run(run_daemon(config, start_writer(config)))
+    return asyncio.run(run_daemon(config, start_writer(config), own_hosts(config)))
 
 
-async def run_daemon(config: Config, writer: WriterProcess) -> int:
+async def run_daemon(config: Config, writer: WriterProcess, hosts: Collection[str]) -> int:
     """Run the daemon until SIGTERM or SIGINT. -> exit code."""
-    daemon = Daemon(config, writer)
+    daemon = Daemon(config, writer, hosts)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
@@ -5436,16 +5439,37 @@ async def run_daemon(config: Config, writer: WriterProcess) -> int:
     return 1 if daemon.failed else 0
 
 
-def take_snapshot(config: Config, target: Path) -> None:
-    """Write a consistent copy of the database, for reading elsewhere. Raises SimscopedError."""
-    if os.path.lexists(target):
-        raise SimscopedError(f"{target}: is there already; a snapshot overwrites nothing")
+def take_snapshot(config: Config, target: Path) -> list[Path]:
+    """Write a consistent copy of the database, for reading elsewhere, and one of its logs. -> their names.
+
+    The logs come second, and hold at least the lines that the copy of the database speaks of. Raises SimscopedError."""
+    copies = [target, Path(f"{target}.logs")]
+    parts = [Path(f"{copy}.part") for copy in copies]
+    for copy in copies:
+        if os.path.lexists(copy):
+            raise SimscopedError(f"{copy}: is there already; a snapshot overwrites nothing")
     try:
-        with contextlib.closing(_open_to_read(config)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
-        raise SimscopedError(f"{target}: the snapshot cannot be written: {error}") from None
+        with contextlib.closing(_open_to_read(config)) as database:
+            _copy_whole(database, parts[0])
+        with contextlib.closing(sqlite3.connect(read_only(Path(f"{config.db}.logs")), uri=True)) as logs:
+            _copy_whole(logs, parts[1])
+        for part, copy in reversed([*zip(parts, copies, strict=True)]):
+            part.rename(copy)
+    except (sqlite3.Error, OSError) as error:
+        raise NotNow(f"{target}: the snapshot cannot be written: {error}") from None
+    finally:
+        for part in parts:
+            with contextlib.suppress(OSError):
+                part.unlink()
+    return copies
+
+
+def _copy_whole(source: sqlite3.Connection, part: Path) -> None:
+    """Copy a database into one file, in place of what an interrupted snapshot left there."""
+    part.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(part)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _open_to_read(config: Config) -> sqlite3.Connection:
@@ -5488,7 +5512,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("check-config", parents=[shared], help="say what is wrong with the configuration, and where")
     again = commands.add_parser("requeue", parents=[shared], help="put refused files back into the spool")
     again.add_argument("names", nargs="*", metavar="NAME", help="path below .bad, or file name; without any: all")
-    copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy of the database")
+    copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy: FILE and FILE.logs")
     copy.add_argument("file", type=Path, metavar="FILE")
     told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
     told.add_argument("name", metavar="NAME", help="path below the spool, or file name, or the peer of a request")
@@ -5509,7 +5533,7 @@ def run_command(options: argparse.Namespace, config: Config) -> int:
         print("\n".join(back) if back else "nothing to put back")
         return 0 if back or not options.names else 1
     if options.command == "snapshot":
-        take_snapshot(config, options.file)
+        print(*take_snapshot(config, options.file), sep="\n")
         return 0
     if options.command == "receipt":
         return print_receipts(config, options.name)

@@ -1266,7 +1266,7 @@ def described(document: Any) -> set[tuple[str, str]]:
 
 
 def test_the_description_and_the_application_have_the_same_addresses(shared: Daemon) -> None:
-    api = simscoped.Api(simscoped.Config(), *[None] * 4)  # type: ignore[arg-type]
+    api = simscoped.Api(simscoped.Config(), (), *[None] * 4)  # type: ignore[arg-type]
     app = simscoped.make_app(api)
 
     routes = {
