@@ -4151,11 +4151,18 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
 
 def was_read(delivery: Delivery, receipt: Receipt) -> bool:
     """False if a delivery is not JSON, as a whole or in each of its lines: where text is refused in JSON, its path is
-    told."""
-    return delivery.refusal is None and (
-        receipt.messages > receipt.rejected
-        or any(told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details)
+    told. What is in one whose address says no type is no matter."""
+    if delivery.refusal is not None:
+        return delivery.refusal.reason == "unknown-type"
+    return receipt.messages > receipt.rejected or any(
+        told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details
     )
+
+
+def has_tag(request: web.Request, tag: str) -> bool:
+    """Does the reader have what this ETag stands for? If-None-Match names it among others, weak or not, or is "*"."""
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+    return tag in known or "*" in known
 
 
 def peer_of(request: web.Request) -> str:
@@ -4255,6 +4262,14 @@ async def said_extension(request: web.Request) -> Extension:
     if (said.by_ms is None) == (said.until is None):
         raise Problem(422, "bad-extension", f"either by_ms or until is needed; {form}", path="$")
     return said
+
+
+def check_text(request: web.Request) -> None:
+    """Raises Problem 400 for an address that is not UTF-8: what cannot be read in it must not be taken for U+FFFD."""
+    try:
+        urllib.parse.unquote_to_bytes(request.raw_path.encode("utf-8", "surrogateescape")).decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, "bad-text", f"the address is not UTF-8: {error.reason}") from None
 
 
 def idempotency_key(request: web.Request) -> str:
@@ -4371,8 +4386,6 @@ class Api:
 
     async def publish(self, request: web.Request) -> web.Response:
         kind = request.match_info["type"]
-        if kind not in TYPES:
-            raise Problem(404, "unknown-type", f"{kind!r} is not one of {', '.join(TYPES)}")
         context = Context(SINGLE.get(kind, kind), request.query.get("regression"), bare=True)
         return await self._take(request, context)
 
@@ -4384,6 +4397,8 @@ class Api:
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
             raw, lines = await request.read(), request.content_type in NDJSON_TYPES
+            if context.type not in (None, *TYPES):
+                raise Refused("unknown-type", f"type {context.type!r} is not one of {', '.join(TYPES)}")
             if len(raw) >= DECODED_FROM:
                 await asyncio.to_thread(self._read_ahead, delivery, raw, lines)
             else:
@@ -4615,8 +4630,7 @@ class Api:
     def _unchanged(self, request: web.Request, version: int) -> web.Response | None:
         """304 if the reader has this version, else None."""
         headers = self._tagged(version)
-        known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-        return web.Response(status=304, headers=headers) if headers["ETag"] in known or "*" in known else None
+        return web.Response(status=304, headers=headers) if has_tag(request, headers["ETag"]) else None
 
     # What people do by hand.
 
@@ -4746,7 +4760,7 @@ class Api:
             raise Problem(404, "not-found", f"there is no file {name!r}")
         body, kind, tag = self.files[name]
         headers = PAGE_HEADERS | {"ETag": tag}
-        if request.headers.get("If-None-Match") == tag:
+        if has_tag(request, tag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers | {"Content-Type": kind})
 
@@ -4856,16 +4870,28 @@ async def _follow_log(api: Api, request: web.Request, offset: int) -> web.Stream
             await heard(rung, HEARTBEAT_S)
 
 
+async def said_lines(request: web.Request) -> LogLines:
+    """The lines in the body of a request. Raises Problem 400 for what is no JSON, 422 for what are no lines."""
+    form = 'the body is like {"offset": 0, "lines": ["…"]}'
+    try:
+        said = msgspec.json.decode(await request.read(), type=LogLines)
+    except msgspec.ValidationError as error:
+        detail, path = _told(error)
+        raise Problem(422, "wrong-type", f"{detail}; {form}", path=path) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f"{form}: {error}") from None
+    if "lines" not in said:
+        raise Problem(422, "missing-field", f"lines are missing; {form}", path="$.lines")
+    return said
+
+
 @handler
 async def append_logs(api: Api, request: web.Request) -> web.Response:
     """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
     its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
     row = await api.job_row(request)
-    try:
-        said = msgspec.json.decode(await request.read(), type=LogLines)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
-    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said.get("lines", [])]
+    said = await said_lines(request)
+    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
     complete = row["state"] == DONE
     if not complete:
         try:
@@ -5222,7 +5248,7 @@ async def show_badge(api: Api, request: web.Request) -> web.Response:
     tag = f'"{hashlib.sha256(image).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "max-age=30", "X-Content-Type-Options": "nosniff"}
     headers |= {"Content-Security-Policy": "default-src 'none'"}
-    if rows and request.headers.get("If-None-Match") == tag:
+    if rows and has_tag(request, tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=image, status=200 if rows else 404, headers=headers, content_type="image/svg+xml")
 
@@ -5237,6 +5263,7 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     """Check who asks, then answer; every error becomes problem+json, and our own mistakes a traceback in the log."""
     try:
         request.config_dict[API_KEY].admit(request)
+        check_text(request)
         return await handler(request)
     except Problem as problem:
         return problem.response()
@@ -5252,7 +5279,7 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
+        reason = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status, "http")
         refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
         refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
         return refusal.response()

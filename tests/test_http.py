@@ -217,8 +217,15 @@ def test_publish_without_a_regression_is_422(shared: Daemon) -> None:
     problem(shared.request("POST", "/api/v1/publish/job-live", live()), 422, "no-regression")
 
 
-def test_publish_of_an_unknown_type_is_404(shared: Daemon, run: str) -> None:
-    problem(shared.request("POST", f"/api/v1/publish/job-started?regression={run}", live()), 404, "unknown-type")
+@pytest.mark.parametrize("body", [live(), [live()], b"{cut"], ids=["object", "array", "no JSON"])
+def test_publish_of_an_unknown_type_is_422_with_a_receipt(shared: Daemon, run: str, body: Any) -> None:
+    answer = shared.request("POST", f"/api/v1/publish/job-started?regression={run}", body)
+
+    told = problem(answer, 422, "unknown-type")
+    assert "'job-started' is not one of regr-start, " in told["detail"]
+    assert (told["rejected"], told["messages"], told["details"][0]["regression"]) == (1, 1, run)
+    assert shared.get(f"/receipts/{told['id']}")["details"][0]["reason"] == "unknown-type"
+    assert shared.request("GET", f"/api/v1/regressions/{run}")[0] == 404
 
 
 # --- both doors alike -------------------------------------------------------------------------------------------------
@@ -576,6 +583,8 @@ def lab(shared: Daemon) -> Daemon:
         ("q=_sure", ["labother"]),
         ("q=lab%5C", []),
         ("q='%22%00", []),
+        ("q=%00", []),
+        ("q=lab%00", []),
         ("series=nothing", []),
     ],
 )
@@ -694,6 +703,16 @@ def test_a_regression_is_found_by_its_encoded_name_and_by_its_id(shared: Daemon,
     link = by_name["_links"]["web"]["href"]
     assert urllib.parse.unquote(link.rpartition("/r/")[2]) == name
     assert shared.request("GET", link)[0] == 200
+
+
+@pytest.mark.parametrize("name", ["1", "2", "007"])
+def test_the_page_of_a_regression_whose_name_looks_like_an_id_is_linked_by_its_id(shared: Daemon, name: str) -> None:
+    publish(shared, "job-live", name, live())
+    (number,) = shared.rows("SELECT id FROM regression WHERE name = ?", name)[0]
+
+    link = shared.get(f"/regressions/{number}")["_links"]["web"]["href"]
+
+    assert link == f"/r/{number}"
 
 
 def test_series_dollar_means_the_latest_by_number(shared: Daemon, run: str) -> None:
@@ -1090,6 +1109,32 @@ def daemons_with_and_without_token(
     locked.stop()
 
 
+@pytest.mark.parametrize("bad", ["a%FF", "%ED%A0%80", "%C3", "a%C3b%A9"])
+def test_an_address_that_is_not_utf_8_is_refused_as_a_body_is(shared: Daemon, bad: str) -> None:
+    before = shared.rows("SELECT count(*) FROM receipt")
+
+    problem(shared.request("POST", f"/api/v1/publish/job-live?regression={bad}", live()), 400, "bad-text")
+    problem(shared.request("POST", f"/api/v1/messages?regression={bad}", live()), 400, "bad-text")
+    problem(shared.request("GET", f"/api/v1/regressions/{bad}"), 400, "bad-text")
+    problem(shared.request("GET", f"/api/v1/jobs?host={bad}"), 400, "bad-text")
+    problem(shared.request("GET", f"/r/{bad}"), 400, "bad-text")
+
+    assert shared.rows("SELECT count(*) FROM receipt") == before
+    assert b" 400 " in raw(shared, b"GET /api/v1/jobs?host=\xff HTTP/1.1\r\nHost: localhost\r\n\r\n").splitlines()[0]
+
+
+def test_a_request_that_is_too_large_is_told_alike_wherever_it_goes(shared: Daemon, run: str) -> None:
+    job = publish(shared, "job-live", run, live())["details"][0]["job"]
+
+    for place in (
+        f"jobs/{job}/logs",
+        f"jobs/{job}/extend",
+        f"regressions/{run}/tank",
+        f"publish/job-live?regression={run}",
+    ):
+        problem(shared.request("POST", f"/api/v1/{place}", b"x" * ((1 << 20) + 1)), 413, "too-large")
+
+
 def test_a_body_that_is_not_packed_as_its_header_says_is_no_mistake_of_ours(shared: Daemon, run: str) -> None:
     job = publish(shared, "job-live", run, live())["details"][0]["job"]
     logged = shared.log.stat().st_size
@@ -1174,7 +1219,9 @@ def test_the_pages_files_are_served_with_strict_headers_and_an_etag(shared: Daem
     assert policy["script-src"] == policy["connect-src"] == "'self'"
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
-    assert unchanged(shared, path, headers["etag"])
+    for known in (headers["etag"], f"W/{headers['etag']}", f'"other", {headers["etag"]}', "*"):
+        assert unchanged(shared, path, known), known
+    assert not unchanged(shared, path, '"other"')
     assert not unchanged(shared, path, '"other"')
 
 

@@ -130,6 +130,31 @@ def test_lines_with_a_zero_character_are_kept(daemon: Daemon) -> None:
     assert (status, texts(daemon.get(f"/jobs/{job}/logs"))) == (200, ["a\ufffdb\ufffd", "c"])
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "path"),
+    [
+        ({}, 422, "missing-field", "$.lines"),
+        ({"offset": 3}, 422, "missing-field", "$.lines"),
+        ({"lines": "abc"}, 422, "wrong-type", "$.lines"),
+        ({"lines": None}, 422, "wrong-type", "$.lines"),
+        ({"lines": ["a", 5]}, 422, "wrong-type", "$.lines[1]"),
+        ({"lines": ["a"], "offset": -1}, 422, "wrong-type", "$.offset"),
+        (["a"], 422, "wrong-type", "$"),
+        (b'{"lines": ["a"', 400, "bad-json", None),
+        (b'{"lines": ["\xff"]}', 400, "bad-json", None),
+    ],
+)
+def test_what_are_no_lines_is_told_with_its_place(
+    daemon: Daemon, body: Any, status: int, reason: str, path: str | None
+) -> None:
+    job = publish(daemon, live())["job"]
+
+    answer, told = daemon.post(f"/jobs/{job}/logs", body)
+
+    assert (answer, told["reason"], told.get("path")) == (status, reason, path)
+    assert daemon.get(f"/jobs/{job}/logs")["next_offset"] == 0
+
+
 @pytest.mark.parametrize("offset", ["1", "-1", "x"])
 def test_an_offset_beyond_the_end_is_422(daemon: Daemon, offset: str) -> None:
     job = publish(daemon, live())["job"]
