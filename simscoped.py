@@ -82,6 +82,7 @@ import functools
 import gc
 import hashlib
 import hmac
+import io
 import ipaddress
 import itertools
 import json
@@ -4354,6 +4355,7 @@ class Api:
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
         self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
+        self.digests: dict[tuple[int, ...], bytes] = {}  # device, inode, size and mtime of a file -> SHA-256
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -4793,6 +4795,7 @@ NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl
 # A handler here, and in the next section, is a function of the Api and the request.
 
 LOG_LIMIT_MOST = 10_000  # lines in one answer
+DIGESTS_MOST = 1000  # files of which the SHA-256 is kept
 
 Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
 HANDLERS: dict[str, Handler] = {}  # by the names that openapi.ROUTES has; the others are methods of the Api
@@ -4916,18 +4919,22 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
 
 
 def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
-    """Where the content of a file is; nothing if no content is served."""
-    if not api.config.file_roots:
+    """Where the content of a file is; nothing if no content is served, or nothing says where the file lies."""
+    if not api.config.file_roots or not file.get("path"):
         return {}
     place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
     return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
-@functools.lru_cache(maxsize=256)
-def sha256_of(path: Path, size: int, mtime_ns: int) -> bytes:
-    """The SHA-256 of a file, computed again only when the file has changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def sha256_of(api: Api, file: io.FileIO) -> bytes:
+    """The SHA-256 of an open file, computed again only when the file has changed."""
+    said = os.fstat(file.fileno())
+    state = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns)
+    if state not in api.digests:
+        if len(api.digests) >= DIGESTS_MOST:
+            api.digests.clear()
+        api.digests[state] = hashlib.file_digest(file, "sha256").digest()
+    return api.digests[state]
 
 
 BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -4935,17 +4942,20 @@ PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodifie
 
 
 class FileContent(web.FileResponse):
-    """A file as it lies there, or a part of it; never a compressed one beside it, whose SHA-256 would be another."""
+    """An open file, or a part of it; whatever lies under its name by now, and never a compressed one beside it, whose
+    SHA-256 would be another."""
 
-    def __init__(self, path: Path, headers: Mapping[str, str], part: str | None) -> None:
-        super().__init__(path, headers=headers)
+    def __init__(self, file: io.FileIO, headers: Mapping[str, str], part: str | None) -> None:
+        super().__init__(f"/proc/self/fd/{file.fileno()}", headers=headers)
+        self.file = file
         self.asked = {"Range": part} if part else {}
 
     async def prepare(self, request: web.BaseRequest) -> Any:
         for name in PRECONDITIONS:
             if name in request.headers:
                 self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
-        return await super().prepare(request.clone(headers=self.asked))
+        with self.file:
+            return await super().prepare(request.clone(headers=self.asked))
 
 
 def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
@@ -4973,17 +4983,16 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-    path = await asyncio.to_thread(_real_path, api.config, job, declared[0]["path"])
-    file = await asyncio.to_thread(path.stat)
-    digest = await asyncio.to_thread(sha256_of, path, file.st_size, file.st_mtime_ns)
-    shown = urllib.parse.quote(path.name, safe="")
+    file = await asyncio.to_thread(_opened, api.config, job, declared[0]["path"])
+    digest = await asyncio.to_thread(sha256_of, api, file)
+    shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
         "Content-Type": "application/octet-stream",
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "X-Content-Type-Options": "nosniff",
     }
-    return FileContent(path, headers, part_wanted(request, file))
+    return FileContent(file, headers, part_wanted(request, os.fstat(file.fileno())))
 
 
 def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
@@ -4999,6 +5008,19 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
     if not real.is_file():
         raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
     return real
+
+
+def _opened(config: Config, job: dict[str, Any], declared: str) -> io.FileIO:
+    """A declared file, opened. Raises Problem as _real_path does, also if the path leads elsewhere by now."""
+    real = _real_path(config, job, declared)
+    try:
+        file = io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        place = os.readlink(f"/proc/self/fd/{file.fileno()}")
+    except OSError as error:
+        raise Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}") from None
+    if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+    return file
 
 
 async def _wanted(api: Api, request: web.Request) -> Wanted:
