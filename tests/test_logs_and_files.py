@@ -154,6 +154,8 @@ def test_what_are_no_lines_is_told_with_its_place(
 
     assert (answer, told["reason"], told.get("path")) == (status, reason, path)
     assert daemon.get(f"/jobs/{job}/logs")["next_offset"] == 0
+    described = daemon.get("/openapi.json")["paths"]["/jobs/{id}/logs"]["post"]["requestBody"]
+    assert described["content"]["application/json"]["schema"]["required"] == ["lines"]
 
 
 @pytest.mark.parametrize("offset", ["1", "-1", "x"])
