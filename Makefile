@@ -5,7 +5,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
-SOURCES := simscoped.py simscope.py simscoped_parts
 CONFIG ?= simscope.config.example
 
 .PHONY: help venv run demo test check lint types format screenshots bench clean

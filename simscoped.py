@@ -21,11 +21,11 @@ Promises
     Messages may come in any order, any number of times: verdicts, counts and status come out the same.
     No verdict of death without its reason, and none that a late message cannot take back.
 
-Commands (exit code 0 done, 1 the answer is no, 2 usage or configuration)
+Commands (exit code 0 done, 1 the answer is no, or it cannot be done just now, 2 usage or configuration)
     serve           run the daemon; SIGTERM and SIGINT stop it within a second
     check-config    say what is wrong with the configuration, and where
     requeue [NAME]  put refused files back into the spool
-    snapshot FILE   write a consistent copy of the database
+    snapshot FILE   write a consistent copy of the database, and of its logs: FILE and FILE.logs
     receipt NAME    tell what became of a delivery
 
 Files
@@ -82,6 +82,7 @@ import functools
 import gc
 import hashlib
 import hmac
+import io
 import ipaddress
 import itertools
 import json
@@ -134,7 +135,7 @@ from watchfiles import awatch
 from simscoped_parts import answers, figures, filters, openapi, patterns, queries, signatures
 from simscoped_parts.answers import Row, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
-from simscoped_parts.settings import Config, ConfigError, read_config
+from simscoped_parts.settings import OPTIONS, Config, ConfigError, Option, not_accepted, read_config
 
 __version__ = "0.1.0"
 
@@ -200,7 +201,15 @@ REASONS = {
 
 
 class SimscopedError(Exception):
-    """A mistake of somebody else's that ends a command with one sentence on stderr and exit code 2."""
+    """A mistake of somebody else's that ends a command with one sentence on stderr, and with the exit code `code`."""
+
+    code = 2
+
+
+class NotNow(SimscopedError):
+    """What is no matter of usage or configuration, so that the next try may go well."""
+
+    code = 1
 
 
 class StorageError(Exception):
@@ -231,22 +240,50 @@ def passing(point: str) -> None:
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """Read and check a configuration file; simscoped_parts/settings.py has the keys. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = "--config FILE names another; simscope.config.example is one to begin with"
         raise ConfigError(f"{path}: there is no such configuration file; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     config = read_config(text, path, environ)
-    for name, place, is_wrong in (
-        ("[spool] dir", config.spool_dir, Path.is_file),
-        ("[server] db", config.db, Path.is_dir),
-    ):
-        if is_wrong(place):
-            raise ConfigError(
-                f"{path}: {name} = {str(place)!r} is {'a file' if is_wrong is Path.is_file else 'a folder'}"
-            )
+    for option, said, why in impossible_places(config):
+        raise not_accepted(config.place(option.field or option.key), option, said, f": {why}")
     return config
+
+
+def impossible_places(config: Config) -> Iterator[tuple[Option, str, str]]:
+    """The paths that cannot be what they must be, as the disk is now, and why. Nothing is made or changed."""
+    options = {option.key: option for option in OPTIONS}
+    spool, db, roots = str(config.spool_dir), str(config.db), config.file_roots
+    for key, place, why in (
+        ("db", db, _no_file(db)),
+        ("db", db, "that is this configuration" if _is_inside(str(config.path), db) else None),
+        ("dir", spool, _no_folder(spool)),
+        ("dir", spool, "that is [server] db" if _is_inside(spool, db) else None),
+        *(("file_roots", root, _no_folder(root) if os.path.lexists(root) else None) for root in roots),
+    ):
+        if why:
+            yield options[key], place, why
+
+
+def _no_file(path: str) -> str | None:
+    """Why a file cannot be there or be made, if so."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is a folder" if os.path.isdir(path) else "it is no regular file"
+    return _no_folder(os.path.dirname(path))
+
+
+def _no_folder(path: str) -> str | None:
+    """Why a folder cannot be there or be made, if so: the nearest part of the path that is there is none."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return None if os.path.isdir(path) else f"{path} is no folder"
+
+
+def _is_inside(path: str, place: str) -> bool:
+    """Is a path the place, or below it?"""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place))
 
 
 def doubts_about(config: Config) -> list[str]:
@@ -2590,7 +2627,7 @@ def beside(name: str) -> Path:
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the database for writing, made anew if there is none.
 
-    Raises SimscopedError for a file that is not ours, is from another version, or cannot be opened."""
+    Raises SimscopedError for a file that is not ours or is from another version, NotNow if it cannot be opened."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -2599,16 +2636,18 @@ def open_database(path: Path) -> sqlite3.Connection:
         if identity is None:
             _make_database(conn)
     except (sqlite3.Error, OSError) as error:
-        raise SimscopedError(f"{path}: cannot be opened as a database: {error}") from None
+        is_foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+        refusal = SimscopedError if is_foreign else NotNow
+        raise refusal(f"{path}: cannot be opened as a database: {error}") from None
     return conn
 
 
 def open_logbook(path: Path) -> LogBook:
-    """Open the file of the logs, made anew if there is none. Raises SimscopedError."""
+    """Open the file of the logs, made anew if there is none. Raises NotNow."""
     try:
         return LogBook(path)
     except sqlite3.Error as error:
-        raise SimscopedError(f"{path}: cannot be opened for the logs of jobs: {error}") from None
+        raise NotNow(f"{path}: cannot be opened for the logs of jobs: {error}") from None
 
 
 def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
@@ -2826,42 +2865,40 @@ class Writer:
         return result
 
 
-def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
-    """Take a lock that ends with the process. Raises SimscopedError with the sentence given if another has it, and
-    goes on having it for so long."""
+def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
+    """Take a lock that the process, and those it forks, have to their end. Raises NotNow with the sentence given if
+    another has it, and goes on having it for so long."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.open("a")
+        held = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     except OSError as error:
-        raise SimscopedError(f"{path}: cannot be opened: {error}") from None
+        raise NotNow(f"{path}: cannot be opened: {error}") from None
     end = time.monotonic() + patience_s
     while True:
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return held
+            return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             if time.monotonic() >= end:
-                held.close()
-                raise SimscopedError(f"{refusal} (lock {path})") from None
+                os.close(held)
+                raise NotNow(f"{refusal} (lock {path})") from None
         time.sleep(0.02)
 
 
 class WriterProcess(NamedTuple):
-    """The writer as the daemon sees it: the line to it, its process, and the lock that both of them hold."""
+    """The writer as the daemon sees it: the line to it, and its process."""
 
     line: socket.socket
     pid: int
-    lock: Any
 
 
 def start_writer(config: Config) -> WriterProcess:
-    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises SimscopedError."""
-    lock = lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
+    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises NotNow."""
+    lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid:
         theirs.close()
-        return WriterProcess(ours, pid, lock)
+        return WriterProcess(ours, pid)
     status = 1
     try:
         ours.close()
@@ -2960,7 +2997,7 @@ class Store:
         try:
             said = await self._heard()
         except asyncio.IncompleteReadError:
-            raise SimscopedError(WRITER_LOST) from None
+            raise NotNow(WRITER_LOST) from None
         if said.error is not None:
             raise said.error
         self.epoch: str
@@ -2991,7 +3028,7 @@ class Store:
                 if not asked.answer.done():
                     asked.answer.set_exception(StorageError(WRITER_LOST))
         if not self._closing:
-            raise SimscopedError(WRITER_LOST)
+            raise NotNow(WRITER_LOST)
 
     def _hand_over(self, said: Answer, asked: Asked) -> None:
         self.seq = said.seq
@@ -3036,7 +3073,6 @@ class Store:
             self._say.write(framed(GOODBYE))
         self._writer.line.close() if not hasattr(self, "_say") else self._say.close()
         await asyncio.to_thread(os.waitpid, self._writer.pid, 0)
-        self._writer.lock.close()
 
     async def change(self, fn: Callable[Concatenate[Batch, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run fn(batch, …) in one transaction in the writer, and answer when it is durable. What goes there and comes
@@ -4182,11 +4218,18 @@ def receipt_object(receipt: Receipt) -> dict[str, Any]:
 
 def was_read(delivery: Delivery, receipt: Receipt) -> bool:
     """False if a delivery is not JSON, as a whole or in each of its lines: where text is refused in JSON, its path is
-    told."""
-    return delivery.refusal is None and (
-        receipt.messages > receipt.rejected
-        or any(told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details)
+    told. What is in one whose address says no type is no matter."""
+    if delivery.refusal is not None:
+        return delivery.refusal.reason == "unknown-type"
+    return receipt.messages > receipt.rejected or any(
+        told.path or told.reason not in ("bad-json", "bad-text") for told in receipt.details
     )
+
+
+def has_tag(request: web.Request, tag: str) -> bool:
+    """Does the reader have what this ETag stands for? If-None-Match names it among others, weak or not, or is "*"."""
+    known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
+    return tag in known or "*" in known
 
 
 def peer_of(request: web.Request) -> str:
@@ -4289,6 +4332,14 @@ async def said_extension(request: web.Request) -> Extension:
     return said
 
 
+def check_text(request: web.Request) -> None:
+    """Raises Problem 400 for an address that is not UTF-8: what cannot be read in it must not be taken for U+FFFD."""
+    try:
+        urllib.parse.unquote_to_bytes(request.raw_path.encode("utf-8", "surrogateescape")).decode()
+    except UnicodeDecodeError as error:
+        raise Problem(400, "bad-text", f"the address is not UTF-8: {error.reason}") from None
+
+
 def idempotency_key(request: web.Request) -> str:
     """The Idempotency-Key of a request; empty if there is none. Raises Problem for one that cannot be kept."""
     key = request.headers.get("Idempotency-Key", "")
@@ -4313,7 +4364,7 @@ def is_address(name: str) -> bool:
 
 
 def own_hosts(config: Config) -> set[str]:
-    """The names under which this daemon may be asked."""
+    """The names under which this daemon may be asked. Waits for the answer of a name server."""
     names = {"localhost", config.host, socket.gethostname(), socket.getfqdn(), *config.allowed_hosts}
     names.add(urllib.parse.urlsplit(config.public_url).hostname or "")
     return {name.casefold() for name in names if name}
@@ -4355,13 +4406,15 @@ def extended(
 class Api:
     """The handlers. Each takes a request and gives a response or raises Problem."""
 
-    def __init__(self, config: Config, store: Store, intake: Intake, feed: Feed, spool: Spool) -> None:
+    def __init__(
+        self, config: Config, hosts: Collection[str], store: Store, intake: Intake, feed: Feed, spool: Spool
+    ) -> None:
         self.config = config
+        self.hosts = hosts
         self.store = store
         self.intake = intake
         self.feed = feed
         self.spool = spool
-        self.hosts = own_hosts(config)
         public = urllib.parse.urlsplit(config.public_url)
         self.origin = f"{public.scheme}://{public.netloc}".lower() if public.netloc else None
         self.prefix = public.path.rstrip("/")
@@ -4369,6 +4422,7 @@ class Api:
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
         self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
+        self.digests: dict[tuple[int, ...], bytes] = {}  # device, inode, size and mtime of a file -> SHA-256
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -4401,8 +4455,6 @@ class Api:
 
     async def publish(self, request: web.Request) -> web.Response:
         kind = request.match_info["type"]
-        if kind not in TYPES:
-            raise Problem(404, "unknown-type", f"{kind!r} is not one of {', '.join(TYPES)}")
         context = Context(SINGLE.get(kind, kind), request.query.get("regression"), bare=True)
         return await self._take(request, context)
 
@@ -4414,6 +4466,8 @@ class Api:
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
             raw, lines = await request.read(), request.content_type in NDJSON_TYPES
+            if context.type not in (None, *TYPES):
+                raise Refused("unknown-type", f"type {context.type!r} is not one of {', '.join(TYPES)}")
             if len(raw) >= DECODED_FROM:
                 await asyncio.to_thread(self._read_ahead, delivery, raw, lines)
             else:
@@ -4645,8 +4699,7 @@ class Api:
     def _unchanged(self, request: web.Request, version: int) -> web.Response | None:
         """304 if the reader has this version, else None."""
         headers = self._tagged(version)
-        known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-        return web.Response(status=304, headers=headers) if headers["ETag"] in known or "*" in known else None
+        return web.Response(status=304, headers=headers) if has_tag(request, headers["ETag"]) else None
 
     # What people do by hand.
 
@@ -4776,7 +4829,7 @@ class Api:
             raise Problem(404, "not-found", f"there is no file {name!r}")
         body, kind, tag = self.files[name]
         headers = PAGE_HEADERS | {"ETag": tag}
-        if request.headers.get("If-None-Match") == tag:
+        if has_tag(request, tag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers | {"Content-Type": kind})
 
@@ -4809,6 +4862,7 @@ NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl
 # A handler here, and in the next section, is a function of the Api and the request.
 
 LOG_LIMIT_MOST = 10_000  # lines in one answer
+DIGESTS_MOST = 1000  # files of which the SHA-256 is kept
 
 Handler = Callable[[Api, web.Request], Awaitable[web.StreamResponse]]
 HANDLERS: dict[str, Handler] = {}  # by the names that openapi.ROUTES has; the others are methods of the Api
@@ -4886,16 +4940,28 @@ async def _follow_log(api: Api, request: web.Request, offset: int) -> web.Stream
             await heard(rung, HEARTBEAT_S)
 
 
+async def said_lines(request: web.Request) -> LogLines:
+    """The lines in the body of a request. Raises Problem 400 for what is no JSON, 422 for what are no lines."""
+    form = 'the body is like {"offset": 0, "lines": ["…"]}'
+    try:
+        said = msgspec.json.decode(await request.read(), type=LogLines)
+    except msgspec.ValidationError as error:
+        detail, path = _told(error)
+        raise Problem(422, "wrong-type", f"{detail}; {form}", path=path) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f"{form}: {error}") from None
+    if "lines" not in said:
+        raise Problem(422, "missing-field", f"lines are missing; {form}", path="$.lines")
+    return said
+
+
 @handler
 async def append_logs(api: Api, request: web.Request) -> web.Response:
     """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
     its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
     row = await api.job_row(request)
-    try:
-        said = msgspec.json.decode(await request.read(), type=LogLines)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "bad-json", f'the body is not like {{"offset": 0, "lines": ["…"]}}: {error}') from None
-    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said.get("lines", [])]
+    said = await said_lines(request)
+    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
     complete = row["state"] == DONE
     if not complete:
         try:
@@ -4920,18 +4986,22 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
 
 
 def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
-    """Where the content of a file is; nothing if no content is served."""
-    if not api.config.file_roots:
+    """Where the content of a file is; nothing if no content is served, or nothing says where the file lies."""
+    if not api.config.file_roots or not file.get("path"):
         return {}
     place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
     return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
-@functools.lru_cache(maxsize=256)
-def sha256_of(path: Path, size: int, mtime_ns: int) -> bytes:
-    """The SHA-256 of a file, computed again only when the file has changed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def sha256_of(api: Api, file: io.FileIO) -> bytes:
+    """The SHA-256 of an open file, computed again only when the file has changed."""
+    said = os.fstat(file.fileno())
+    state = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns)
+    if state not in api.digests:
+        if len(api.digests) >= DIGESTS_MOST:
+            api.digests.clear()
+        api.digests[state] = hashlib.file_digest(file, "sha256").digest()
+    return api.digests[state]
 
 
 BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -4939,17 +5009,20 @@ PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodifie
 
 
 class FileContent(web.FileResponse):
-    """A file as it lies there, or a part of it; never a compressed one beside it, whose SHA-256 would be another."""
+    """An open file, or a part of it; whatever lies under its name by now, and never a compressed one beside it, whose
+    SHA-256 would be another."""
 
-    def __init__(self, path: Path, headers: Mapping[str, str], part: str | None) -> None:
-        super().__init__(path, headers=headers)
+    def __init__(self, file: io.FileIO, headers: Mapping[str, str], part: str | None) -> None:
+        super().__init__(f"/proc/self/fd/{file.fileno()}", headers=headers)
+        self.file = file
         self.asked = {"Range": part} if part else {}
 
     async def prepare(self, request: web.BaseRequest) -> Any:
         for name in PRECONDITIONS:
             if name in request.headers:
                 self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
-        return await super().prepare(request.clone(headers=self.asked))
+        with self.file:
+            return await super().prepare(request.clone(headers=self.asked))
 
 
 def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
@@ -4977,17 +5050,16 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-    path = await asyncio.to_thread(_real_path, api.config, job, declared[0]["path"])
-    file = await asyncio.to_thread(path.stat)
-    digest = await asyncio.to_thread(sha256_of, path, file.st_size, file.st_mtime_ns)
-    shown = urllib.parse.quote(path.name, safe="")
+    file = await asyncio.to_thread(_opened, api.config, job, declared[0]["path"])
+    digest = await asyncio.to_thread(sha256_of, api, file)
+    shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
         "Content-Type": "application/octet-stream",
         "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
         "X-Content-Type-Options": "nosniff",
     }
-    return FileContent(path, headers, part_wanted(request, file))
+    return FileContent(file, headers, part_wanted(request, os.fstat(file.fileno())))
 
 
 def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
@@ -5003,6 +5075,19 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
     if not real.is_file():
         raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
     return real
+
+
+def _opened(config: Config, job: dict[str, Any], declared: str) -> io.FileIO:
+    """A declared file, opened. Raises Problem as _real_path does, also if the path leads elsewhere by now."""
+    real = _real_path(config, job, declared)
+    try:
+        file = io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        place = os.readlink(f"/proc/self/fd/{file.fileno()}")
+    except OSError as error:
+        raise Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}") from None
+    if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+    return file
 
 
 async def _wanted(api: Api, request: web.Request) -> Wanted:
@@ -5252,7 +5337,7 @@ async def show_badge(api: Api, request: web.Request) -> web.Response:
     tag = f'"{hashlib.sha256(image).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "max-age=30", "X-Content-Type-Options": "nosniff"}
     headers |= {"Content-Security-Policy": "default-src 'none'"}
-    if rows and request.headers.get("If-None-Match") == tag:
+    if rows and has_tag(request, tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=image, status=200 if rows else 404, headers=headers, content_type="image/svg+xml")
 
@@ -5267,6 +5352,7 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     """Check who asks, then answer; every error becomes problem+json, and our own mistakes a traceback in the log."""
     try:
         request.config_dict[API_KEY].admit(request)
+        check_text(request)
         return await handler(request)
     except Problem as problem:
         return problem.response()
@@ -5282,7 +5368,7 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
+        reason = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status, "http")
         refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
         refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
         return refusal.response()
@@ -5369,8 +5455,9 @@ async def feed_watchdog(store: Store) -> None:
 class Daemon:
     """All parts of a running daemon, started in order and stopped in reverse."""
 
-    def __init__(self, config: Config, writer: WriterProcess) -> None:
+    def __init__(self, config: Config, writer: WriterProcess, hosts: Collection[str]) -> None:
         self.config = config
+        self.hosts = hosts
         self.store = Store(config, writer)
         self.intake = Intake(self.store)
         self.feed = Feed(self.store)
@@ -5383,8 +5470,7 @@ class Daemon:
     async def start(self) -> None:
         """Start everything; when this returns, requests are answered and the spool is being read."""
         folder = self.config.spool_dir
-        lock = lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
-        self._parts.enter_context(lock)
+        lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
         self._parts.push_async_callback(self.store.close)
         await self.store.open()
         self.store.listener.add_done_callback(self._ended)
@@ -5420,15 +5506,15 @@ class Daemon:
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
 
     async def _listen(self) -> None:
-        api = Api(self.config, self.store, self.intake, self.feed, self.spool)
+        api = Api(self.config, self.hosts, self.store, self.intake, self.feed, self.spool)
         runner = web.AppRunner(make_app(api), handler_cancellation=True, access_log=None, shutdown_timeout=0.3)
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
         try:
             await web.TCPSite(runner, self.config.host or None, self.config.port).start()
         except OSError as error:
-            detail = f"[server] listen = {self.config.listen}: {error.strerror or error}"
-            raise SimscopedError(f"{detail}; SIMSCOPE_LISTEN=ADDRESS:PORT takes another") from None
+            detail = f"{self.config.place('listen')}: [server] listen = {self.config.listen}: {error.strerror or error}"
+            raise NotNow(f"{detail}; SIMSCOPE_LISTEN=ADDRESS:PORT takes another") from None
         host, port = runner.addresses[0][:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
@@ -5444,12 +5530,12 @@ def spare_the_collector() -> None:
 def serve(config: Config) -> int:
     """Run the daemon in its two processes. -> exit code."""
     spare_the_collector()
-    return asyncio.run(run_daemon(config, start_writer(config)))
+    return asyncio.run(run_daemon(config, start_writer(config), own_hosts(config)))
 
 
-async def run_daemon(config: Config, writer: WriterProcess) -> int:
+async def run_daemon(config: Config, writer: WriterProcess, hosts: Collection[str]) -> int:
     """Run the daemon until SIGTERM or SIGINT. -> exit code."""
-    daemon = Daemon(config, writer)
+    daemon = Daemon(config, writer, hosts)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
@@ -5469,16 +5555,37 @@ async def run_daemon(config: Config, writer: WriterProcess) -> int:
     return 1 if daemon.failed else 0
 
 
-def take_snapshot(config: Config, target: Path) -> None:
-    """Write a consistent copy of the database, for reading elsewhere. Raises SimscopedError."""
-    if os.path.lexists(target):
-        raise SimscopedError(f"{target}: is there already; a snapshot overwrites nothing")
+def take_snapshot(config: Config, target: Path) -> list[Path]:
+    """Write a consistent copy of the database, for reading elsewhere, and one of its logs. -> their names.
+
+    The logs come second, and hold at least the lines that the copy of the database speaks of. Raises SimscopedError."""
+    copies = [target, Path(f"{target}.logs")]
+    parts = [Path(f"{copy}.part") for copy in copies]
+    for copy in copies:
+        if os.path.lexists(copy):
+            raise SimscopedError(f"{copy}: is there already; a snapshot overwrites nothing")
     try:
-        with contextlib.closing(_open_to_read(config)) as source, contextlib.closing(sqlite3.connect(target)) as copy:
-            source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")
-    except sqlite3.Error as error:
-        raise SimscopedError(f"{target}: the snapshot cannot be written: {error}") from None
+        with contextlib.closing(_open_to_read(config)) as database:
+            _copy_whole(database, parts[0])
+        with contextlib.closing(sqlite3.connect(read_only(Path(f"{config.db}.logs")), uri=True)) as logs:
+            _copy_whole(logs, parts[1])
+        for part, copy in reversed([*zip(parts, copies, strict=True)]):
+            part.rename(copy)
+    except (sqlite3.Error, OSError) as error:
+        raise NotNow(f"{target}: the snapshot cannot be written: {error}") from None
+    finally:
+        for part in parts:
+            with contextlib.suppress(OSError):
+                part.unlink()
+    return copies
+
+
+def _copy_whole(source: sqlite3.Connection, part: Path) -> None:
+    """Copy a database into one file, in place of what an interrupted snapshot left there."""
+    part.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(part)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _open_to_read(config: Config) -> sqlite3.Connection:
@@ -5521,7 +5628,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("check-config", parents=[shared], help="say what is wrong with the configuration, and where")
     again = commands.add_parser("requeue", parents=[shared], help="put refused files back into the spool")
     again.add_argument("names", nargs="*", metavar="NAME", help="path below .bad, or file name; without any: all")
-    copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy of the database")
+    copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy: FILE and FILE.logs")
     copy.add_argument("file", type=Path, metavar="FILE")
     told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
     told.add_argument("name", metavar="NAME", help="path below the spool, or file name, or the peer of a request")
@@ -5542,7 +5649,7 @@ def run_command(options: argparse.Namespace, config: Config) -> int:
         print("\n".join(back) if back else "nothing to put back")
         return 0 if back or not options.names else 1
     if options.command == "snapshot":
-        take_snapshot(config, options.file)
+        print(*take_snapshot(config, options.file), sep="\n")
         return 0
     if options.command == "receipt":
         return print_receipts(config, options.name)
@@ -5554,7 +5661,7 @@ def config_path(options: argparse.Namespace) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. -> exit code: 0 done, 1 the answer is no, 2 usage or configuration."""
+    """The command line. -> exit code: 0 done, 1 the answer is no or it cannot be done now, 2 usage or configuration."""
     options = parse_arguments(argv)
     form = "%(levelname)s %(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stderr)
@@ -5564,7 +5671,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_command(options, load_config(config_path(options), os.environ))
     except (SimscopedError, ConfigError) as error:
         print(f"simscoped: {error}", file=sys.stderr)
-        return 2
+        return error.code if isinstance(error, SimscopedError) else 2
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     live = row["status"] == "live"
     earlier = decode_json(row["earlier"] or "[]")
     estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live else None
-    web_path = urllib.parse.quote(row["name"], safe="")
+    is_like_id = row["name"].isascii() and row["name"].isdigit()
+    web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
     own = f"{seen.base}{API}/regressions/{row['id']}"
     return {
         "id": row["id"],

@@ -561,7 +561,7 @@ ANSWERS: dict[str, Schema] = {
 
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
 BODIES: dict[str, Schema] = {
-    "LogLines": {"content": {"application/json": {"schema": _ref("LogLines")}}},
+    "LogLines": {"content": {"application/json": {"schema": {**_ref("LogLines"), "required": ["lines"]}}}},
     "Extension": {"content": {"application/json": {"schema": _ref("Extension")}}},
     "Reason": {"content": {"application/json": {"schema": _ref("Reason")}}},
     "Body": {

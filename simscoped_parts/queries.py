@@ -84,7 +84,7 @@ def path_or_name(column: str) -> Filter:
     """The parameter is the column's value, or without a "/" the bare file name of the path there."""
 
     def condition(name: str, value: str) -> Condition:
-        if "/" in value:
+        if "/" in value or "\0" in value:
             return equal(column)(name, value)
         return Condition(f"({column} = ? OR {column} GLOB ?)", (value, f"*/{glob.escape(value)}"))
 
@@ -105,9 +105,12 @@ def one_of(column: str, words: Sequence[str], *, numbered: bool = False) -> Filt
 
 
 def contains(*columns: str) -> Filter:
-    """The parameter occurs, whatever the case of its letters, in one of the columns."""
+    """The parameter occurs, whatever the case of its letters, in one of the columns. No text holds U+0000, behind which
+    SQLite would not look."""
 
     def condition(name: str, value: str) -> Condition:
+        if "\0" in value:
+            return Condition("0")
         pattern = "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         tests = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
         return Condition(f"({tests})", (pattern,) * len(columns))

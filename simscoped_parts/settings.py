@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import itertools
 import json
 import re
 import tomllib
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ class ConfigError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """The whole configuration, checked. Paths are absolute; `retention` keys are in the unit that their name says."""
+    """The whole configuration, checked. Paths are absolute; durations are in the unit that their name says."""
 
     listen: str = "127.0.0.1:8040"
     db: Path = Path("var/simscope.db")
@@ -47,6 +49,7 @@ class Config:
     keep_events_days: float = 30
     keep_receipts_days: float = 14
     path: Path = Path("simscope.config")  # where it was read from
+    places: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)  # field -> FILE:LINE or variable
 
     @property
     def host(self) -> str:
@@ -56,6 +59,10 @@ class Config:
     @property
     def port(self) -> int:
         return split_listen(self.listen)[1]
+
+    def place(self, field: str) -> str:
+        """Where a value was said, for error messages: the file where it was not."""
+        return self.places.get(field, str(self.path))
 
 
 class Option(NamedTuple):
@@ -71,24 +78,24 @@ class Option(NamedTuple):
 OPTIONS = (
     Option("server", "listen", "listen", 'text "ADDRESS:PORT", for example "127.0.0.1:8040" or "[::1]:8040"'),
     Option("server", "db", "path", "text: a path on a local disk"),
-    Option("server", "token", "text", "text; empty for none"),
+    Option("server", "token", "token", "printable ASCII text without blanks; empty for none"),
     Option("server", "public_url", "url", 'text: "http://…" or "https://…"; empty for none'),
-    Option("server", "allowed_hosts", "texts", "a list of host names"),
-    Option("server", "file_roots", "texts", "a list of paths of folders"),
-    Option("spool", "dir", "path", "text: a path", "spool_dir"),
+    Option("server", "allowed_hosts", "hosts", "a list of host names, without ports"),
+    Option("server", "file_roots", "paths", "a list of paths of folders"),
+    Option("spool", "dir", "path", "text: a path of a folder", "spool_dir"),
     Option("spool", "done", "done", '"delete" or "keep"'),
     Option("spool", "keep_done_days", "days", "a number of days, 0 to 36500"),
-    Option("spool", "settle_ms", "integer", "a whole number of milliseconds, 0 or more"),
-    Option("spool", "poll_ms", "positive", "a whole number of milliseconds, 1 or more"),
+    Option("spool", "settle_ms", "pause", "a whole number of milliseconds, 0 to 86400000"),
+    Option("spool", "poll_ms", "interval", "a whole number of milliseconds, 1 to 86400000"),
     Option("sigs", "enablelivejobs", "flag", "true or false"),
     Option("sigs", "livetimeoutsignature", "text", "text; empty for none"),
     Option("sigs", "enableskip", "flag", "true or false"),
     Option("sigs", "prunelivedays", "days", "a number of days up to 36500, 0 for never"),
     Option("regr", "autotimeouthours", "hours", "a number of hours up to 876000, 0 for never"),
     Option("regr", "seriesseparator", "separator", 'one of "/", ".", "-", ":"'),
-    Option("limits", "message_kib", "positive", "a whole number of KiB, 1 or more"),
-    Option("limits", "body_mib", "positive", "a whole number of MiB, 1 or more"),
-    Option("limits", "log_lines", "positive", "a whole number of lines, 1 or more"),
+    Option("limits", "message_kib", "size", "a whole number of KiB, 1 to 1048576"),
+    Option("limits", "body_mib", "size", "a whole number of MiB, 1 to 1048576"),
+    Option("limits", "log_lines", "lines", "a whole number of lines, 1 to 1000000000"),
     Option("limits", "keep_events_days", "days", "a number of days, 0 to 36500"),
     Option("limits", "keep_receipts_days", "days", "a number of days, 0 to 36500"),
 )
@@ -98,25 +105,46 @@ def _is_number(value: object, most: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_text(value: object, form: str) -> bool:
+    return isinstance(value, str) and re.fullmatch(form, value) is not None
+
+
+def _are_texts(value: object, form: str) -> bool:
+    return isinstance(value, list) and all(_is_text(item, form) for item in value)
 
 
 def _is_url(value: object) -> bool:
-    return isinstance(value, str) and (value == "" or re.match(r"https?://[^/?#\s]+[^?#\s]*$", value) is not None)
+    if not isinstance(value, str) or not _is_text(value, r"(https?://[^/?#\s]+[^?#\s]*)?"):
+        return False
+    try:
+        parts = urllib.parse.urlsplit(value)
+        return value == "" or (parts.hostname is not None and parts.port != 0)
+    except ValueError:  # what stands for the port is none, or a bracket is left open
+        return False
 
+
+DAY_MS = 86_400_000
+PATH = r"[^\0]+"
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
-    "path": lambda value: isinstance(value, str) and value != "" and "\0" not in value,
+    "path": lambda value: _is_text(value, PATH),
+    "paths": lambda value: _are_texts(value, PATH),
     "text": lambda value: isinstance(value, str),
+    "token": lambda value: _is_text(value, "[!-~]*"),
     "url": _is_url,
-    "texts": lambda value: isinstance(value, list) and all(isinstance(item, str) and item for item in value),
+    "hosts": lambda value: _are_texts(value, r"[\w.-]+"),
     "done": lambda value: value in ("delete", "keep"),
     "days": lambda value: _is_number(value, 36_500),
     "hours": lambda value: _is_number(value, 876_000),
-    "integer": lambda value: _is_whole(value, 0),
-    "positive": lambda value: _is_whole(value, 1),
+    "pause": lambda value: _is_whole(value, 0, DAY_MS),
+    "interval": lambda value: _is_whole(value, 1, DAY_MS),
+    "size": lambda value: _is_whole(value, 1, 1 << 20),
+    "lines": lambda value: _is_whole(value, 1, 10**9),
     "flag": lambda value: isinstance(value, bool),
     "separator": lambda value: value in ("/", ".", "-", ":"),
 }
@@ -147,64 +175,84 @@ def read_config(text: str, path: Path, environ: Mapping[str, str]) -> Config:
     text stands: relative paths are relative to it, and errors name it."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one; a number of thousands of digits is another
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    values = dict(_options_in(path, text, tree))
-    for name, option in _overrides():
-        if environ.get(name):
-            values[option.key] = _checked(option, environ[name], f"environment variable {name}")
-            if option.kind == "path":
-                values[option.key] = Path(values[option.key]).absolute()
-    config = Config(**values)
-    base = path.absolute().parent
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    for option, value, place in itertools.chain(_options_in(path, text, tree), _overrides(environ)):
+        values[option.field or option.key] = _checked(option, value, place)
+        places[option.field or option.key] = place
+    config = Config(**values, path=path.absolute(), places=places)
+    base = config.path.parent
     config = dataclasses.replace(
         config,
         db=base / config.db,
         spool_dir=base / config.spool_dir,
         file_roots=tuple(str(base / root) for root in config.file_roots),
-        path=path.absolute(),
     )
     if not config.token and not is_loopback(config.host):
         raise ConfigError(
-            f"{path}: [server] listen = {config.listen!r} can be reached from other machines; that needs a [server] "
-            "token (or SIMSCOPE_TOKEN). Without a token only a loopback address is accepted, such as 127.0.0.1:8040"
+            f"{config.place('listen')}: [server] listen = {config.listen!r} can be reached from other machines; that "
+            "needs a [server] token (or SIMSCOPE_TOKEN). Without a token only a loopback address is accepted, such as "
+            "127.0.0.1:8040"
         )
     return config
 
 
-def _overrides() -> Iterator[tuple[str, Option]]:
+def not_accepted(place: str, option: Option, value: object, why: str = "") -> ConfigError:
+    """What is wrong with a value: where it was said, the key, the value, and what is accepted."""
+    shown = json.dumps(value, default=str)
+    key = f"[{option.section}] {option.key}"
+    return ConfigError(f"{place}: {key} = {shown} is not accepted{why}; it takes {option.accepted}")
+
+
+def _overrides(environ: Mapping[str, str]) -> Iterator[tuple[Option, Any, str]]:
+    """What the environment says. A relative path there is relative to where the daemon is started."""
     for option in OPTIONS:
-        if option.section == "server" and option.key in ("listen", "db", "token"):
-            yield f"SIMSCOPE_{option.key.upper()}", option
+        name = f"SIMSCOPE_{option.key.upper()}"
+        if option.section == "server" and option.key in ("listen", "db", "token") and environ.get(name):
+            value = str(Path(environ[name]).absolute()) if option.kind == "path" else environ[name]
+            yield option, value, f"environment variable {name}"
 
 
-def _options_in(path: Path, text: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _options_in(path: Path, text: str, tree: dict[str, Any]) -> Iterator[tuple[Option, Any, str]]:
     known = {(option.section, option.key): option for option in OPTIONS}
     sections = list(dict.fromkeys(option.section for option in OPTIONS))
     for section, keys in tree.items():
         if section not in sections or not isinstance(keys, dict):
-            accepted = ", ".join(f"[{name}]" for name in sections)
-            raise ConfigError(f"{_place(path, text, section)}: unknown section [{section}]; accepted are {accepted}")
+            raise _unknown_at_the_top(_place(path, text, section), section, keys, sections)
         for key, value in keys.items():
-            option = known.get((section, key))
+            option, place = known.get((section, key)), _place(path, text, section, key)
             if option is None:
                 accepted = ", ".join(option.key for option in OPTIONS if option.section == section)
-                where = _place(path, text, key)
                 shown = json.dumps(value, default=str)
-                told = f"{where}: unknown key {key!r} in [{section}] with the value {shown}; accepted are {accepted}"
+                told = f"{place}: unknown key {key!r} in [{section}] with the value {shown}; accepted are {accepted}"
                 raise ConfigError(told)
-            yield option.field or key, _checked(option, value, _place(path, text, key))
+            yield option, value, place
 
 
-def _place(path: Path, text: str, word: str) -> str:
-    """File and line of the first line that begins with a key or section name, for error messages."""
-    begins = re.compile(rf"\s*\[?\s*\"?{re.escape(word)}\"?\s*[\].=]")
-    lines = [number for number, line in enumerate(text.splitlines(), 1) if begins.match(line)]
-    return f"{path}:{lines[0]}" if lines else str(path)
-
-
-def _checked(option: Option, value: object, where: str) -> Any:
-    if CHECKS[option.kind](value):
-        return tuple(value) if isinstance(value, list) else value
+def _unknown_at_the_top(place: str, name: str, value: object, sections: list[str]) -> ConfigError:
+    accepted = ", ".join(f"[{section}]" for section in sections)
+    if isinstance(value, dict):
+        return ConfigError(f"{place}: unknown section [{name}]; accepted are {accepted}")
     shown = json.dumps(value, default=str)
-    raise ConfigError(f"{where}: [{option.section}] {option.key} = {shown} is not accepted; it takes {option.accepted}")
+    told = f"unknown key {name!r} outside of a section, with the value {shown}; accepted are keys in {accepted}"
+    return ConfigError(f"{place}: {told}")
+
+
+def _place(path: Path, text: str, section: str, key: str = "") -> str:
+    """File and line of a section, or of a key in it, for error messages."""
+    name = rf"[\"']?{re.escape(section)}[\"']?[ \t]*"
+    found = re.search(rf"^[ \t]*\[[ \t]*{name}[\].]", text, re.MULTILINE)
+    found = found or re.search(rf"^[ \t]*\[*[ \t]*{name}[\].=]", text, re.MULTILINE)
+    if found and key:
+        own = rf"^[ \t]*(\[?[ \t]*{name}\.[ \t]*)?[\"']?{re.escape(key)}[\"']?[ \t]*[\].=]"
+        found = re.compile(own, re.MULTILINE).search(text, found.start()) or found
+    line = text.count("\n", 0, found.start()) + 1 if found else None
+    return f"{path}:{line}" if line else str(path)
+
+
+def _checked(option: Option, value: object, place: str) -> Any:
+    if not CHECKS[option.kind](value):
+        raise not_accepted(place, option, value)
+    return tuple(value) if isinstance(value, list) else value

@@ -61,7 +61,7 @@ def test_the_example_names_every_key_in_its_section_and_no_other():
 
 
 def test_every_option_has_a_field_of_its_own():
-    assert sorted([*map(field, OPTIONS), "path"]) == sorted(each.name for each in dataclasses.fields(Config))
+    assert sorted([*map(field, OPTIONS), "path", "places"]) == sorted(each.name for each in dataclasses.fields(Config))
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
@@ -123,6 +123,7 @@ GOOD = [
     ("server", "listen", '"localhost:65535"', "localhost:65535"),
     ("server", "token", '"s3cret"', "s3cret"),
     ("server", "public_url", '"https://sim.lab.example/simscope"', "https://sim.lab.example/simscope"),
+    ("server", "public_url", '"http://[::1]:65535"', "http://[::1]:65535"),
     ("server", "allowed_hosts", '["a.lab", "b.lab"]', ("a.lab", "b.lab")),
     ("spool", "done", '"keep"', "keep"),
     ("spool", "keep_done_days", "0.5", 0.5),
@@ -153,7 +154,7 @@ def test_a_value_is_taken(tmp_path, section, key, text, value):
 
 WRONG_FOR_TEXT = ["5", "true", '["x"]']
 WRONG_FOR_NUMBER = ['"7"', "true", "-1", "-0.5", "nan", "inf"]
-WRONG_FOR_WHOLE = ['"7"', "true", "-1", "1.5", "2.0"]
+WRONG_FOR_WHOLE = ['"7"', "true", "-1", "1.5", "2.0", "99999999999999999999"]
 WRONG = {
     "listen": [
         *WRONG_FOR_TEXT,
@@ -167,14 +168,31 @@ WRONG = {
         '"http://127.0.0.1:8040"',
     ],
     "path": [*WRONG_FOR_TEXT, '""'],
+    "paths": ['"/runs"', "5", "[5]", '[""]', '["a", "b\\u0000"]'],
     "text": WRONG_FOR_TEXT,
-    "url": [*WRONG_FOR_TEXT, '"sim.lab"', '"ftp://sim.lab"', '"https://"', '"https://a/?q=1"', '"https://a b/"'],
-    "texts": ['"a.lab"', "5", "[5]", '[""]'],
+    "token": [*WRONG_FOR_TEXT, '" "', '"a b"', '"a\\nb"', '"t\\u00f6k"', '"t\\u007f"'],
+    "url": [
+        *WRONG_FOR_TEXT,
+        '"sim.lab"',
+        '"ftp://sim.lab"',
+        '"https://"',
+        '"https://a/?q=1"',
+        '"https://a b/"',
+        '"https://a/\\n"',
+        '"https://a:99999"',
+        '"https://a:0"',
+        '"https://a:b"',
+        '"https://:80"',
+        '"https://[::1"',
+    ],
+    "hosts": ['"a.lab"', "5", "[5]", '[""]', '["http://x"]', '["a b"]', '["a.lab", "b.lab:80"]', '["a/b"]'],
     "done": [*WRONG_FOR_TEXT, '"move"', '"Keep"', '""'],
     "days": WRONG_FOR_NUMBER,
     "hours": WRONG_FOR_NUMBER,
-    "integer": WRONG_FOR_WHOLE,
-    "positive": [*WRONG_FOR_WHOLE, "0"],
+    "pause": [*WRONG_FOR_WHOLE, "86400001"],
+    "interval": [*WRONG_FOR_WHOLE, "0", "86400001"],
+    "size": [*WRONG_FOR_WHOLE, "0", "1048577"],
+    "lines": [*WRONG_FOR_WHOLE, "0", "1000000001"],
     "flag": ['"true"', "1", "0"],
     "separator": [*WRONG_FOR_TEXT, '""', '"_"', '"//"'],
 }
@@ -222,8 +240,46 @@ def test_an_unknown_section_is_told_with_its_place_and_the_known_ones(tmp_path):
     assert all(f"[{option.section}]" in said for option in OPTIONS)
 
 
-def test_a_key_outside_of_all_sections_is_unknown(tmp_path):
-    assert ":1: unknown section [enablelivejobs]" in complaint(tmp_path, "enablelivejobs = true\n")
+@pytest.mark.parametrize(
+    ("text", "line", "key", "value"),
+    [
+        ("enablelivejobs = true\n", 1, "enablelivejobs", "true"),
+        ('# ours\nlisten = "127.0.0.1:1"\n', 2, "listen", '"127.0.0.1:1"'),
+        ("foo = 1\n[sigs]\n", 1, "foo", "1"),
+        ("server = 5\n", 1, "server", "5"),
+        ("[[sigs]]\nenableskip = true\n", 1, "sigs", '[{"enableskip": true}]'),
+    ],
+)
+def test_a_key_outside_of_all_sections_is_told_with_its_value(tmp_path, text, line, key, value):
+    said = complaint(tmp_path, text)
+
+    assert said.startswith(
+        f"{tmp_path / 'simscope.config'}:{line}: unknown key '{key}' outside of a section, with the value {value}; "
+    )
+    assert "accepted are keys in [server], [spool], [sigs], [regr], [limits]" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('[server]\n# dir = 1\ndb = "dir"\nlisten = "x"\n[spool]\nlisten = 5\n', 4),
+        ('[sigs]\n\n[server]\ndb = "a"\n\n[spool]\ndb = 5\n', 7),
+        ('[ "spool" ]\n"dir" = 5\n', 2),
+        ("server.db = 'a'\nspool.db = 5\n", 2),
+        ("limits = {}\nspool = { db = 5 }\n", 2),
+        ("[spool.db]\nx = 1\n", 1),
+    ],
+)
+def test_the_line_is_that_of_the_key_in_its_section(tmp_path, text, line):
+    assert complaint(tmp_path, text).startswith(f"{tmp_path / 'simscope.config'}:{line}: ")
+
+
+def test_a_number_with_more_digits_than_can_be_read_is_told(tmp_path):
+    assert "not TOML" in complaint(tmp_path, f"[spool]\nsettle_ms = {'9' * 5000}\n")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    assert load(tmp_path, '\ufeff[server]\ntoken = "a"\n').token == "a"
 
 
 def test_what_is_no_toml_is_told_with_its_line(tmp_path):
@@ -298,11 +354,76 @@ def test_an_empty_variable_overrides_nothing(tmp_path):
     assert load(tmp_path, '[server]\ntoken = "a"\n', SIMSCOPE_TOKEN="", SIMSCOPE_LISTEN="").token == "a"
 
 
-def test_a_wrong_variable_is_named(tmp_path):
-    said = complaint(tmp_path, "", SIMSCOPE_LISTEN="8040")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SIMSCOPE_LISTEN", "8040"),
+        ("SIMSCOPE_LISTEN", "0.0.0.0:8040"),
+        ("SIMSCOPE_TOKEN", "a b"),
+        ("SIMSCOPE_TOKEN", " "),
+        ("SIMSCOPE_DB", "/proc"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path, name, value):
+    said = complaint(tmp_path, '[server]\nlisten = "127.0.0.1:1"\ndb = "a.db"\ntoken = ""\n', **{name: value})
 
-    assert said.startswith("environment variable SIMSCOPE_LISTEN: ")
-    assert '"8040"' in said
+    assert said.startswith(f"environment variable {name}: [server] {name.removeprefix('SIMSCOPE_').lower()} = ")
+    assert value in said
+
+
+# Places that cannot be.
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "shown", "why"),
+    [
+        ("spool", "dir", "file", "HERE/file", "HERE/file is no folder"),
+        ("spool", "dir", "file/spool/deep", "HERE/file/spool/deep", "HERE/file is no folder"),
+        ("spool", "dir", "dangling", "HERE/dangling", "HERE/dangling is no folder"),
+        ("spool", "dir", "/dev/null", "/dev/null", "/dev/null is no folder"),
+        ("spool", "dir", "some.db", "HERE/some.db", "that is [server] db"),
+        ("spool", "dir", "some.db/spool", "HERE/some.db/spool", "that is [server] db"),
+        ("server", "db", ".", "HERE", "it is a folder"),
+        ("server", "db", "folder", "HERE/folder", "it is a folder"),
+        ("server", "db", "/dev/null", "/dev/null", "it is no regular file"),
+        ("server", "db", "file/x.db", "HERE/file/x.db", "HERE/file is no folder"),
+        ("server", "db", "folder/../simscope.config", "HERE/folder/../simscope.config", "that is this configuration"),
+    ],
+)
+def test_a_place_that_cannot_be_is_told_as_any_other_value(tmp_path, section, key, value, shown, why):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    db = '[server]\ndb = "some.db"\n' if section == "spool" else ""
+    line = 2 + db.count("\n")
+    [accepted] = [option.accepted for option in OPTIONS if (option.section, option.key) == (section, key)]
+
+    said = complaint(tmp_path, f'{db}[{section}]\n{key} = "{value}"\n')
+
+    told = f'[{section}] {key} = "{shown}" is not accepted: {why}; it takes {accepted}'.replace("HERE", str(tmp_path))
+    assert said == f"{tmp_path / 'simscope.config'}:{line}: {told}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file", "folder", "simscope.config"]
+
+
+def test_a_root_of_files_that_is_no_folder_is_told_and_one_that_is_not_there_may_come(tmp_path):
+    (tmp_path / "file").touch()
+    roots = '[server]\nfile_roots = ["later", "{}"]\n'
+
+    said = complaint(tmp_path, roots.format("file"))
+
+    assert f':2: [server] file_roots = "{tmp_path}/file" is not accepted: {tmp_path}/file is no folder; ' in said
+    assert load(tmp_path, roots.format(tmp_path)).file_roots == (f"{tmp_path}/later", str(tmp_path))
+
+
+def test_a_database_and_a_spool_that_are_there_may_stay_and_may_be_links(tmp_path):
+    for name in ("spool", "data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.link").symlink_to(name)
+    (tmp_path / "data" / "s.db").touch()
+
+    config = load(tmp_path, '[server]\ndb = "data.link/s.db"\n[spool]\ndir = "spool.link"\n')
+
+    assert (config.db, config.spool_dir) == (tmp_path / "data.link/s.db", tmp_path / "spool.link")
 
 
 # Who can reach it.

@@ -315,11 +315,11 @@ def driven(folder: Path, prelude: str) -> list[str]:
 # --- two daemons, and databases that are not ours ---------------------------------------------------------------------
 
 
-def refusal(daemon: Daemon) -> str:
+def refusal(daemon: Daemon, code: int) -> str:
     """Start a daemon that must not start. -> what it says, one sentence without a traceback."""
     daemon.start(wait=False)
     assert daemon.process is not None
-    assert daemon.process.wait(10) == 2
+    assert daemon.process.wait(10) == code
     said = daemon.log.read_text()
     assert "Traceback" not in said
     assert said.count("\n") == 1
@@ -331,7 +331,7 @@ def test_a_second_daemon_on_the_same_database_is_refused(make_daemon: Callable[.
     second = make_daemon(CONFIG, folder="second")
     second.config.write_text(second.config.read_text().replace('"simscope.db"', f'"{first.db}"'))
 
-    said = refusal(second)
+    said = refusal(second, 1)
 
     assert f"{first.db}: another simscoped works on it" in said
     assert first.post("/publish/job-live?regression=r", live("a"))[0] == 200
@@ -342,7 +342,7 @@ def test_a_second_daemon_on_the_same_spool_is_refused(make_daemon: Callable[...,
     second = make_daemon(CONFIG, folder="second")
     second.config.write_text(second.config.read_text().replace('dir = "spool"', f'dir = "{first.spool}"'))
 
-    said = refusal(second)
+    said = refusal(second, 1)
 
     assert f"{first.spool}: another simscoped reads this spool" in said
     first.drop("r/x.json", live("a"))
@@ -397,7 +397,7 @@ def test_a_file_that_is_not_our_database_is_left_alone(
     make(daemon.db)
     before = daemon.db.read_bytes()
 
-    said = refusal(daemon)
+    said = refusal(daemon, 2)
 
     assert said.startswith(f"simscoped: {daemon.db}: ")
     assert sentence in said
@@ -405,14 +405,24 @@ def test_a_file_that_is_not_our_database_is_left_alone(
     assert sorted(path.name for path in daemon.folder.glob("simscope.db*")) == ["simscope.db", "simscope.db.lock"]
 
 
-def test_a_database_whose_folder_cannot_be_made_is_a_sentence(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon(CONFIG)
-    (daemon.folder / "file").touch()
-    daemon.config.write_text(daemon.config.read_text().replace('"simscope.db"', '"file/simscope.db"'))
+@pytest.mark.parametrize(
+    ("prelude", "sentence"),
+    [
+        ("def no(*_): raise OSError(28, 'No space left on device')\nos.open = no", "No space left on device"),
+        (
+            "def no(*_): raise sqlite3.OperationalError('disk I/O error')\nsimscoped._make_database = no",
+            "disk I/O error",
+        ),
+        ("simscoped._make_database = lambda _: os.kill(os.getpid(), signal.SIGKILL)", "the process that writes"),
+    ],
+    ids=["full disk", "I/O error", "writer killed"],
+)
+def test_what_may_go_well_at_the_next_start_is_a_sentence_and_no_matter_of_configuration(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, prelude: str, sentence: str
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude))
 
-    said = refusal(daemon)
-
-    assert "file" in said
+    assert sentence in refusal(daemon, 1)
 
 
 def test_a_copy_of_a_database_and_its_log_left_by_a_kill_is_taken_over_whole(

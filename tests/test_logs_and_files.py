@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import sys
 import threading
 import urllib.parse
 from collections.abc import Callable
@@ -128,6 +129,33 @@ def test_lines_with_a_zero_character_are_kept(daemon: Daemon) -> None:
     status, _ = daemon.post(f"/jobs/{job}/logs", {"lines": ["a\0b\0", "c"]})
 
     assert (status, texts(daemon.get(f"/jobs/{job}/logs"))) == (200, ["a\ufffdb\ufffd", "c"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason", "path"),
+    [
+        ({}, 422, "missing-field", "$.lines"),
+        ({"offset": 3}, 422, "missing-field", "$.lines"),
+        ({"lines": "abc"}, 422, "wrong-type", "$.lines"),
+        ({"lines": None}, 422, "wrong-type", "$.lines"),
+        ({"lines": ["a", 5]}, 422, "wrong-type", "$.lines[1]"),
+        ({"lines": ["a"], "offset": -1}, 422, "wrong-type", "$.offset"),
+        (["a"], 422, "wrong-type", "$"),
+        (b'{"lines": ["a"', 400, "bad-json", None),
+        (b'{"lines": ["\xff"]}', 400, "bad-json", None),
+    ],
+)
+def test_what_are_no_lines_is_told_with_its_place(
+    daemon: Daemon, body: Any, status: int, reason: str, path: str | None
+) -> None:
+    job = publish(daemon, live())["job"]
+
+    answer, told = daemon.post(f"/jobs/{job}/logs", body)
+
+    assert (answer, told["reason"], told.get("path")) == (status, reason, path)
+    assert daemon.get(f"/jobs/{job}/logs")["next_offset"] == 0
+    described = daemon.get("/openapi.json")["paths"]["/jobs/{id}/logs"]["post"]["requestBody"]
+    assert described["content"]["application/json"]["schema"]["required"] == ["lines"]
 
 
 @pytest.mark.parametrize("offset", ["1", "-1", "x"])
@@ -318,6 +346,72 @@ def test_a_compressed_file_beside_a_declared_one_is_not_its_content(with_files: 
 
     assert content == "0123456789"
     assert "content-encoding" not in headers
+
+
+# The file is replaced by a link, or its folder is, just after a step of the daemon's.
+REPLACING = """
+real = simscoped.STEP
+
+def replacing(*args):
+    result = real(*args)
+    if os.path.exists(FLAG):
+        os.rename(MOVED, MOVED + ".before")
+        os.symlink(INSTEAD, MOVED)
+        os.remove(FLAG)
+    return result
+
+simscoped.STEP = replacing
+"""
+
+
+@pytest.mark.parametrize("moved", ["runs/sub/sim.log", "runs/sub"])
+@pytest.mark.parametrize(("step", "status"), [("_real_path", 404), ("sha256_of", 200)])
+def test_a_file_that_is_replaced_while_it_is_asked_for_leads_nowhere_else(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, moved: str, step: str, status: int
+) -> None:
+    (tmp_path / "runs" / "sub").mkdir(parents=True)
+    (tmp_path / "runs" / "sub" / "sim.log").write_text("0123456789")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "sim.log").write_text("secret")
+    instead = "elsewhere/sim.log" if moved.endswith(".log") else "elsewhere"
+    names = {"STEP": step, "FLAG": repr(str(tmp_path / "flag")), "MOVED": repr(str(tmp_path / moved))}
+    prelude = REPLACING
+    for name, text in (names | {"INSTEAD": repr(str(tmp_path / instead))}).items():
+        prelude = prelude.replace(name, text)
+    program = tmp_path / "driven.py"
+    program.write_text(f"import os, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    roots = f'file_roots = ["{tmp_path / "runs"}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}'
+    daemon = make_daemon(roots, program=[sys.executable, str(program)]).start()
+    publish(daemon, live(files=[{"kind": "log", "name": "sim.log", "path": str(tmp_path / "runs/sub/sim.log")}]))
+    (tmp_path / "flag").touch()
+
+    code, content, headers = daemon.request("GET", SIM_LOG)
+
+    assert (code, (tmp_path / "flag").exists(), (tmp_path / moved).is_symlink()) == (status, False, True)
+    if code == 200:
+        assert content == "0123456789"
+        assert _digest(headers["repr-digest"]) == hashlib.sha256(b"0123456789").digest()
+    else:
+        assert content["reason"] == "no-such-file"
+    assert daemon.request("GET", SIM_LOG)[0] == 403
+    assert daemon.process is not None
+    opened = [os.readlink(entry) for entry in Path(f"/proc/{daemon.process.pid}/fd").iterdir()]
+    assert [name for name in opened if "sim.log" in name] == []
+
+
+def test_a_file_is_offered_under_its_declared_name_and_linked_if_it_has_a_path(
+    with_files: Daemon, tmp_path: Path
+) -> None:
+    os.symlink(tmp_path / "runs" / "sim.log", tmp_path / "runs" / "latest")
+    files = [{"kind": "log", "name": "out/run é.log", "path": "latest"}, {"kind": "log", "name": "nowhere"}]
+    job = publish(with_files, live("named", jobdir=str(tmp_path / "runs"), files=files))["job"]
+
+    listed = with_files.get(f"/jobs/{job}/files")["items"]
+    _, content, headers = with_files.request("GET", listed[0]["_links"]["content"]["href"])
+
+    assert content == "0123456789"
+    assert headers["content-disposition"] == "attachment; filename*=UTF-8''run%20%C3%A9.log"
+    assert listed[1]["_links"] == {}
 
 
 @pytest.mark.parametrize("name", ["out", "up", "link", "db"])

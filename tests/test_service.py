@@ -7,6 +7,7 @@ command line.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -69,10 +70,10 @@ class Here:
         return subprocess.CompletedProcess(line, code, said.out, said.err)
 
 
-def sentence(ended: subprocess.CompletedProcess[str]) -> str:
-    """Check that a command ended with exit code 2 and one sentence. -> it."""
+def sentence(ended: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """Check that a command ended with an exit code and one sentence. -> it."""
     assert "Traceback" not in ended.stderr
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1)
     return ended.stderr
 
 
@@ -143,6 +144,39 @@ def test_a_request_that_was_taken_is_answered_before_the_daemon_ends(make_daemon
     assert code == 0
     assert set(answers) == {200}
     assert daemon.rows("SELECT count(*) FROM job")[0][0] >= 200 * len(answers)
+
+
+HELD = """
+real = simscoped.SpoolFolder.claim
+
+def held(self, found):
+    open("claiming", "w").close()
+    while os.path.exists("held"):
+        time.sleep(0.02)
+    return real(self, found)
+
+simscoped.SpoolFolder.claim = held
+"""
+
+
+def test_the_spool_is_nobody_elses_while_a_thread_of_a_stopped_daemon_may_still_move_its_files(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", HELD)).start()
+    (daemon.folder / "held").touch()
+    daemon.drop("r/x.json", live())
+    wait_until((daemon.folder / "claiming").exists)
+    assert daemon.process is not None
+
+    daemon.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "service: stopped" in daemon.log.read_text())
+
+    with (daemon.spool / ".work" / ".lock").open("a") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (daemon.folder / "held").unlink()
+        assert daemon.process.wait(10) == 0
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # --- the service manager ----------------------------------------------------------------------------------------------
@@ -433,7 +467,8 @@ def test_a_snapshot_is_a_whole_copy_taken_while_the_daemon_writes(
         number = 0
         while not stop.is_set():
             number += 1
-            daemon.post("/publish/batch-job-live?regression=r", [live(f"{number}-{each}") for each in range(50)])
+            jobs = [live(f"{number}-{each}", log={"lines": ["x"]}) for each in range(50)]
+            daemon.post("/publish/batch-job-live?regression=r", jobs)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -444,24 +479,52 @@ def test_a_snapshot_is_a_whole_copy_taken_while_the_daemon_writes(
 
     stop.set()
     writer.join()
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    assert [path.name for path in tmp_path.glob("copy.db*")] == ["copy.db"]
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{target}\n{target}.logs\n", "")
+    assert sorted(path.name for path in tmp_path.glob("copy.db*")) == ["copy.db", "copy.db.logs"]
     copy = sqlite3.connect(f"file:{target}?mode=ro", uri=True)
     assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     (counted, stored) = copy.execute("SELECT n_live, (SELECT count(*) FROM job) FROM regressions").fetchone()
     assert counted == stored > 100
     assert stored % 50 == 0
+    logs = sqlite3.connect(f"file:{target}.logs?mode=ro", uri=True)
+    copied = {log for (log,) in logs.execute("SELECT log FROM line WHERE number = 0 AND message = 'x'")}
+    assert {simscoped.log_key("r", key) for (key,) in copy.execute("SELECT key FROM job")} <= copied
     copy.close()
+    logs.close()
 
 
-def test_a_snapshot_overwrites_nothing(shared: Daemon, tmp_path: Path) -> None:
-    target = tmp_path / "there"
-    target.write_text("precious")
+@pytest.mark.parametrize("name", ["copy.db", "copy.db.logs"])
+def test_a_snapshot_overwrites_nothing(shared: Daemon, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
 
-    ended = command(shared, "snapshot", target)
+    ended = command(shared, "snapshot", tmp_path / "copy.db")
 
-    assert f"{target}: is there already" in sentence(ended)
-    assert target.read_text() == "precious"
+    assert f"{tmp_path / name}: is there already" in sentence(ended)
+    assert {path.name: path.read_text() for path in tmp_path.glob("copy*")} == {name: "precious"}
+
+
+def test_a_snapshot_that_fails_leaves_nothing_and_one_that_was_interrupted_is_no_matter(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG).start()
+    publish(daemon, "job-live", "r", live(log={"lines": ["one", "two"]}))
+    daemon.stop()
+    target, logs = tmp_path / "copy.db", Path(f"{daemon.db}.logs")
+    whole = logs.read_bytes()
+    logs.write_text("broken " * 1000)
+    (tmp_path / "copy.db.part").write_text("half of one " * 1000)
+
+    failed = command(daemon, "snapshot", target)
+    left = list(tmp_path.glob("copy*"))
+    logs.write_bytes(whole)
+    again = command(daemon, "snapshot", target)
+
+    assert f"{target}: the snapshot cannot be written: " in sentence(failed, 1)
+    assert (left, again.returncode) == ([], 0)
+    other = make_daemon(CONFIG, folder="other")
+    target.rename(other.db)
+    (tmp_path / "copy.db.logs").rename(f"{other.db}.logs")
+    assert [line["message"] for line in other.start().get("/jobs/1/logs")["lines"]] == ["one", "two"]
 
 
 def test_a_snapshot_of_a_daemon_that_does_not_run(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -480,7 +543,7 @@ def test_a_snapshot_of_a_daemon_that_does_not_run(make_daemon: Callable[..., Dae
 def test_a_snapshot_that_cannot_be_written_is_a_sentence(shared: Daemon, tmp_path: Path) -> None:
     ended = command(shared, "snapshot", tmp_path / "no such folder" / "copy.db")
 
-    assert "no such folder" in sentence(ended)
+    assert "no such folder" in sentence(ended, 1)
 
 
 def test_a_snapshot_without_a_database_is_a_sentence_and_makes_none(
@@ -609,7 +672,29 @@ def test_an_address_that_is_taken_is_a_sentence(shared: Daemon, make_daemon: Cal
 
     ended = command(daemon, "serve")
 
-    assert f"[server] listen = {taken}" in sentence(ended)
+    assert f"{daemon.config}:2: [server] listen = {taken}: " in sentence(ended, 1)
+
+
+NAME_SERVER = """
+import asyncio, socket
+
+def slow():
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return "named.lab"
+    raise AssertionError("everybody waits for the name server")
+
+socket.getfqdn = slow
+"""
+
+
+def test_a_slow_name_server_is_asked_before_anybody_waits_for_an_answer(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", NAME_SERVER)).start()
+
+    assert daemon.request("GET", "/healthz", headers={"Host": "named.lab"})[0] == 200
 
 
 def test_livetimeoutsignature_without_live_jobs_is_a_warning_at_start(make_daemon: Callable[..., Daemon]) -> None:

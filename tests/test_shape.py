@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import simscope
 import simscoped
 from simscoped_parts import answers, figures, openapi, queries, settings
 
@@ -133,6 +134,10 @@ def test_what_leaves_must_share_is_the_same_in_each() -> None:
     assert queries.OUTCOMES == answers.OUTCOMES
     assert figures.LAST_MS == answers.LAST_MS
     assert set(openapi.TYPES) >= set(simscoped.SINGLE) | set(simscoped.SINGLE.values())
+
+
+def test_daemon_and_client_have_one_version() -> None:
+    assert simscoped.__version__ == simscope.__version__
 
 
 def test_every_make_target_is_explained() -> None:
