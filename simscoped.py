@@ -139,7 +139,7 @@ from simscoped_parts.settings import Config, ConfigError, read_config
 __version__ = "0.1.0"
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -155,6 +155,7 @@ DETAILS_KEPT = 100  # messages told one by one in a receipt
 
 BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
 SLICE_JOBS = 10_000  # jobs migrated per transaction: about 0.1 s, so that all but giants end in one step
+SLICE_LOGS = 20  # logs forgotten per transaction: 200,000 lines at most, unless [limits] log_lines says otherwise
 PRUNE_ROWS = 5000  # rows pruned per transaction
 
 P = ParamSpec("P")
@@ -1261,23 +1262,25 @@ class LogGap(ValueError):
     """Lines whose offset lies beyond the end of a log: some before them are missing."""
 
 
-def log_key(regression: str, key: str | bytes) -> bytes:
-    """What a job's log is kept under: its identity, not its id, which a rollback could give to another job."""
-    return hashlib.blake2b(encode_json([regression, isinstance(key, str), key]), digest_size=16).digest()
+# Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
+# committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
+# is committed first. What the database tells of is therefore always there; and what lies outside of that was written
+# by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
+# lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
+#
+# For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
+# come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
+# that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
+# transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
+# under its number.
 
 
 class LogBook:
-    """Lines of jobs' output, in a file of their own, so that the database stays small and quick to copy.
-
-    It is committed before the database: a crash between the two leaves lines that are there already when the message
-    is read again, and a repeated offset changes nothing. Writer's thread only."""
+    """Lines of jobs' output, by the number of their log. Writer's thread only."""
 
     SCHEMA = """
-        CREATE TABLE IF NOT EXISTS log (
-            log BLOB PRIMARY KEY, first_offset INTEGER NOT NULL, next_offset INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS line (
-            log BLOB, number INTEGER, at INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (log, number)
+        CREATE TABLE IF NOT EXISTS log_line (
+            log INTEGER, number INTEGER, at INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (log, number)
         ) STRICT, WITHOUT ROWID;
     """
 
@@ -1285,35 +1288,23 @@ class LogBook:
         self.conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.conn.executescript(PRAGMAS + self.SCHEMA)
 
-    def span(self, log: bytes) -> tuple[int, int]:
-        """The first offset that is kept, and the one that comes next."""
-        row = self.conn.execute("SELECT first_offset, next_offset FROM log WHERE log = ?", (log,)).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
-
-    def append(self, log: bytes, offset: int | None, lines: Sequence[str], now: int, most: int) -> None:
-        """Add lines; those that overlap what is there are left out. Only the newest `most` lines are kept."""
-        first, following = self.span(log)
-        begin = following if offset is None else offset
-        if begin > following:
-            raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
-        new = list(enumerate(lines, begin))[following - begin :]
-        if not new:
-            return
+    def write(self, log: int, begin: int, lines: Iterable[str], now: int) -> None:
+        """Add lines, the first of which has the offset `begin`."""
         self._begin()
         self.conn.executemany(
-            "INSERT INTO line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in new)
+            "INSERT INTO log_line VALUES (?, ?, ?, ?)",
+            ((log, number, now, text) for number, text in enumerate(lines, begin)),
         )
-        last = new[-1][0]
-        if last + 1 - first > most:
-            first = last + 1 - most
-            self.conn.execute("DELETE FROM line WHERE log = ? AND number < ?", (log, first))
-        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, first, last + 1))
 
-    def restart(self, log: bytes, offset: int) -> None:
-        """Forget all lines, and begin again at that offset."""
+    def cut(self, log: int, first: int, following: int) -> None:
+        """Leave no lines but those from `first` up to, and without, `following`."""
         self._begin()
-        self.conn.execute("DELETE FROM line WHERE log = ?", (log,))
-        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, offset, offset))
+        self.conn.execute("DELETE FROM log_line WHERE log = ? AND number < ?", (log, first))
+        self.conn.execute("DELETE FROM log_line WHERE log = ? AND number >= ?", (log, following))
+
+    def forget(self, log: int) -> None:
+        """Delete all lines of a log."""
+        self.cut(log, 0, 0)
 
     def _begin(self) -> None:
         if not self.conn.in_transaction:
@@ -1375,7 +1366,7 @@ class Batch:
         conn: sqlite3.Connection,
         config: Config,
         moment: Moment,
-        logbook: LogBook | None = None,
+        logbook: LogBook,
         known: Known | None = None,
     ) -> None:
         self.conn = conn
@@ -1544,16 +1535,35 @@ class Batch:
         if row.progress_seq is not None and self.events.pop(row.progress_seq, None) is None:
             self.replaced.append(row.progress_seq)
 
-    def append_lines(self, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
-        """Add lines to a job's log. Raises LogGap if they do not follow what is there."""
-        if self.logbook is not None:
-            log = log_key(regression, key)
-            self.logbook.append(log, offset, lines, self.moment.now, self.config.log_lines)
+    def append_lines(self, job: int, offset: int | None, lines: Sequence[str]) -> None:
+        """Add lines to a job's log; those that overlap what is there are left out. Only the newest are kept.
 
-    def restart_log(self, regression: str, key: str | bytes, offset: int) -> None:
-        """Forget what an earlier run of a job wrote; its log begins again at that offset."""
-        if self.logbook is not None:
-            self.logbook.restart(log_key(regression, key), offset)
+        Raises LogGap if they do not follow what is there."""
+        row = self.conn.execute("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,)).fetchone()
+        log, first, following = row or (0, 0, 0)
+        begin = following if offset is None else offset
+        if begin > following:
+            raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
+        new = lines[following - begin :]
+        if not new:
+            return
+        log = log or self.begin_log(job, 0)
+        most, after = self.config.log_lines, following + len(new)
+        self.logbook.cut(log, first, following)
+        self.logbook.write(log, max(following, after - most), new[-most:], self.moment.now)
+        row = (max(first, after - most), after, log)
+        self.conn.execute("UPDATE log SET first_offset = ?, next_offset = ? WHERE id = ?", row)
+
+    def begin_log(self, job: int, offset: int) -> int:
+        """Give a job that has no log an empty one, whose first line will have that offset. -> its number."""
+        insert = "INSERT INTO log (job_id, first_offset, next_offset) VALUES (?, ?, ?) RETURNING id"
+        (log,) = self.conn.execute(insert, (job, offset, offset)).fetchone()
+        self.logbook.forget(log)
+        return int(log)
+
+    def leave_log(self, job: int) -> None:
+        """Take a job's log away from it; forget_logs() deletes the lines."""
+        self.conn.execute("UPDATE log SET job_id = NULL WHERE job_id = ?", (job,))
 
     # Writing it all.
 
@@ -1632,7 +1642,7 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
     else:
         outcome = apply_to_regression(batch, message)
     if message.log is not None and outcome.job is not None:
-        outcome.warnings += keep_lines(batch, message, outcome)
+        outcome.warnings += keep_lines(batch, message, message.log, outcome.outcome)
     outcome.index = message.index
     outcome.type = message.type
     outcome.regression = message.regression
@@ -1641,19 +1651,17 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
     return outcome
 
 
-def keep_lines(batch: Batch, message: Message, outcome: Outcome) -> list[str]:
+def keep_lines(batch: Batch, message: Message, log: LogLines, outcome: str) -> list[str]:
     """Keep the log lines that came with a message. -> warnings, where they cannot be taken.
 
     A job that was only given up, or ran into its limit, still writes: its publisher's verdict completes the log."""
-    lines = message.log or LogLines()
-    if outcome.outcome == "duplicate":
+    job = batch.job(batch.regression(message.regression), message.key)
+    if job is None or outcome == "duplicate":
         return []
-    if outcome.outcome == "ignored":
-        job = batch.job(batch.regression(message.regression), message.key)
-        if job is None or job.state == DONE:
-            return ["log: the job has its verdict; the lines are not taken"]
+    if outcome == "ignored" and job.state == DONE:
+        return ["log: the job has its verdict; the lines are not taken"]
     try:
-        batch.append_lines(message.regression, message.key, lines.get("offset"), lines.get("lines", []))
+        batch.append_lines(job.id, log.get("offset"), log.get("lines", []))
     except LogGap as gap:
         return [f"log: {gap}; the lines are not taken"]
     return []
@@ -1721,7 +1729,9 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     for column in SAID:
         setattr(job, column, None)
     write_verdict(batch, regression, job, message)
-    batch.restart_log(message.regression, message.key, (message.log or LogLines()).get("offset", 0))
+    batch.leave_log(job.id)
+    if message.log is not None:
+        batch.begin_log(job.id, message.log.get("offset", 0))
     tell_verdict(batch, regression, job, description="run again", changed=difference(before, job))
     return _became("applied", None, job.id)
 
@@ -2144,14 +2154,17 @@ def untank_regression(batch: Batch, regression_id: int) -> None:
     revive_all(batch, regression, TANKED, "untanked")
 
 
-def add_lines(batch: Batch, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap."""
-    batch.append_lines(regression, key, offset, lines)
-    job = batch.job(batch.regression(regression), key)
-    if job is not None and job.state == ALIVE:
-        heard_of(batch, regression)
-        job.seen_at, job.seen_tick = batch.moment
-        batch.touch(job)
+def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
+    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap, or LookupError
+    for a job that is gone."""
+    jobs = batch.load_jobs("id = ?", job_id)
+    if not jobs:
+        raise LookupError(f"no job {job_id}")
+    batch.append_lines(job_id, offset, lines)
+    if jobs[0].state == ALIVE:
+        heard_of(batch, regression_by_id(batch, jobs[0].regression_id).name)
+        jobs[0].seen_at, jobs[0].seen_tick = batch.moment
+        batch.touch(jobs[0])
 
 
 def tank_job(batch: Batch, job_id: int, reason: str) -> None:
@@ -2279,8 +2292,20 @@ def prune_jobs(batch: Batch) -> bool:
         regression.n_live -= 1
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
         batch.conn.execute("DELETE FROM job WHERE id = ?", (job.id,))
+        batch.leave_log(job.id)
     flush(batch)
     return len(jobs) == SLICE_JOBS
+
+
+def forget_logs(batch: Batch) -> bool:
+    """Delete the lines of logs that no job has any more, some logs at a time. -> True if there are more.
+
+    The lines go first, see LogBook: after a crash the log is still there to be forgotten."""
+    logs = batch.conn.execute("SELECT id FROM log WHERE job_id IS NULL LIMIT ?", (SLICE_LOGS,)).fetchall()
+    for (log,) in logs:
+        batch.logbook.forget(log)
+    batch.conn.executemany("DELETE FROM log WHERE id = ?", logs)
+    return len(logs) == SLICE_LOGS
 
 
 def prune_records(batch: Batch) -> bool:
@@ -2945,19 +2970,21 @@ class Store:
         self._all_readers.append(reader)
         return reader
 
-    async def read_log(self, log: bytes, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
-        """Lines of a log: the first offset that is kept, the next to come, and (offset, at, message) from `offset` on.
+    async def read_log(self, job: int, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
+        """Lines of a job's log: the first offset that is kept, the next to come, and (offset, at, message) from
+        `offset` on.
 
-        One statement, so that lines and offsets are of one moment."""
-        sql = """
-            SELECT log.first_offset, log.next_offset, line.number, line.at, line.message
-            FROM log LEFT JOIN line ON line.log = log.log AND line.number >= ? WHERE log.log = ?
-            ORDER BY line.number LIMIT ?
-        """
-        rows = [tuple(row) for row in await self._log_reader.execute_fetchall(sql, (offset, log, limit))]
-        if not rows:
+        The database is asked first what lines there are: these are in the other file already. Some may have made room
+        for newer ones since; so one statement finds the first that is left, and the lines behind it."""
+        row = await self.read("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,))
+        if not row:
             return 0, 0, []
-        return rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None]
+        log, first, following = row[0].values()
+        found = "SELECT number, at, message FROM log_line WHERE log = ? AND number >= ? AND number < ? ORDER BY number"
+        sql = f"SELECT * FROM ({found} LIMIT 1) UNION ALL SELECT * FROM ({found} LIMIT ?)"
+        asked = (log, first, following, log, max(offset, first), following, limit)
+        lines = [tuple(line) for line in await self._log_reader.execute_fetchall(sql, asked)]
+        return lines[0][0] if lines else following, following, lines[1:]
 
     async def close(self) -> None:
         """Finish what is being written, note the uptime, close all connections, see the writer out."""
@@ -4039,8 +4066,9 @@ async def until_done(store: Store, slice_of: Callable[[Batch], bool]) -> None:
 
 
 async def keep_house(store: Store) -> None:
-    """Forget what is older than the configuration says: receipts, events, kept files."""
+    """Forget what is older than the configuration says, receipts, events, kept files, and logs that no job has."""
     await until_done(store, prune_records)
+    await until_done(store, forget_logs)
     await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)
 
 
@@ -4784,7 +4812,7 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
 
 
 async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
-    first, following, lines = await api.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
+    first, following, lines = await api.store.read_log(row["id"], offset, limit)
     if offset > following:
         detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
         raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
@@ -4832,10 +4860,10 @@ async def append_logs(api: Api, request: web.Request) -> web.Response:
     complete = row["state"] == DONE
     if not complete:
         try:
-            await api.store.change(add_lines, row["regression"], row["key"], begin, lines)
+            await api.store.change(add_lines, row["id"], begin, lines)
         except LogGap as gap:
             raise Problem(409, "log-gap", str(gap), path="$.offset") from None
-    first, following, _ = await api.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
+    first, following, _ = await api.store.read_log(row["id"], 0, 1)
     if complete and (begin is None or begin + len(lines) > following):
         raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
     return json_response({"first_offset": first, "next_offset": following, "complete": complete})
