@@ -15,7 +15,7 @@
 -- To change the schema: raise user_version here, and tell in CHANGELOG.md what happens to an existing file.
 
 PRAGMA application_id = 0x73696d73;  -- "sims": a file without it is not ours and is left alone
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- The daemon itself: exactly one row.
 CREATE TABLE daemon (
@@ -140,6 +140,15 @@ CREATE TABLE pruned_job (
     id            INTEGER PRIMARY KEY,  -- the job's id
     regression_id INTEGER NOT NULL,
     pruned_at     INTEGER NOT NULL
+) STRICT;
+
+-- How far the log of a job goes. Its lines lie in a file of their own, DB.logs, which is committed before this one and may
+-- hold more than these offsets say: that is of no account.
+CREATE TABLE log (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- what its lines are kept under there; never reused
+    job_id       INTEGER UNIQUE REFERENCES job (id), -- NULL: its job was pruned or run again, its lines are to be deleted
+    first_offset INTEGER NOT NULL,  -- the oldest line that is kept
+    next_offset  INTEGER NOT NULL   -- the number that the next line will have
 ) STRICT;
 
 -- A test: what jobs have in common that differ in their seed only. It is known by the category and the job's name or,

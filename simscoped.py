@@ -140,7 +140,7 @@ from simscoped_parts.settings import OPTIONS, Config, ConfigError, Option, not_a
 __version__ = "0.1.0"
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -158,7 +158,8 @@ CHANGED_LENGTH = 200  # characters of a value in the `changed` of an event
 DETAILS_KEPT = 100  # messages told one by one in a receipt
 
 BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
-SLICE_JOBS = 10_000  # jobs migrated per transaction: about 0.1 s, so that all but giants end in one step
+SLICE_JOBS = 10_000  # jobs given up per transaction: about 0.1 s, so that all but giants end in one step
+SLICE_LOGS = 20  # logs forgotten per transaction: 200,000 lines at most, unless [limits] log_lines says otherwise
 PRUNE_ROWS = 5000  # rows pruned per transaction
 
 P = ParamSpec("P")
@@ -1364,23 +1365,25 @@ class LogGap(ValueError):
     """Lines whose offset lies beyond the end of a log: some before them are missing."""
 
 
-def log_key(regression: str, key: str | bytes) -> bytes:
-    """What a job's log is kept under: its identity, not its id, which a rollback could give to another job."""
-    return hashlib.blake2b(encode_json([regression, isinstance(key, str), key]), digest_size=16).digest()
+# Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
+# committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
+# is committed first. What the database tells of is therefore always there; and what lies outside of that was written
+# by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
+# lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
+#
+# For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
+# come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
+# that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
+# transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
+# under its number.
 
 
 class LogBook:
-    """Lines of jobs' output, in a file of their own, so that the database stays small and quick to copy.
-
-    It is committed before the database: a crash between the two leaves lines that are there already when the message
-    is read again, and a repeated offset changes nothing. Writer's thread only."""
+    """Lines of jobs' output, by the number of their log. Writer's thread only."""
 
     SCHEMA = """
-        CREATE TABLE IF NOT EXISTS log (
-            log BLOB PRIMARY KEY, first_offset INTEGER NOT NULL, next_offset INTEGER NOT NULL
-        ) STRICT, WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS line (
-            log BLOB, number INTEGER, at INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (log, number)
+        CREATE TABLE IF NOT EXISTS log_line (
+            log INTEGER, number INTEGER, at INTEGER NOT NULL, message TEXT NOT NULL, PRIMARY KEY (log, number)
         ) STRICT, WITHOUT ROWID;
     """
 
@@ -1388,35 +1391,23 @@ class LogBook:
         self.conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.conn.executescript(PRAGMAS + self.SCHEMA)
 
-    def span(self, log: bytes) -> tuple[int, int]:
-        """The first offset that is kept, and the one that comes next."""
-        row = self.conn.execute("SELECT first_offset, next_offset FROM log WHERE log = ?", (log,)).fetchone()
-        return (int(row[0]), int(row[1])) if row else (0, 0)
-
-    def append(self, log: bytes, offset: int | None, lines: Sequence[str], now: int, most: int) -> None:
-        """Add lines; those that overlap what is there are left out. Only the newest `most` lines are kept."""
-        first, following = self.span(log)
-        begin = following if offset is None else offset
-        if begin > following:
-            raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
-        new = list(enumerate(lines, begin))[following - begin :]
-        if not new:
-            return
+    def write(self, log: int, begin: int, lines: Iterable[str], now: int) -> None:
+        """Add lines, the first of which has the offset `begin`."""
         self._begin()
         self.conn.executemany(
-            "INSERT INTO line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in new)
+            "INSERT INTO log_line VALUES (?, ?, ?, ?)",
+            ((log, number, now, text) for number, text in enumerate(lines, begin)),
         )
-        last = new[-1][0]
-        if last + 1 - first > most:
-            first = last + 1 - most
-            self.conn.execute("DELETE FROM line WHERE log = ? AND number < ?", (log, first))
-        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, first, last + 1))
 
-    def restart(self, log: bytes, offset: int) -> None:
-        """Forget all lines, and begin again at that offset."""
+    def cut(self, log: int, first: int, following: int) -> None:
+        """Leave no lines but those from `first` up to, and without, `following`."""
         self._begin()
-        self.conn.execute("DELETE FROM line WHERE log = ?", (log,))
-        self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, offset, offset))
+        self.conn.execute("DELETE FROM log_line WHERE log = ? AND number < ?", (log, first))
+        self.conn.execute("DELETE FROM log_line WHERE log = ? AND number >= ?", (log, following))
+
+    def forget(self, log: int) -> None:
+        """Delete all lines of a log."""
+        self.cut(log, 0, 0)
 
     def _begin(self) -> None:
         if not self.conn.in_transaction:
@@ -1478,7 +1469,7 @@ class Batch:
         conn: sqlite3.Connection,
         config: Config,
         moment: Moment,
-        logbook: LogBook | None = None,
+        logbook: LogBook,
         known: Known | None = None,
     ) -> None:
         self.conn = conn
@@ -1487,6 +1478,7 @@ class Batch:
         self.config = config
         self.moment = moment
         self.origin = "daemon"
+        self.left_of_slice = SLICE_JOBS
         row = conn.execute(f"SELECT {', '.join(Counters.__struct_fields__)} FROM daemon").fetchone()
         self.counters = Counters(*row)
         self.counters.tick = max(self.counters.tick, moment.tick)
@@ -1574,6 +1566,12 @@ class Batch:
         rows = self.conn.execute(f"SELECT {JOB_COLUMNS} FROM job WHERE {where}", parameters)
         return [self.loaded(row) for row in rows]
 
+    def load_slice(self, where: str, *parameters: Any) -> list[Job]:
+        """The same for jobs that are to be given up: no more in all than one transaction may take at a time."""
+        jobs = self.load_jobs(f"{where} LIMIT ?", *parameters, self.left_of_slice)
+        self.left_of_slice -= len(jobs)
+        return jobs
+
     def new_job(self, regression: Regression, message: Message) -> Job:
         """An empty live row under a new id."""
         self.counters.last_job_id += 1
@@ -1647,16 +1645,35 @@ class Batch:
         if row.progress_seq is not None and self.events.pop(row.progress_seq, None) is None:
             self.replaced.append(row.progress_seq)
 
-    def append_lines(self, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
-        """Add lines to a job's log. Raises LogGap if they do not follow what is there."""
-        if self.logbook is not None:
-            log = log_key(regression, key)
-            self.logbook.append(log, offset, lines, self.moment.now, self.config.log_lines)
+    def append_lines(self, job: int, offset: int | None, lines: Sequence[str]) -> None:
+        """Add lines to a job's log; those that overlap what is there are left out. Only the newest are kept.
 
-    def restart_log(self, regression: str, key: str | bytes, offset: int) -> None:
-        """Forget what an earlier run of a job wrote; its log begins again at that offset."""
-        if self.logbook is not None:
-            self.logbook.restart(log_key(regression, key), offset)
+        Raises LogGap if they do not follow what is there."""
+        row = self.conn.execute("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,)).fetchone()
+        log, first, following = row or (0, 0, 0)
+        begin = following if offset is None else offset
+        if begin > following:
+            raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
+        new = lines[following - begin :]
+        if not new:
+            return
+        log = log or self.begin_log(job, 0)
+        most, after = self.config.log_lines, following + len(new)
+        self.logbook.cut(log, first, following)
+        self.logbook.write(log, max(following, after - most), new[-most:], self.moment.now)
+        row = (max(first, after - most), after, log)
+        self.conn.execute("UPDATE log SET first_offset = ?, next_offset = ? WHERE id = ?", row)
+
+    def begin_log(self, job: int, offset: int) -> int:
+        """Give a job that has no log an empty one, whose first line will have that offset. -> its number."""
+        insert = "INSERT INTO log (job_id, first_offset, next_offset) VALUES (?, ?, ?) RETURNING id"
+        (log,) = self.conn.execute(insert, (job, offset, offset)).fetchone()
+        self.logbook.forget(log)
+        return int(log)
+
+    def leave_log(self, job: int) -> None:
+        """Take a job's log away from it; forget_logs() deletes the lines."""
+        self.conn.execute("UPDATE log SET job_id = NULL WHERE job_id = ?", (job,))
 
     # Writing it all.
 
@@ -1735,7 +1752,7 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
     else:
         outcome = apply_to_regression(batch, message)
     if message.log is not None and outcome.job is not None:
-        outcome.warnings += keep_lines(batch, message, outcome)
+        outcome.warnings += keep_lines(batch, message, message.log, outcome.outcome)
     outcome.index = message.index
     outcome.type = message.type
     outcome.regression = message.regression
@@ -1744,19 +1761,17 @@ def apply_message(batch: Batch, message: Message) -> Outcome:
     return outcome
 
 
-def keep_lines(batch: Batch, message: Message, outcome: Outcome) -> list[str]:
+def keep_lines(batch: Batch, message: Message, log: LogLines, outcome: str) -> list[str]:
     """Keep the log lines that came with a message. -> warnings, where they cannot be taken.
 
     A job that was only given up, or ran into its limit, still writes: its publisher's verdict completes the log."""
-    lines = message.log or LogLines()
-    if outcome.outcome == "duplicate":
+    job = batch.job(batch.regression(message.regression), message.key)
+    if job is None or outcome == "duplicate":
         return []
-    if outcome.outcome == "ignored":
-        job = batch.job(batch.regression(message.regression), message.key)
-        if job is None or job.state == DONE:
-            return ["log: the job has its verdict; the lines are not taken"]
+    if outcome == "ignored" and job.state == DONE:
+        return ["log: the job has its verdict; the lines are not taken"]
     try:
-        batch.append_lines(message.regression, message.key, lines.get("offset"), lines.get("lines", []))
+        batch.append_lines(job.id, log.get("offset"), log.get("lines", []))
     except LogGap as gap:
         return [f"log: {gap}; the lines are not taken"]
     return []
@@ -1824,7 +1839,9 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     for column in SAID:
         setattr(job, column, None)
     write_verdict(batch, regression, job, message)
-    batch.restart_log(message.regression, message.key, (message.log or LogLines()).get("offset", 0))
+    batch.leave_log(job.id)
+    if message.log is not None:
+        batch.begin_log(job.id, message.log.get("offset", 0))
     tell_verdict(batch, regression, job, description="run again", changed=difference(before, job))
     return _became("applied", None, job.id)
 
@@ -2147,7 +2164,7 @@ def _over(batch: Batch, regression: Regression, how: str) -> None:
 
 
 def flush(batch: Batch) -> None:
-    """Bring jobs in line with the ends of their regressions, a slice at a time, and write everything."""
+    """Bring jobs in line with the ends of their regressions, a slice in a transaction, and write everything."""
     batch.save_jobs()
     for regression in batch.regressions.values():
         if regression.ending is not None or regression.ended is not None:
@@ -2159,11 +2176,11 @@ def flush(batch: Batch) -> None:
 
 
 def _end_slice(batch: Batch, regression: Regression) -> None:
-    """Condemn up to SLICE_JOBS live jobs of a regression that is over; with the last one its status flips."""
+    """Condemn live jobs of a regression that is over, what is left of a slice; with the last one its status flips."""
     how = regression.ending or str(regression.ended)
     condemns = how == "tank" or batch.config.livetimeoutsignature
-    if regression.n_live and condemns:
-        for job in batch.load_jobs("regression_id = ? AND result = 0 LIMIT ?", regression.id, SLICE_JOBS):
+    if regression.n_live and condemns and batch.left_of_slice:
+        for job in batch.load_slice("regression_id = ? AND result = 0", regression.id):
             condemn(batch, regression, job, how)
         batch.save_jobs()
     if regression.ending is not None and not (regression.n_live and condemns):
@@ -2194,7 +2211,10 @@ def start_again(batch: Batch, regression: Regression) -> None:
 
 
 def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> None:
-    """Make all jobs of a regression live again that are fails of one kind."""
+    """Make all jobs of a regression live again that are fails of one kind.
+
+    Not in slices, because a message about a job whose turn had not come would meet a fail: 60,000 jobs hold up all
+    other writing for 1.5 s."""
     batch.save_jobs()
     for job in batch.load_jobs("regression_id = ? AND result = 2 AND state = ?", regression.id, state):
         revive(batch, regression, job, None, description=why)
@@ -2247,14 +2267,17 @@ def untank_regression(batch: Batch, regression_id: int) -> None:
     revive_all(batch, regression, TANKED, "untanked")
 
 
-def add_lines(batch: Batch, regression: str, key: str | bytes, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap."""
-    batch.append_lines(regression, key, offset, lines)
-    job = batch.job(batch.regression(regression), key)
-    if job is not None and job.state == ALIVE:
-        heard_of(batch, regression)
-        job.seen_at, job.seen_tick = batch.moment
-        batch.touch(job)
+def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
+    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap, or LookupError
+    for a job that is gone."""
+    jobs = batch.load_jobs("id = ?", job_id)
+    if not jobs:
+        raise LookupError(f"no job {job_id}")
+    batch.append_lines(job_id, offset, lines)
+    if jobs[0].state == ALIVE:
+        heard_of(batch, regression_by_id(batch, jobs[0].regression_id).name)
+        jobs[0].seen_at, jobs[0].seen_tick = batch.moment
+        batch.touch(jobs[0])
 
 
 def tank_job(batch: Batch, job_id: int, reason: str) -> None:
@@ -2320,14 +2343,14 @@ def once(batch: Batch, key: str, asked: str, do: Callable[..., str], *args: Any)
 def expire(batch: Batch) -> bool:
     """Act on every time limit that is over, and go on with what is not done yet. -> True if there is more to do.
 
-    Each call handles at most a slice of jobs, so that messages are not held up."""
+    Each call handles at most a slice of jobs, of all regressions together, so that messages are not held up."""
     conn, tick, config = batch.conn, batch.moment.tick, batch.config
     batch.origin = "daemon:timeout"
     for name, how in _overdue_regressions(conn, tick, config):
         end(batch, batch.regression(name), how)
     for (name,) in conn.execute(f"SELECT name FROM regression WHERE {_unfinished_ends(config)}"):
         batch.regression(name)
-    late = batch.load_jobs("result = 0 AND limit_tick <= ? LIMIT ?", tick, SLICE_JOBS)
+    late = batch.load_slice("result = 0 AND limit_tick <= ?", tick)
     for job in late:
         limit_job(batch, regression_by_id(batch, job.regression_id), job)
     flush(batch)
@@ -2370,11 +2393,8 @@ def prune_jobs(batch: Batch) -> bool:
         return False
     batch.origin = "daemon:prune"
     since = batch.moment.tick - round(batch.config.prunelivedays * DAY_MS)
-    jobs = batch.load_jobs(
-        "result = 0 AND seen_tick <= ? AND regression_id IN (SELECT id FROM regression WHERE n_live > 0) LIMIT ?",
-        since,
-        SLICE_JOBS,
-    )
+    where = "result = 0 AND seen_tick <= ? AND regression_id IN (SELECT id FROM regression WHERE n_live > 0)"
+    jobs = batch.load_slice(where, since)
     for job in jobs:
         regression = regression_by_id(batch, job.regression_id)
         why = f"live without news for {batch.config.prunelivedays:g} days; last sign of life {utc(job.seen_at)}"
@@ -2382,8 +2402,20 @@ def prune_jobs(batch: Batch) -> bool:
         regression.n_live -= 1
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
         batch.conn.execute("DELETE FROM job WHERE id = ?", (job.id,))
+        batch.leave_log(job.id)
     flush(batch)
     return len(jobs) == SLICE_JOBS
+
+
+def forget_logs(batch: Batch) -> bool:
+    """Delete the lines of logs that no job has any more, some logs at a time. -> True if there are more.
+
+    The lines go first, see LogBook: after a crash the log is still there to be forgotten."""
+    logs = batch.conn.execute("SELECT id FROM log WHERE job_id IS NULL LIMIT ?", (SLICE_LOGS,)).fetchall()
+    for (log,) in logs:
+        batch.logbook.forget(log)
+    batch.conn.executemany("DELETE FROM log WHERE id = ?", logs)
+    return len(logs) == SLICE_LOGS
 
 
 def prune_records(batch: Batch) -> bool:
@@ -3048,19 +3080,21 @@ class Store:
         self._all_readers.append(reader)
         return reader
 
-    async def read_log(self, log: bytes, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
-        """Lines of a log: the first offset that is kept, the next to come, and (offset, at, message) from `offset` on.
+    async def read_log(self, job: int, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
+        """Lines of a job's log: the first offset that is kept, the next to come, and (offset, at, message) from
+        `offset` on.
 
-        One statement, so that lines and offsets are of one moment."""
-        sql = """
-            SELECT log.first_offset, log.next_offset, line.number, line.at, line.message
-            FROM log LEFT JOIN line ON line.log = log.log AND line.number >= ? WHERE log.log = ?
-            ORDER BY line.number LIMIT ?
-        """
-        rows = [tuple(row) for row in await self._log_reader.execute_fetchall(sql, (offset, log, limit))]
-        if not rows:
+        The database is asked first what lines there are: these are in the other file already. Some may have made room
+        for newer ones since; so one statement finds the first that is left, and the lines behind it."""
+        row = await self.read("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,))
+        if not row:
             return 0, 0, []
-        return rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None]
+        log, first, following = row[0].values()
+        found = "SELECT number, at, message FROM log_line WHERE log = ? AND number >= ? AND number < ? ORDER BY number"
+        sql = f"SELECT * FROM ({found} LIMIT 1) UNION ALL SELECT * FROM ({found} LIMIT ?)"
+        asked = (log, first, following, log, max(offset, first), following, limit)
+        lines = [tuple(line) for line in await self._log_reader.execute_fetchall(sql, asked)]
+        return lines[0][0] if lines else following, following, lines[1:]
 
     async def close(self) -> None:
         """Finish what is being written, note the uptime, close all connections, see the writer out."""
@@ -4141,8 +4175,9 @@ async def until_done(store: Store, slice_of: Callable[[Batch], bool]) -> None:
 
 
 async def keep_house(store: Store) -> None:
-    """Forget what is older than the configuration says: receipts, events, kept files."""
+    """Forget what is older than the configuration says, receipts, events, kept files, and logs that no job has."""
     await until_done(store, prune_records)
+    await until_done(store, forget_logs)
     await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)
 
 
@@ -4905,7 +4940,7 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
 
 
 async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
-    first, following, lines = await api.store.read_log(log_key(row["regression"], row["key"]), offset, limit)
+    first, following, lines = await api.store.read_log(row["id"], offset, limit)
     if offset > following:
         detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
         raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
@@ -4965,10 +5000,10 @@ async def append_logs(api: Api, request: web.Request) -> web.Response:
     complete = row["state"] == DONE
     if not complete:
         try:
-            await api.store.change(add_lines, row["regression"], row["key"], begin, lines)
+            await api.store.change(add_lines, row["id"], begin, lines)
         except LogGap as gap:
             raise Problem(409, "log-gap", str(gap), path="$.offset") from None
-    first, following, _ = await api.store.read_log(log_key(row["regression"], row["key"]), 0, 1)
+    first, following, _ = await api.store.read_log(row["id"], 0, 1)
     if complete and (begin is None or begin + len(lines) > following):
         raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
     return json_response({"first_offset": first, "next_offset": following, "complete": complete})

@@ -214,7 +214,7 @@ function mountLog(parts) {
 }
 
 function logWords({ lines, first, complete }, job) {
-  const lost = first > 0 ? `, the first ${count(first)} were not kept` : "";
+  const lost = first > 0 ? `, without the first ${count(first)}` : "";
   const live = complete ? "" : job.result === "live" ? ", following" : "";
   return `${plural(lines.length, "line")}${lost}${live}`;
 }

@@ -4,10 +4,11 @@
  */
 
 const READ_AT_ONCE = 10_000;
+const LINES_KEPT = 10_000; // the newest; as many as the daemon keeps, unless its configuration says otherwise
 
 /**
  * `env`: `read(path, query)` (a request to the API), `urlFor(path, offset)`, `EventSource`. `changed()` is called when
- * there is more to show. `log.lines` are `{offset, at, message}`.
+ * there is more to show. `log.lines` are `{offset, at, message}`, and `log.first` is the offset of the first of them.
  * @param {string} path
  * @param {() => void} changed
  * @param {object} env
@@ -23,11 +24,16 @@ export function createLog(path, changed, env) {
     log.lines.push(line);
     log.next = line.offset + 1;
   };
+  const takeAll = (lines) => {
+    lines.forEach(take);
+    log.lines.splice(0, log.lines.length - LINES_KEPT);
+    log.first = log.lines[0]?.offset ?? log.first;
+  };
   const read = async () => {
     for (;;) {
       const page = await env.read(path, { offset: log.next, limit: READ_AT_ONCE });
       if (!log.lines.length) log.first = page.first_offset;
-      page.lines.forEach(take);
+      takeAll(page.lines);
       log.complete = page.complete;
       if (page.lines.length < READ_AT_ONCE) return;
     }
@@ -36,7 +42,7 @@ export function createLog(path, changed, env) {
     source = new env.EventSource(env.urlFor(path, log.next));
     source.onmessage = (event) => {
       const line = parse(event.data);
-      if (line) take(line);
+      if (line) takeAll([line]);
       changed();
     };
     source.onerror = () => {

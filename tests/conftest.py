@@ -44,6 +44,7 @@ class Story:
         self.conn = sqlite3.connect(":memory:", isolation_level=None)
         self.conn.row_factory = None
         simscoped._make_database(self.conn)
+        self.logbook = simscoped.LogBook(":memory:")
         self.known = simscoped.Known()
 
     def pass_time(self, seconds: float) -> None:
@@ -52,7 +53,7 @@ class Story:
         self.tick += round(seconds * 1000)
 
     def batch(self) -> simscoped.Batch:
-        return simscoped.Batch(self.conn, self.config, simscoped.Moment(self.now, self.tick), None, self.known)
+        return simscoped.Batch(self.conn, self.config, simscoped.Moment(self.now, self.tick), self.logbook, self.known)
 
     def change(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run fn(batch, …) as one transaction, as the store does."""
@@ -62,7 +63,9 @@ class Story:
             result = fn(batch, *args, **kwargs)
             simscoped.flush(batch)
             batch.close()
+            self.logbook.commit()
         except BaseException:
+            self.logbook.rollback()
             self.conn.execute("ROLLBACK")
             raise
         self.conn.execute("COMMIT")

@@ -87,7 +87,8 @@ def drop_everything(daemon: Daemon) -> dict[str, int]:
     daemon.drop("r/1/beat.json", live("job-01"))
     daemon.drop("r/1/mixed.json", [live("mixed-1"), live("mixed-2", cycles="many"), live("mixed-3")])
     daemon.drop("r/1/lines.ndjson", "".join(f"{json.dumps(live(f'line-{number}'))}\n" for number in range(5)))
-    names = {f"r/1/job-{number:02}.json": 1 for number in range(20)}
+    daemon.drop("r/1/output.json", live("job-02", log={"lines": ["a", "b"]}))
+    names = {f"r/1/job-{number:02}.json": 1 for number in range(20)} | {"r/1/output.json": 1}
     names |= {"r/1/start.json": 1, "r/1/finish.json": 1, "r/1/beat.json": 1, "r/1/mixed.json": 3, "r/1/lines.ndjson": 5}
     return names
 
@@ -116,6 +117,8 @@ def test_a_delivery_takes_effect_once_wherever_the_daemon_is_killed(
     assert sorted(told) == [(key, 1) for (key,) in sorted(daemon.rows("SELECT key FROM job"))]
     assert count(daemon, "event WHERE type = 'job.passed'") == 1
     assert count(daemon, "event WHERE type = 'regression.started'") == 1
+    [(logged,)] = daemon.rows("SELECT id FROM job WHERE key = 'job-02'")
+    assert [line["message"] for line in daemon.get(f"/jobs/{logged}/logs")["lines"]] == ["a", "b"]
     assert refused(daemon) == ["r/1/mixed.json", "r/1/mixed.json.reason.json"]
     reason = json.loads((daemon.spool / ".bad/r/1/mixed.json.reason.json").read_text())
     assert (reason["reason"], reason["path"], reason["index"]) == ("wrong-type", "$.cycles", 1)

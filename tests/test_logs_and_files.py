@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import sqlite3
 import sys
 import threading
 import urllib.parse
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, live, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, done, live, wait_until
 
 import simscoped
 
@@ -227,16 +229,159 @@ def follow(daemon: Daemon, job: int, got: list[str], stop_after: int) -> bool:
     return complete
 
 
-def test_a_log_survives_a_rollback_under_the_identity_of_its_job() -> None:
-    story = Story()
-    book = simscoped.LogBook(":memory:")
-    batch = simscoped.Batch(story.conn, story.config, simscoped.Moment(1, 1), book)
+def test_lines_of_a_transaction_that_failed_after_they_were_committed_are_not_shown_and_taken_once_in_the_end(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=failing_between_the_commits(tmp_path)).start()
+    job = publish(daemon, live(log={"lines": ["0", "1"]}))["job"]
+    (daemon.folder / "full").touch()
 
-    batch.append_lines("r", "a", 0, ["one"])
-    book.rollback()
+    for _ in range(3):
+        assert daemon.post(f"/jobs/{job}/logs", {"lines": ["lost 2", "lost 3", "lost 4"]})[0] == 507
+        assert daemon.post("/publish/job-live?regression=r", live(log={"lines": ["lost 2"]}))[0] == 507
+    meanwhile = daemon.get(f"/jobs/{job}/logs")
+    beyond, _ = daemon.request("GET", f"/api/v1/jobs/{job}/logs?offset=3")[:2]
+    (daemon.folder / "full").unlink()
+    publish(daemon, live(log={"lines": ["2", "3"]}))
 
-    assert book.span(simscoped.log_key("r", "a")) == (0, 0)
-    assert simscoped.log_key("r", "a") != simscoped.log_key("r", b"a".hex())
+    assert (texts(meanwhile), meanwhile["next_offset"], beyond) == (["0", "1"], 2, 422)
+    page = daemon.get(f"/jobs/{job}/logs")
+    assert [(line["offset"], line["message"]) for line in page["lines"]] == [(n, str(n)) for n in range(4)]
+    assert page["next_offset"] == 4
+
+
+def test_a_file_whose_transaction_fails_is_tried_again_and_its_lines_are_there_once(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=failing_between_the_commits(tmp_path)).start()
+    (daemon.folder / "full").touch()
+    daemon.drop("r/1.json", live(log={"lines": ["a", "b"]}))
+    wait_until(lambda: len((daemon.folder / "full").read_text()) >= 3, what="a third attempt")
+
+    (daemon.folder / "full").unlink()
+
+    wait_until(lambda: daemon.get("/jobs")["items"])
+    assert texts(daemon.get("/jobs/1/logs")) == ["a", "b"]
+
+
+def failing_between_the_commits(tmp_path: Path) -> list[str]:
+    """A daemon that cannot commit its database while a file "full" exists; there it leaves a letter for each attempt
+    to apply a delivery."""
+    program = tmp_path / "failing.py"
+    program.write_text("""
+import os, sqlite3, sys
+import simscoped
+
+def passing(point):
+    if point == "before-commit" and os.path.exists("full"):
+        with open("full", "a") as file:
+            file.write("x")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+simscoped.passing = passing
+sys.exit(simscoped.main())
+""")
+    return [sys.executable, str(program)]
+
+
+def test_a_failed_transaction_leaves_neither_lines_nor_a_log_behind_for_another_job(story: Story) -> None:
+    story.live(uniqueid="a", log={"lines": ["a 0"]})
+    batch = story.batch()
+    story.conn.execute("BEGIN")
+    batch.begin_log(99, 0)
+    batch.append_lines(99, None, ["lost 0", "lost 1", "lost 2"])
+    batch.logbook.commit()
+    story.conn.execute("ROLLBACK")
+
+    story.live(uniqueid="b", log={"lines": ["b 0"]})
+
+    assert lines_kept(story) == [(1, 0, "a 0"), (2, 0, "b 0")]
+
+
+def lines_kept(story: Story) -> list[tuple[int, int, str]]:
+    """What lies in the file of lines: log, offset, text."""
+    return story.logbook.conn.execute("SELECT log, number, message FROM log_line ORDER BY log, number").fetchall()
+
+
+def test_a_message_that_is_refused_for_a_mistake_of_ours_leaves_no_lines(story: Story, monkeypatch: Any) -> None:
+    story.live(log={"lines": ["0"]})
+
+    def mistaken(batch: simscoped.Batch, message: simscoped.Message, *_: Any) -> list[str]:
+        batch.append_lines(1, None, ["lost", "lost"])
+        raise KeyError("a mistake of ours")
+
+    item = json.dumps(live(log={"lines": ["1"]})).encode()
+    delivery = simscoped.Delivery("x", "x", [item], simscoped.Context(regression="r/1"))
+    with monkeypatch.context() as patched:
+        patched.setattr(simscoped, "keep_lines", mistaken)
+        [receipt] = story.change(simscoped.apply_deliveries, [delivery], careful=True)
+    story.live(log={"lines": ["1"]})
+
+    assert receipt.rejected == 1
+    assert lines_kept(story) == [(1, 0, "0"), (1, 1, "1")]
+
+
+def test_a_job_of_the_name_of_a_pruned_one_has_a_log_of_its_own(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(f"{LIVE_SIGS}prunelivedays = 0.00001\n").start()
+    old = publish(daemon, live(log={"offset": 0, "lines": ["old 0", "old 1", "old 2"]}))["job"]
+    wait_until(lambda: daemon.request("GET", f"/api/v1/jobs/{old}")[0] == 410, what="the job to be pruned")
+
+    new = publish(daemon, done(log={"offset": 0, "lines": ["new 0", "new 1"]}))
+
+    assert new["outcome"] == "applied"
+    assert texts(daemon.get(f"/jobs/{new['job']}/logs")) == ["new 0", "new 1"]
+    assert daemon.request("GET", f"/api/v1/jobs/{old}/logs")[0] == 410
+
+
+def test_lines_of_pruned_jobs_and_of_earlier_runs_are_deleted_some_logs_at_a_time(monkeypatch: Any) -> None:
+    monkeypatch.setattr(simscoped, "SLICE_LOGS", 2)
+    story = Story(autotimeouthours=0)
+    for uniqueid in "abc":
+        story.live(uniqueid=uniqueid, log={"lines": [uniqueid]})
+    story.pass_time(8 * 24 * 3600)
+    story.live(uniqueid="d", log={"lines": ["d"]})
+    story.change(simscoped.prune_jobs)
+    story.finish(uniqueid="d", start_time="2025-01-01T00:00:00Z")
+    story.finish(uniqueid="d", start_time="2025-01-02T00:00:00Z", log={"offset": 7, "lines": ["again 7"]})
+    assert [text for _, _, text in lines_kept(story)] == ["a", "b", "c", "d", "again 7"]
+
+    slices = [story.change(simscoped.forget_logs) for _ in range(3)]
+
+    assert slices == [True, True, False]
+    assert lines_kept(story) == [(5, 7, "again 7")]
+    assert story.rows("SELECT * FROM log") == [{"id": 5, "job_id": 4, "first_offset": 7, "next_offset": 8}]
+
+
+def test_the_daemon_deletes_the_lines_that_no_job_has(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    first = {"uniqueid": "again", "result": "fail", "start_time": "2025-01-01T00:00:00Z"}
+    publish(daemon, live(**first) | {"log": {"lines": ["old 0", "old 1"]}})
+    publish(daemon, live(**first | {"result": "pass", "start_time": "2025-01-02T00:00:00Z"}))
+    daemon.stop()
+
+    daemon.start()
+
+    wait_until(lambda: daemon.rows("SELECT count(*) FROM log") == [(0,)], what="the first run's log to be forgotten")
+    with contextlib.closing(sqlite3.connect(f"{daemon.db}.logs")) as conn:
+        assert conn.execute("SELECT count(*) FROM log_line").fetchone() == (0,)
+
+
+def test_a_log_whose_lines_are_lost_goes_on_where_it_ended(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    job = publish(daemon, live(log={"lines": ["0", "1"]}))["job"]
+    daemon.stop()
+    for path in daemon.folder.glob("simscope.db.logs*"):
+        path.unlink()
+    daemon.start()
+
+    empty = daemon.get(f"/jobs/{job}/logs")
+    daemon.post(f"/jobs/{job}/logs", {"lines": ["2"]})
+
+    assert (empty["first_offset"], empty["next_offset"], empty["lines"]) == (2, 2, [])
+    page = daemon.get(f"/jobs/{job}/logs")
+    assert (page["first_offset"], texts(page)) == (2, ["2"])
 
 
 @pytest.fixture

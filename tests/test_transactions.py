@@ -751,6 +751,37 @@ def test_more_jobs_than_a_slice_are_migrated_in_slices(story, monkeypatch):
     assert_consistent(story)
 
 
+def test_a_slice_is_of_all_regressions_that_end_together(story, monkeypatch):
+    for name in ("r/1", "r/2", "r/3"):
+        for uniqueid in "abc":
+            story.live(name, uniqueid)
+    story.live("r/4", "limited", time_limit_ms=1000)
+    story.pass_time(DAY_S)
+    monkeypatch.setattr(simscoped, "SLICE_JOBS", 4)
+
+    verdicts = []
+    for more in (True, True, False):
+        assert story.change(simscoped.expire) is more
+        verdicts.append(len(story.events("job.timed_out")))
+        assert_consistent(story)
+
+    assert verdicts == [4, 8, 10]
+    assert {status(story, name)[1] for name in ("r/1", "r/2", "r/3", "r/4")} == {"timeout"}
+
+
+def test_messages_take_a_slice_along_once_however_many_they_are(story, monkeypatch):
+    for uniqueid in "abcde":
+        story.live(uniqueid=uniqueid)
+    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    monkeypatch.setattr(simscoped, "BATCH_MESSAGES", 1)
+
+    story.send(("regr-finish", "r/1", None), ("regr-update", "r/1", {"tag": "x"}), ("regr-update", "r/1", {"tag": "y"}))
+
+    assert counts(story) == {"live": 3, "fail": 2, "migrated": 2}
+    slices(story)
+    assert status(story) == ("aborted", "finish")
+
+
 def test_messages_between_the_slices_come_to_the_same(story, monkeypatch):
     monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
     for uniqueid in "abcdef":

@@ -56,6 +56,14 @@ test("a log that is complete is not followed", async () => {
   assert.equal(Source.all.length, 0);
 });
 
+test("of a long log the newest lines are kept, and where they begin", async () => {
+  const { log, open } = logOf(page(0, 10_000), page(10_000, 10_005));
+  await open();
+  assert.deepEqual([log.lines.length, log.first, log.lines[0].offset, log.next], [10_000, 5, 5, 10_005]);
+  for (let offset = 10_005; offset < 10_008; offset++) Source.all[0].line(offset, "more");
+  assert.deepEqual([log.lines.length, log.first, log.lines[0].offset, log.next], [10_000, 8, 8, 10_008]);
+});
+
 test("shown again, it goes on behind the last line", async () => {
   const { log, open, close, asked } = logOf(page(0, 2), page(2, 4));
   await open();
