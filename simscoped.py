@@ -2473,6 +2473,17 @@ def is_storage_trouble(error: BaseException) -> bool:
     )
 
 
+@contextlib.contextmanager
+def telling_storage_trouble() -> Iterator[None]:
+    """While this is entered, trouble with the disk is raised as StorageError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if is_storage_trouble(error):
+            raise StorageError(str(error)) from error
+        raise
+
+
 def _receipt(batch: Batch, delivery: Delivery, outcomes: list[Outcome]) -> Receipt:
     batch.counters.last_receipt_id += 1
     counts = dict.fromkeys(answers.OUTCOMES, 0)
@@ -2728,10 +2739,11 @@ class Writer:
     def _answer(self, asked: Question) -> Answer:
         """Do what is asked. An error goes back as it is, with the traceback of this side in a note."""
         try:
-            if asked.writes:
-                result = self._transaction(asked.fn, asked.args, asked.named)
-            else:
-                result = asked.fn(self._conn, *asked.args, **asked.named)
+            with telling_storage_trouble():
+                if asked.writes:
+                    result = self._transaction(asked.fn, asked.args, asked.named)
+                else:
+                    result = asked.fn(self._conn, *asked.args, **asked.named)
         except Exception as error:
             return Answer(portable(error), None, self._seq)
         return Answer(None, result, self._seq)
@@ -2746,12 +2758,10 @@ class Writer:
             self._logbook.commit()
             passing("before-commit")
             self._conn.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             self._logbook.rollback()
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
-            if is_storage_trouble(error):
-                raise StorageError(str(error)) from error
             raise
         passing("after-commit")
         self._seq = batch.counters.seq
@@ -2863,7 +2873,8 @@ class ReadTooLong(Exception):
 
 
 class Patience:
-    """Gives up what a reader's connection does for too long: SQLite asks it every so many steps of its machine."""
+    """Gives up what a reader's connection does for too long, or for nobody: SQLite asks it every so many steps of its
+    machine."""
 
     STEPS = 10_000  # about a third of a millisecond
 
@@ -2873,6 +2884,24 @@ class Patience:
     def is_over(self) -> bool:
         return time.monotonic() > self.ends
 
+    async def until(self, rows: Awaitable[Iterable[sqlite3.Row]]) -> list[sqlite3.Row]:
+        """What a SELECT finds. It runs in a thread, so a caller who is cancelled ends it and waits until it has ended:
+        nobody else may have the connection before. Raises ReadTooLong."""
+        self.ends = time.monotonic() + READ_MOST_S
+        finding = asyncio.ensure_future(rows)
+        try:
+            await asyncio.wait([finding])
+            return list(finding.result())
+        except asyncio.CancelledError:
+            self.ends = -math.inf
+            await asyncio.wait([finding])
+            finding.exception()
+            raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise ReadTooLong(f"no answer within {READ_MOST_S:g} s") from None
+            raise
+
 
 class Store:
     """The database: change() writes, read() reads."""
@@ -2880,11 +2909,12 @@ class Store:
     def __init__(self, config: Config, writer: WriterProcess) -> None:
         self.config = config
         self.committed = Bell()
-        self.trouble: str | None = None  # why the last attempt to write failed, if it did
+        self.trouble: str | None = None  # why the writer could not use the database, until it has written again
         self.seq = 0
         self._writer = writer
         self._asked: deque[Asked] = deque()
         self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
+        self._searches = asyncio.Semaphore(READERS - 1)
         self._all_readers: list[aiosqlite.Connection] = []
         self._closing = False
 
@@ -2977,45 +3007,60 @@ class Store:
         back is pickled, so `fn` is a function of a module.
 
         Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
-        try:
-            result: T = await self._ask(True, fn, args, kwargs)
-        except StorageError as error:
-            if self.trouble is None:
-                log.error("store: cannot write: %s", error)
-            self.trouble = str(error)
-            raise
+        result: T = await self._ask(True, fn, args, kwargs)
         if self.trouble is not None:
             log.warning("store: can write again")
             self.trouble = None
         return result
 
     async def look(self, fn: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run fn(connection, …) in the writer without a transaction, for a look that must cost nothing."""
+        """Run fn(connection, …) in the writer without a transaction, for a look that must cost nothing. Raises as
+        change() does."""
         found: T = await self._ask(False, fn, args, kwargs)
         return found
 
     async def _ask(self, writes: bool, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        try:
+            return await self._answer_to(Question(writes, fn, args, named))
+        except StorageError as error:
+            if self.trouble is None:
+                log.error("store: cannot %s: %s", "write" if writes else "look", error)
+            self.trouble = str(error)
+            raise
+
+    async def _answer_to(self, question: Question) -> Any:
         if self.listener.done():
             raise StorageError(WRITER_LOST)
-        asked = Asked(writes, asyncio.get_running_loop().create_future())
-        self._say.write(framed(Question(writes, fn, args, named)))
+        asked = Asked(question.writes, asyncio.get_running_loop().create_future())
+        self._say.write(framed(question))
         self._asked.append(asked)
         return await asked.answer
 
-    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """The rows of one SELECT by column name, from a reader's connection. Raises ReadTooLong."""
-        reader, patience = await self._readers.get()
-        patience.ends = time.monotonic() + READ_MOST_S
-        try:
-            rows = list(await reader.execute_fetchall(sql, parameters))
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise ReadTooLong from None
-            raise
-        finally:
-            self._readers.put_nowait((reader, patience))
+    async def read(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, search: bool = False
+    ) -> list[dict[str, Any]]:
+        """The rows of one SELECT by column name, from a reader's connection. A `search` is one that may take long: some
+        wait for others, so that a reader is left for what is quick.
+
+        Raises ReadTooLong, or StorageError if the disk does not let us."""
+        async with self._searches if search else contextlib.nullcontext():
+            reader, patience = await self._readers.get()
+            try:
+                with telling_storage_trouble():
+                    rows = await patience.until(reader.execute_fetchall(sql, parameters))
+            finally:
+                self._readers.put_nowait((reader, patience))
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def read_surely(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The same for a part of the daemon that must not end: it is tried again until it succeeds."""
+        while True:
+            try:
+                return await self.read(sql, parameters)
+            except (ReadTooLong, StorageError) as error:
+                log.warning("store: cannot read, trying again: %s", error)
+                await asyncio.sleep(1)
 
 
 def _save_tick(batch: Batch) -> None:
@@ -3908,7 +3953,8 @@ class Feed:
         self.last = rows[0]["seq"] if rows else self.oldest
 
     async def _read_on(self) -> int:
-        rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
+        following = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?"
+        rows = await self.store.read_surely(following, (self.last, BEHIND_MOST))
         if rows:
             self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
             new = [_frame(row) for row in rows]
@@ -4200,6 +4246,12 @@ def job_filter(request: web.Request) -> Iterator[queries.Condition]:
             raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
 
 
+def is_search(request: web.Request, fixed: Collection[queries.Condition]) -> bool:
+    """May it take long to find a page of a list? If texts are looked through, or all jobs there are."""
+    said = request.query.keys() - {"limit", "after"}
+    return bool(said & {"filter", "q"} if fixed else said)
+
+
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
 
@@ -4382,7 +4434,7 @@ class Api:
         """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
         now, _ = self.store.clock.moment()
         found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed, now=now)
-        rows = await self.store.read(found.sql, found.parameters)
+        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, fixed))
         more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         return rows[: found.limit], more
 
@@ -5088,7 +5140,7 @@ async def regression_timeline(api: Api, request: web.Request) -> web.Response:
     wanted |= {"since": moment_said(request, "from", 0), "until": moment_said(request, "to", 2**62)}
 
     async def told() -> dict[str, Any]:
-        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted), now)
+        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted, search=True), now)
         return lanes | {name: utc(lanes[name]) for name in ("from", "to", "now")}
 
     return await api.versioned(request, row["version"], told)
@@ -5103,13 +5155,14 @@ async def regression_charts(api: Api, request: web.Request) -> web.Response:
 
 async def _charts(api: Api, regression: int) -> dict[str, Any]:
     here = {"regression": regression}
-    (span,) = await api.store.read(figures.SPAN, here)
+    find = functools.partial(api.store.read, search=True)
+    (span,) = await find(figures.SPAN, here)
     first, last = span["first"], span["last"]
     step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
     edges = figures.edges_between(span["least"], span["most"])
-    finished = await api.store.read(figures.FINISHED, here | {"first": first, "step": step})
-    runtimes = await api.store.read(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
-    points = await api.store.read(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
+    finished = await find(figures.FINISHED, here | {"first": first, "step": step})
+    runtimes = await find(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
+    points = await find(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
     told = figures.finished_object(finished, first, last, step)
     return {
         "jobs": span["jobs"],
@@ -5130,8 +5183,9 @@ async def regression_diff(api: Api, request: web.Request) -> web.Response:
     both = {"here": here["id"], "there": there["id"]}
 
     async def told() -> dict[str, Any]:
-        rows = await api.store.read(figures.DIFF, both | {"slower": slower})
-        differ = figures.diff_object(rows, await api.store.read(figures.DIFF_SIGNATURES, both), limit)
+        rows = await api.store.read(figures.DIFF, both | {"slower": slower}, search=True)
+        buckets = await api.store.read(figures.DIFF_SIGNATURES, both, search=True)
+        differ = figures.diff_object(rows, buckets, limit)
         names = {"regression": here["name"], "base": there["name"]}
         return {**names, "regression_id": here["id"], "base_id": there["id"], **differ}
 
@@ -5205,13 +5259,13 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         return problem.response()
     except queries.BadQuery as error:
         return Problem(400, "bad-query", str(error), path=error.name).response()
-    except ReadTooLong:
-        detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
+    except ReadTooLong as error:
+        detail = f"{error}; ask for less: one regression, a narrower filter, a shorter time"
         return Problem(422 if request.query else 503, "too-expensive", detail).response()
     except web.RequestPayloadError as error:
         return Problem(400, "unreadable", f"the body is not what its headers say: {error}").response()
     except StorageError as error:
-        return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
+        return Problem(507, "storage", f"the database cannot be used just now: {error}").response()
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -5348,7 +5402,7 @@ class Daemon:
 
     async def _refused_of(self, receipt: int) -> list[Any]:
         """What a receipt says was refused; the reasons of a file that is settled after a crash."""
-        rows = await self.store.read("SELECT details FROM receipt WHERE id = ?", (receipt,))
+        rows = await self.store.read_surely("SELECT details FROM receipt WHERE id = ?", (receipt,))
         details = decode_json(rows[0]["details"] or "[]") if rows else []
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
 

@@ -552,6 +552,31 @@ def test_every_committed_event_reaches_every_reader_once(shared: Daemon, run: st
         reader.close()
 
 
+def test_a_feed_that_cannot_be_read_in_time_is_read_again(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    prelude = """
+read, tried = simscoped.Store.read, []
+
+async def late(self, sql, *parameters, **named):
+    if sql.endswith("WHERE e.seq > ? ORDER BY e.seq LIMIT ?"):
+        tried.append(sql)
+        if len(tried) == 1:
+            raise simscoped.ReadTooLong("no answer within 5 s")
+        if len(tried) == 2:
+            raise simscoped.StorageError("disk I/O error")
+    return await read(self, sql, *parameters, **named)
+
+simscoped.Store.read = late
+"""
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
+    stream = Stream(daemon, "?types=job.live")
+
+    publish(daemon, "job-live", "r", live())
+
+    assert stream.take(1)[0].data["job"] == 1
+    stream.close()
+    assert "Traceback" not in daemon.log.read_text()
+
+
 # --- streams that end -------------------------------------------------------------------------------------------------
 
 
