@@ -3919,7 +3919,7 @@ class Feed:
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
         self.oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
-        self._joined: dict[int, bytes] = {}
+        self._joined: tuple[int, bytes] | None = None  # the last text for all events, and the cursor it is behind
         self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
@@ -3949,18 +3949,19 @@ class Feed:
         rows = await self.store.read(newest, (self.oldest, FRAMES_KEPT))
         self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
-        self._joined.clear()
+        self._joined = None
         self.last = rows[0]["seq"] if rows else self.oldest
 
     async def _read_on(self) -> int:
-        following = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?"
-        rows = await self.store.read_surely(following, (self.last, BEHIND_MOST))
-        if rows:
+        """Take in what follows, unless all was loaded anew meanwhile. -> how many events were read."""
+        following, last = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", self.last
+        rows = await self.store.read_surely(following, (last, BEHIND_MOST))
+        if rows and last == self.last:
             self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
             new = [_frame(row) for row in rows]
             self._frames.extend(new)
             self.last = new[-1].seq
-            self._joined.clear()
+            self._joined = None
             self._wake(new)
             self.news.ring()
         return len(rows)
@@ -4009,8 +4010,8 @@ class Feed:
     def text(self, cursor: int, wanted: Wanted, *, coalesced: bool) -> bytes | None:
         """What a stream sends to a reader who has all up to `cursor`; None for "start anew"."""
         plain = wanted == EVERYTHING and not coalesced
-        if plain and cursor in self._joined:
-            return self._joined[cursor]
+        if plain and self._joined is not None and self._joined[0] == cursor:
+            return self._joined[1]
         frames = self.behind(cursor)
         if frames is None:
             return None
@@ -4020,7 +4021,7 @@ class Feed:
             frames = sorted(newest.values())
         text = b"".join(frame.text for frame in frames)
         if plain:
-            self._joined[cursor] = text
+            self._joined = cursor, text
         return text
 
 
