@@ -112,10 +112,12 @@ from collections.abc import (
     Callable,
     Collection,
     Coroutine,
+    Hashable,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
+    Set,
 )
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -1284,6 +1286,7 @@ class LogBook:
     def __init__(self, path: Path | str) -> None:
         self.conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.conn.executescript(PRAGMAS + self.SCHEMA)
+        self._written: set[bytes] = set()
 
     def span(self, log: bytes) -> tuple[int, int]:
         """The first offset that is kept, and the one that comes next."""
@@ -1299,7 +1302,7 @@ class LogBook:
         new = list(enumerate(lines, begin))[following - begin :]
         if not new:
             return
-        self._begin()
+        self._begin(log)
         self.conn.executemany(
             "INSERT INTO line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in new)
         )
@@ -1311,17 +1314,22 @@ class LogBook:
 
     def restart(self, log: bytes, offset: int) -> None:
         """Forget all lines, and begin again at that offset."""
-        self._begin()
+        self._begin(log)
         self.conn.execute("DELETE FROM line WHERE log = ?", (log,))
         self.conn.execute("INSERT OR REPLACE INTO log VALUES (?, ?, ?)", (log, offset, offset))
 
-    def _begin(self) -> None:
+    def _begin(self, log: bytes) -> None:
         if not self.conn.in_transaction:
+            self._written = set()
             self.conn.execute("BEGIN IMMEDIATE")
+        self._written.add(log)
 
-    def commit(self) -> None:
-        if self.conn.in_transaction:
-            self.conn.execute("COMMIT")
+    def commit(self) -> frozenset[bytes]:
+        """-> the logs that were written."""
+        if not self.conn.in_transaction:
+            return frozenset()
+        self.conn.execute("COMMIT")
+        return frozenset(self._written)
 
     def rollback(self) -> None:
         if self.conn.in_transaction:
@@ -2617,11 +2625,13 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes back from the writer: an error, or what was returned, and the number of the last change."""
+    """What comes back from the writer: an error, or what was returned, the number of the last change, and the keys of
+    the logs that were written."""
 
     error: Exception | None
     result: Any
     seq: int
+    logs: frozenset[bytes] = frozenset()
 
 
 GOODBYE = Question(False, len, (), {})  # no answer is expected
@@ -2741,21 +2751,19 @@ class Writer:
         try:
             with telling_storage_trouble():
                 if asked.writes:
-                    result = self._transaction(asked.fn, asked.args, asked.named)
-                else:
-                    result = asked.fn(self._conn, *asked.args, **asked.named)
+                    return self._transaction(asked.fn, asked.args, asked.named)
+                return Answer(None, asked.fn(self._conn, *asked.args, **asked.named), self._seq)
         except Exception as error:
             return Answer(portable(error), None, self._seq)
-        return Answer(None, result, self._seq)
 
-    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Answer:
         try:
             self._conn.execute("BEGIN IMMEDIATE")
             batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook, self._known)
             result = fn(batch, *args, **named)
             flush(batch)
             batch.close()
-            self._logbook.commit()
+            logs = self._logbook.commit()
             passing("before-commit")
             self._conn.execute("COMMIT")
         except BaseException:
@@ -2767,7 +2775,7 @@ class Writer:
         self._seq = batch.counters.seq
         self._known = batch.known
         self._known.learn(batch.learned)
-        return result
+        return Answer(None, result, self._seq, logs)
 
 
 def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> Any:
@@ -2849,6 +2857,36 @@ class Bell:
         return self._rung
 
 
+class Bells:
+    """A bell for each subject: what happens to others costs those who wait for news of one nothing. Event loop only."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, set[asyncio.Future[None]]] = {}
+
+    @contextlib.contextmanager
+    def listen(self, *subjects: Hashable) -> Iterator[asyncio.Future[None]]:
+        """The next ring for any of some subjects. Listen first, look second, wait third."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for subject in subjects:
+            self._waiting.setdefault(subject, set()).add(future)
+        try:
+            yield future
+        finally:
+            for subject in subjects:
+                self._waiting[subject].discard(future)
+                if not self._waiting[subject]:
+                    del self._waiting[subject]
+
+    def ring(self, subjects: Set[Hashable]) -> None:
+        for subject in subjects & self._waiting.keys():
+            for future in self._waiting[subject]:
+                if not future.done():
+                    future.set_result(None)
+
+    def ring_all(self) -> None:
+        self.ring(self._waiting.keys())
+
+
 async def cancel(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait for its end, however it ends."""
     task.cancel()
@@ -2909,6 +2947,7 @@ class Store:
     def __init__(self, config: Config, writer: WriterProcess) -> None:
         self.config = config
         self.committed = Bell()
+        self.bells = Bells()  # of logs, by their key, and of what the feed tells of
         self.trouble: str | None = None  # why the writer could not use the database, until it has written again
         self.seq = 0
         self._writer = writer
@@ -2966,6 +3005,7 @@ class Store:
                 asked.answer.set_exception(said.error)
         if asked.writes and said.error is None:
             self.committed.ring()
+            self.bells.ring(said.logs)
 
     async def _reader(self, path: Path) -> aiosqlite.Connection:
         reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
@@ -3896,13 +3936,6 @@ class Subject(NamedTuple):
     own: bool = False
 
 
-def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
-    """Wake those who still wait."""
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
-
-
 class Feed:
     """The newest events in memory, from which all streams are served: each event is read and encoded once.
 
@@ -3920,11 +3953,10 @@ class Feed:
         self.oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
         self._joined: tuple[int, bytes] | None = None  # the last text for all events, and the cursor it is behind
-        self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """While this is entered, `last` and `behind` are up to date, and `news` rings."""
+        """While this is entered, `last` and `behind` are up to date, and `news` and the bells of subjects ring."""
         async with self._loading:
             if self._listeners == 0:
                 await self._load()
@@ -3962,41 +3994,15 @@ class Feed:
             self._frames.extend(new)
             self.last = new[-1].seq
             self._joined = None
-            self._wake(new)
+            self.store.bells.ring(_subjects_of(new))
             self.news.ring()
         return len(rows)
-
-    @contextlib.contextmanager
-    def news_of(self, subject: Subject) -> Iterator[asyncio.Future[None]]:
-        """The next event about one subject. Listen first, look second, wait third; only while `listening`.
-
-        Whoever waits is woken by what concerns it alone: what happens to others costs it nothing."""
-        waiting = self._awaited.setdefault(subject, set())
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.add(future)
-        try:
-            yield future
-        finally:
-            waiting.discard(future)
-            if not waiting and self._awaited.get(subject) is waiting:
-                del self._awaited[subject]
-
-    def _wake(self, frames: Iterable[Frame]) -> None:
-        if not self._awaited:
-            return
-        told = set()
-        for frame in frames:
-            whose = Subject(frame.regression_id)
-            told |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
-        for subject in told & self._awaited.keys():
-            _resolve(self._awaited[subject])
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
-        _resolve(itertools.chain.from_iterable(self._awaited.values()))
-        self.store.committed.ring()
+        self.store.bells.ring_all()
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
@@ -4023,6 +4029,29 @@ class Feed:
         if plain:
             self._joined = cursor, text
         return text
+
+    async def brings(self, wanted: Wanted, cursor: int, seconds: float) -> bool:
+        """Wait for a wanted event behind a cursor; only while `listening`. -> False if none came in time."""
+        end = time.monotonic() + seconds
+        while not self.closed:
+            rung = self.news.listen()
+            if cursor < self.last:
+                frames = self.behind(cursor)
+                if frames is None or any(map(wanted.fits, frames)):
+                    return True
+                cursor = self.last
+            if not await heard(rung, end - time.monotonic()):
+                break
+        return False
+
+
+def _subjects_of(frames: Iterable[Frame]) -> set[Subject]:
+    """Whom events concern."""
+    subjects = set()
+    for frame in frames:
+        whose = Subject(frame.regression_id)
+        subjects |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
+    return subjects
 
 
 def _frame(row: dict[str, Any]) -> Frame:
@@ -4148,6 +4177,28 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         return json_response(self.body, self.status, PROBLEM_TYPE, self.headers)
+
+
+def problem_of(request: web.Request, error: Exception) -> Problem:
+    """What an error is told as; our own mistakes leave a traceback in the log."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, queries.BadQuery):
+        return Problem(400, "bad-query", str(error), path=error.name)
+    if isinstance(error, ReadTooLong):
+        detail = f"{error}; ask for less: one regression, a narrower filter, a shorter time"
+        return Problem(422 if request.query else 503, "too-expensive", detail)
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(400, "unreadable", f"the body is not what its headers say: {error}")
+    if isinstance(error, StorageError):
+        return Problem(507, "storage", f"the database cannot be used just now: {error}")
+    if isinstance(error, web.HTTPException):
+        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
+        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
+        return refusal
+    log.error("http: %s %s", request.method, request.path, exc_info=error)
+    return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log")
 
 
 def json_response(
@@ -4571,7 +4622,7 @@ class Api:
         end = time.monotonic() + wait
         async with self.feed.listening():
             while True:
-                with self.feed.news_of(subject) as news:
+                with self.store.bells.listen(subject) as news:
                     row = await look()
                     reached = is_done(row) or (not until and row["version"] != known)
                     left = end - time.monotonic()
@@ -4739,7 +4790,7 @@ class Api:
                 0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
             ),
             "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.folder.not_taken())),
-            "simscoped_streams": ("Open event streams", self.feed.streams),
+            "simscoped_streams": ("Open streams of events and logs", self.feed.streams),
             "simscoped_event_seq": ("Number of the last change", self.store.seq),
             "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
         }
@@ -4817,6 +4868,29 @@ def log_offset(request: web.Request) -> int:
     return int(said)
 
 
+@contextlib.asynccontextmanager
+async def event_stream(api: Api, request: web.Request) -> AsyncIterator[web.StreamResponse]:
+    """A stream (SSE) that is yet to begin. While this is entered it counts among the open ones, and the feed is
+    followed. What goes wrong once it has begun is told as its last event; that its reader leaves is nothing wrong."""
+    if api.feed.streams >= STREAMS_MOST:
+        raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    api.feed.streams += 1
+    try:
+        async with api.feed.listening():
+            yield response
+    except ConnectionError:
+        pass
+    except Exception as error:
+        if not response.prepared:
+            raise
+        problem = encode_json(problem_of(request, error).body)
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"event: problem\ndata: %b\n\n" % problem)
+    finally:
+        api.feed.streams -= 1
+
+
 @handler
 async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
@@ -4825,15 +4899,23 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     offset = log_offset(request)
     limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
     if "text/event-stream" in request.headers.get("Accept", "") and request.method != "HEAD":
-        return await _follow_log(api, request, offset)
-    end = time.monotonic() + wait_seconds(request)
-    while True:
-        rung = api.store.committed.listen()
-        told = await _log_page(api, row, offset, limit)
-        left = end - time.monotonic()
-        if told["lines"] or told["complete"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            return json_response(told)
-        row = await api.job_row(request)
+        return await _follow_log(api, request, row, offset)
+    wait = wait_seconds(request)
+    if not wait:
+        return json_response(await _log_page(api, row, offset, limit))
+    end = time.monotonic() + wait
+    async with api.feed.listening():
+        while True:
+            with api.store.bells.listen(*_bells_of_log(row)) as news:
+                told = await _log_page(api, await api.job_row(request), offset, limit)
+                left = end - time.monotonic()
+                if told["lines"] or told["complete"] or left <= 0 or api.feed.closed or not await heard(news, left):
+                    return json_response(told)
+
+
+def _bells_of_log(row: Row) -> tuple[Hashable, ...]:
+    """What a job's log may go on or end with: its lines, and what happens to the job."""
+    return log_key(row["regression"], row["key"]), Subject(row["regression_id"], row["id"])
 
 
 async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
@@ -4850,26 +4932,32 @@ async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> d
     }
 
 
-async def _follow_log(api: Api, request: web.Request, offset: int) -> web.StreamResponse:
-    response, quiet_since = web.StreamResponse(headers=STREAM_HEADERS), time.monotonic()
-    while True:
-        rung = api.store.committed.listen()
-        told = await _log_page(api, await api.job_row(request), offset, LOG_LIMIT_MOST)
-        if not response.prepared:
-            await response.prepare(request)
-        frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
-        offset = told["next_offset"]
-        if told["complete"]:
-            frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
-        if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
-            frames.append(b": alive\n\n")
-        if frames:
-            await response.write(b"".join(frames))
-            quiet_since = time.monotonic()
-        if told["complete"] or api.feed.closed:
-            return response
-        if not told["lines"]:
-            await heard(rung, HEARTBEAT_S)
+async def _follow_log(api: Api, request: web.Request, row: Row, offset: int) -> web.StreamResponse:
+    """Lines as they come (SSE), until the log is complete."""
+    async with event_stream(api, request) as response:
+        told, quiet_since = {"complete": False}, time.monotonic()
+        while not told["complete"] and not api.feed.closed:
+            with api.store.bells.listen(*_bells_of_log(row)) as news:
+                told = await _log_page(api, await api.job_row(request), offset, LOG_LIMIT_MOST)
+                if not response.prepared:
+                    await response.prepare(request)
+                frames, offset = _log_frames(told), told["next_offset"]
+                if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
+                    frames = b": alive\n\n"
+                if frames:
+                    await response.write(frames)
+                    quiet_since = time.monotonic()
+                if not told["lines"] and not told["complete"]:
+                    await heard(news, HEARTBEAT_S)
+    return response
+
+
+def _log_frames(told: Row) -> bytes:
+    """A page of a log as it is streamed."""
+    frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
+    if told["complete"]:
+        frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": told["next_offset"]}))
+    return b"".join(frames)
 
 
 @handler
@@ -5013,14 +5101,15 @@ async def events(api: Api, request: web.Request) -> web.Response:
     wanted = await _wanted(api, request)
     end = time.monotonic() + wait_seconds(request)
     after, limit = numbered_page(request, queries.LIMIT_DEFAULT)
-    while True:
-        rung = api.store.committed.listen()
-        told = await _events_after(api, request, wanted, after, limit)
-        left = end - time.monotonic()
-        if told["items"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            more = told["next"] if told["next"] < told["newest"] else None
-            return json_response(told, headers=api.link_to(request, more))
-        after = told["next"]
+    told = await _events_after(api, request, wanted, after, limit)
+    if not told["items"] and end > time.monotonic():
+        async with api.feed.listening():
+            in_time = True
+            while in_time and not told["items"]:
+                in_time = await api.feed.brings(wanted, told["next"], end - time.monotonic())
+                told = await _events_after(api, request, wanted, told["next"], limit)
+    more = told["next"] if told["next"] < told["newest"] else None
+    return json_response(told, headers=api.link_to(request, more))
 
 
 async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
@@ -5040,6 +5129,7 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
         (max(after, oldest), newest, *test.parameters, limit + 1),
+        search=wanted != EVERYTHING and newest - after > BEHIND_MOST,
     )
     return {
         "items": [answers.event_object(event) for event in rows[:limit]],
@@ -5053,27 +5143,18 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
 @handler
 async def stream(api: Api, request: web.Request) -> web.StreamResponse:
     """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
-    if api.feed.streams >= STREAMS_MOST:
-        raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
     wanted = await _wanted(api, request)
     tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
     cursor = _cursor(api, request)
     epoch = request.query.get("epoch")
-    response = web.StreamResponse(headers=STREAM_HEADERS)
-    api.feed.streams += 1
-    try:
-        async with api.feed.listening():
-            if epoch and epoch != api.store.epoch:
-                cursor = api.feed.last + 1
-            elif cursor == 0:
-                cursor = api.feed.oldest
-            await response.prepare(request)
-            await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
-            await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)
-    except ConnectionError:
-        pass
-    finally:
-        api.feed.streams -= 1
+    async with event_stream(api, request) as response:
+        if epoch and epoch != api.store.epoch:
+            cursor = api.feed.last + 1
+        elif cursor == 0:
+            cursor = api.feed.oldest
+        await response.prepare(request)
+        await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
+        await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)
     return response
 
 
@@ -5256,29 +5337,12 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     try:
         request.config_dict[API_KEY].admit(request)
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except queries.BadQuery as error:
-        return Problem(400, "bad-query", str(error), path=error.name).response()
-    except ReadTooLong as error:
-        detail = f"{error}; ask for less: one regression, a narrower filter, a shorter time"
-        return Problem(422 if request.query else 503, "too-expensive", detail).response()
-    except web.RequestPayloadError as error:
-        return Problem(400, "unreadable", f"the body is not what its headers say: {error}").response()
-    except StorageError as error:
-        return Problem(507, "storage", f"the database cannot be used just now: {error}").response()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
-        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
-        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
-        return refusal.response()
     except (asyncio.CancelledError, ConnectionError):
         raise
-    except Exception:
-        log.exception("http: %s %s", request.method, request.path)
-        return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
+    except Exception as error:
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            raise
+        return problem_of(request, error).response()
 
 
 def is_our_mistake(record: logging.LogRecord) -> bool:

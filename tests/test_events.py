@@ -586,6 +586,7 @@ class Table:
 
     def __init__(self, newest: int) -> None:
         self.committed = simscoped.Bell()
+        self.bells = simscoped.Bells()
         self.newest = newest
         self.paged = asyncio.Event()
         self.let_go = asyncio.Event()
