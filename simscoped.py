@@ -203,7 +203,7 @@ class SimscopedError(Exception):
 
 
 class StorageError(Exception):
-    """The database cannot be written just now (disk full, I/O error). Nothing was applied; trying again may help."""
+    """The database cannot be used just now (disk full, I/O error). Nothing was applied; trying again may help."""
 
 
 class Refused(Exception):
@@ -2162,12 +2162,26 @@ def add_lines(batch: Batch, regression: str, key: str | bytes, offset: int | Non
         batch.touch(job)
 
 
-def tank_job(batch: Batch, job_id: int, reason: str) -> None:
-    """Give one live job up. Raises LookupError, or ValueError for a job that is not live."""
+class Gone(LookupError):
+    """A job is not there any more: it was pruned, at a time in ms since 1970."""
+
+    def __str__(self) -> str:
+        job_id, pruned_at = self.args
+        return f"job {job_id} was live without news for long and was pruned at {utc(pruned_at)}"
+
+
+def job_by_id(batch: Batch, job_id: int) -> Job:
+    """Load a job that was there when its change was asked for. Raises Gone."""
     jobs = batch.load_jobs("id = ?", job_id)
-    if not jobs:
-        raise LookupError(f"no job {job_id}")
-    job = jobs[0]
+    if jobs:
+        return jobs[0]
+    pruned = batch.conn.execute("SELECT id, pruned_at FROM pruned_job WHERE id = ?", (job_id,)).fetchone()
+    raise Gone(*pruned) if pruned else LookupError(f"no job {job_id}")
+
+
+def tank_job(batch: Batch, job_id: int, reason: str) -> None:
+    """Give one live job up. Raises Gone, or ValueError for a job that is not live."""
+    job = job_by_id(batch, job_id)
     if job.state == TANKED:
         return
     if job.state != ALIVE:
@@ -2179,8 +2193,9 @@ def tank_job(batch: Batch, job_id: int, reason: str) -> None:
 
 
 def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) -> None:
-    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended."""
-    (job,) = batch.load_jobs("id = ?", job_id)
+    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended,
+    or Gone."""
+    job = job_by_id(batch, job_id)
     regression = regression_by_id(batch, job.regression_id)
     where = regression_state(regression.ended, regression.ending, regression.tanked_at)
     if job.state not in (ALIVE, LIMITED):
@@ -4185,6 +4200,8 @@ def problem_of(request: web.Request, error: Exception) -> Problem:
         return error
     if isinstance(error, queries.BadQuery):
         return Problem(400, "bad-query", str(error), path=error.name)
+    if isinstance(error, Gone):
+        return Problem(410, "pruned", str(error))
     if isinstance(error, ReadTooLong):
         detail = f"{error}; ask for less: one regression, a narrower filter, a shorter time"
         return Problem(422 if request.query else 503, "too-expensive", detail)
@@ -4378,7 +4395,7 @@ def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
 def extended(
     batch: Batch, job_id: int, by_ms: int | None, until: int | None, seen: answers.Viewpoint, usual: Any
 ) -> str:
-    """Move a job's time limit. -> the job as it is then, as JSON. Raises NotExtended."""
+    """Move a job's time limit. -> the job as it is then, as JSON. Raises as extend_job() does."""
     extend_job(batch, job_id, by_ms, until)
     flush(batch)
     return to_json(answers.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", job_id), seen, usual))
@@ -4450,17 +4467,11 @@ class Api:
         peer = peer_of(request)
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
-            raw, lines = await request.read(), request.content_type in NDJSON_TYPES
+            raw, lines = await self._body(request), request.content_type in NDJSON_TYPES
             if len(raw) >= DECODED_FROM:
                 await asyncio.to_thread(self._read_ahead, delivery, raw, lines)
             else:
                 delivery.items = items_of(raw, context, lines=lines)
-        except (web.RequestPayloadError, ValueError) as error:
-            refusal = Refused("unreadable", f"the body is not what its headers say: {error}")
-            delivery.refusal = _rejected(context.type, context.regression, refusal)
-        except web.HTTPRequestEntityTooLarge:
-            detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
-            delivery.refusal = _rejected(context.type, context.regression, Refused("too-large", detail))
         except Refused as refused:
             delivery.refusal = _rejected(context.type, context.regression, refused)
         (receipt,), _ = await self.intake.submit([delivery])
@@ -4472,6 +4483,16 @@ class Api:
         raise Problem(
             status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
         )
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Raises Refused for a body that cannot be read."""
+        try:
+            return await request.read()
+        except (web.RequestPayloadError, ValueError) as error:
+            raise Refused("unreadable", f"the body is not what its headers say: {error}") from None
+        except web.HTTPRequestEntityTooLarge:
+            detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
+            raise Refused("too-large", detail) from None
 
     def _read_ahead(self, delivery: Delivery, raw: bytes, lines: bool) -> None:
         """Cut a large request into its items, and decode them, in a thread: others are answered meanwhile."""
@@ -4589,8 +4610,7 @@ class Api:
             return rows[0]
         pruned = await self.store.read("SELECT pruned_at FROM pruned_job WHERE id = ?", (number,))
         if pruned:
-            when = utc(pruned[0]["pruned_at"])
-            raise Problem(410, "pruned", f"job {number} was live without news for long and was pruned at {when}")
+            raise Gone(number, pruned[0]["pruned_at"])
         raise Problem(404, "no-such-job", f"there is no job {number}")
 
     async def job(self, request: web.Request) -> web.Response:
