@@ -113,10 +113,12 @@ from collections.abc import (
     Callable,
     Collection,
     Coroutine,
+    Hashable,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
+    Set,
 )
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -214,7 +216,7 @@ class NotNow(SimscopedError):
 
 
 class StorageError(Exception):
-    """The database cannot be written just now (disk full, I/O error). Nothing was applied; trying again may help."""
+    """The database cannot be used just now (disk full, I/O error). Nothing was applied; trying again may help."""
 
 
 class Refused(Exception):
@@ -1484,6 +1486,7 @@ class Batch:
         self.counters.tick = max(self.counters.tick, moment.tick)
         self.signatures: dict[tuple[str, str], int] = {}
         self.sightings: set[tuple[int, str]] = set()
+        self.logged: set[int] = set()  # jobs that lines were written for
         self.forget()
 
     def forget(self) -> None:
@@ -1659,6 +1662,7 @@ class Batch:
             return
         log = log or self.begin_log(job, 0)
         most, after = self.config.log_lines, following + len(new)
+        self.logged.add(job)
         self.logbook.cut(log, first, following)
         self.logbook.write(log, max(following, after - most), new[-most:], self.moment.now)
         row = (max(first, after - most), after, log)
@@ -2267,25 +2271,36 @@ def untank_regression(batch: Batch, regression_id: int) -> None:
     revive_all(batch, regression, TANKED, "untanked")
 
 
-def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises LogGap, or LookupError
-    for a job that is gone."""
+class Gone(LookupError):
+    """A job is not there any more: it was pruned, at a time in ms since 1970."""
+
+    def __str__(self) -> str:
+        job_id, pruned_at = self.args
+        return f"job {job_id} was live without news for long and was pruned at {utc(pruned_at)}"
+
+
+def job_by_id(batch: Batch, job_id: int) -> Job:
+    """Load a job that was there when its change was asked for. Raises Gone."""
     jobs = batch.load_jobs("id = ?", job_id)
-    if not jobs:
-        raise LookupError(f"no job {job_id}")
+    if jobs:
+        return jobs[0]
+    pruned = batch.conn.execute("SELECT id, pruned_at FROM pruned_job WHERE id = ?", (job_id,)).fetchone()
+    raise Gone(*pruned) if pruned else LookupError(f"no job {job_id}")
+
+
+def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
+    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises Gone or LogGap."""
+    job = job_by_id(batch, job_id)
     batch.append_lines(job_id, offset, lines)
-    if jobs[0].state == ALIVE:
-        heard_of(batch, regression_by_id(batch, jobs[0].regression_id).name)
-        jobs[0].seen_at, jobs[0].seen_tick = batch.moment
-        batch.touch(jobs[0])
+    if job.state == ALIVE:
+        heard_of(batch, regression_by_id(batch, job.regression_id).name)
+        job.seen_at, job.seen_tick = batch.moment
+        batch.touch(job)
 
 
 def tank_job(batch: Batch, job_id: int, reason: str) -> None:
-    """Give one live job up. Raises LookupError, or ValueError for a job that is not live."""
-    jobs = batch.load_jobs("id = ?", job_id)
-    if not jobs:
-        raise LookupError(f"no job {job_id}")
-    job = jobs[0]
+    """Give one live job up. Raises Gone, or ValueError for a job that is not live."""
+    job = job_by_id(batch, job_id)
     if job.state == TANKED:
         return
     if job.state != ALIVE:
@@ -2297,8 +2312,9 @@ def tank_job(batch: Batch, job_id: int, reason: str) -> None:
 
 
 def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) -> None:
-    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended."""
-    (job,) = batch.load_jobs("id = ?", job_id)
+    """Move the time limit of a live job, or of one that its limit ended, which lives again. Raises NotExtended,
+    or Gone."""
+    job = job_by_id(batch, job_id)
     regression = regression_by_id(batch, job.regression_id)
     where = regression_state(regression.ended, regression.ending, regression.tanked_at)
     if job.state not in (ALIVE, LIMITED):
@@ -2608,6 +2624,17 @@ def is_storage_trouble(error: BaseException) -> bool:
     )
 
 
+@contextlib.contextmanager
+def telling_storage_trouble() -> Iterator[None]:
+    """While this is entered, trouble with the disk is raised as StorageError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if is_storage_trouble(error):
+            raise StorageError(str(error)) from error
+        raise
+
+
 def _receipt(batch: Batch, delivery: Delivery, outcomes: list[Outcome]) -> Receipt:
     batch.counters.last_receipt_id += 1
     counts = dict.fromkeys(answers.OUTCOMES, 0)
@@ -2743,11 +2770,13 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What comes back from the writer: an error, or what was returned, and the number of the last change."""
+    """What comes back from the writer: an error, or what was returned, the number of the last change, and the jobs
+    whose logs were written."""
 
     error: Exception | None
     result: Any
     seq: int
+    logged: frozenset[int] = frozenset()
 
 
 GOODBYE = Question(False, len, (), {})  # no answer is expected
@@ -2865,15 +2894,14 @@ class Writer:
     def _answer(self, asked: Question) -> Answer:
         """Do what is asked. An error goes back as it is, with the traceback of this side in a note."""
         try:
-            if asked.writes:
-                result = self._transaction(asked.fn, asked.args, asked.named)
-            else:
-                result = asked.fn(self._conn, *asked.args, **asked.named)
+            with telling_storage_trouble():
+                if asked.writes:
+                    return self._transaction(asked.fn, asked.args, asked.named)
+                return Answer(None, asked.fn(self._conn, *asked.args, **asked.named), self._seq)
         except Exception as error:
             return Answer(portable(error), None, self._seq)
-        return Answer(None, result, self._seq)
 
-    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Answer:
         try:
             self._conn.execute("BEGIN IMMEDIATE")
             batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook, self._known)
@@ -2883,18 +2911,16 @@ class Writer:
             self._logbook.commit()
             passing("before-commit")
             self._conn.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             self._logbook.rollback()
             if self._conn.in_transaction:
                 self._conn.execute("ROLLBACK")
-            if is_storage_trouble(error):
-                raise StorageError(str(error)) from error
             raise
         passing("after-commit")
         self._seq = batch.counters.seq
         self._known = batch.known
         self._known.learn(batch.learned)
-        return result
+        return Answer(None, result, self._seq, frozenset(batch.logged))
 
 
 def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
@@ -2974,6 +3000,36 @@ class Bell:
         return self._rung
 
 
+class Bells:
+    """A bell for each subject: what happens to others costs those who wait for news of one nothing. Event loop only."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, set[asyncio.Future[None]]] = {}
+
+    @contextlib.contextmanager
+    def listen(self, *subjects: Hashable) -> Iterator[asyncio.Future[None]]:
+        """The next ring for any of some subjects. Listen first, look second, wait third."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for subject in subjects:
+            self._waiting.setdefault(subject, set()).add(future)
+        try:
+            yield future
+        finally:
+            for subject in subjects:
+                self._waiting[subject].discard(future)
+                if not self._waiting[subject]:
+                    del self._waiting[subject]
+
+    def ring(self, subjects: Set[Hashable]) -> None:
+        for subject in subjects & self._waiting.keys():
+            for future in self._waiting[subject]:
+                if not future.done():
+                    future.set_result(None)
+
+    def ring_all(self) -> None:
+        self.ring(self._waiting.keys())
+
+
 async def cancel(task: asyncio.Task[None]) -> None:
     """Cancel a task and wait for its end, however it ends."""
     task.cancel()
@@ -2998,7 +3054,8 @@ class ReadTooLong(Exception):
 
 
 class Patience:
-    """Gives up what a reader's connection does for too long: SQLite asks it every so many steps of its machine."""
+    """Gives up what a reader's connection does for too long, or for nobody: SQLite asks it every so many steps of its
+    machine."""
 
     STEPS = 10_000  # about a third of a millisecond
 
@@ -3008,6 +3065,24 @@ class Patience:
     def is_over(self) -> bool:
         return time.monotonic() > self.ends
 
+    async def until(self, rows: Awaitable[Iterable[sqlite3.Row]]) -> list[sqlite3.Row]:
+        """What a SELECT finds. It runs in a thread, so a caller who is cancelled ends it and waits until it has ended:
+        nobody else may have the connection before. Raises ReadTooLong."""
+        self.ends = time.monotonic() + READ_MOST_S
+        finding = asyncio.ensure_future(rows)
+        try:
+            await asyncio.wait([finding])
+            return list(finding.result())
+        except asyncio.CancelledError:
+            self.ends = -math.inf
+            await asyncio.wait([finding])
+            finding.exception()
+            raise
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise ReadTooLong(f"no answer within {READ_MOST_S:g} s") from None
+            raise
+
 
 class Store:
     """The database: change() writes, read() reads."""
@@ -3015,11 +3090,13 @@ class Store:
     def __init__(self, config: Config, writer: WriterProcess) -> None:
         self.config = config
         self.committed = Bell()
-        self.trouble: str | None = None  # why the last attempt to write failed, if it did
+        self.bells = Bells()  # of logs, by the id of their job, and of what the feed tells of
+        self.trouble: str | None = None  # why the writer could not use the database, until it has written again
         self.seq = 0
         self._writer = writer
         self._asked: deque[Asked] = deque()
         self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
+        self._searches = asyncio.Semaphore(READERS - 1)
         self._all_readers: list[aiosqlite.Connection] = []
         self._closing = False
 
@@ -3071,6 +3148,7 @@ class Store:
                 asked.answer.set_exception(said.error)
         if asked.writes and said.error is None:
             self.committed.ring()
+            self.bells.ring(said.logged)
 
     async def _reader(self, path: Path) -> aiosqlite.Connection:
         reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
@@ -3113,45 +3191,60 @@ class Store:
         back is pickled, so `fn` is a function of a module.
 
         Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
-        try:
-            result: T = await self._ask(True, fn, args, kwargs)
-        except StorageError as error:
-            if self.trouble is None:
-                log.error("store: cannot write: %s", error)
-            self.trouble = str(error)
-            raise
+        result: T = await self._ask(True, fn, args, kwargs)
         if self.trouble is not None:
             log.warning("store: can write again")
             self.trouble = None
         return result
 
     async def look(self, fn: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run fn(connection, …) in the writer without a transaction, for a look that must cost nothing."""
+        """Run fn(connection, …) in the writer without a transaction, for a look that must cost nothing. Raises as
+        change() does."""
         found: T = await self._ask(False, fn, args, kwargs)
         return found
 
     async def _ask(self, writes: bool, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        try:
+            return await self._answer_to(Question(writes, fn, args, named))
+        except StorageError as error:
+            if self.trouble is None:
+                log.error("store: cannot %s: %s", "write" if writes else "look", error)
+            self.trouble = str(error)
+            raise
+
+    async def _answer_to(self, question: Question) -> Any:
         if self.listener.done():
             raise StorageError(WRITER_LOST)
-        asked = Asked(writes, asyncio.get_running_loop().create_future())
-        self._say.write(framed(Question(writes, fn, args, named)))
+        asked = Asked(question.writes, asyncio.get_running_loop().create_future())
+        self._say.write(framed(question))
         self._asked.append(asked)
         return await asked.answer
 
-    async def read(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
-        """The rows of one SELECT by column name, from a reader's connection. Raises ReadTooLong."""
-        reader, patience = await self._readers.get()
-        patience.ends = time.monotonic() + READ_MOST_S
-        try:
-            rows = list(await reader.execute_fetchall(sql, parameters))
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise ReadTooLong from None
-            raise
-        finally:
-            self._readers.put_nowait((reader, patience))
+    async def read(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, search: bool = False
+    ) -> list[dict[str, Any]]:
+        """The rows of one SELECT by column name, from a reader's connection. A `search` is one that may take long: some
+        wait for others, so that a reader is left for what is quick.
+
+        Raises ReadTooLong, or StorageError if the disk does not let us."""
+        async with self._searches if search else contextlib.nullcontext():
+            reader, patience = await self._readers.get()
+            try:
+                with telling_storage_trouble():
+                    rows = await patience.until(reader.execute_fetchall(sql, parameters))
+            finally:
+                self._readers.put_nowait((reader, patience))
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def read_surely(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The same for a part of the daemon that must not end: it is tried again until it succeeds."""
+        while True:
+            try:
+                return await self.read(sql, parameters)
+            except (ReadTooLong, StorageError) as error:
+                log.warning("store: cannot read, trying again: %s", error)
+                await asyncio.sleep(1)
 
 
 def _save_tick(batch: Batch) -> None:
@@ -3987,13 +4080,6 @@ class Subject(NamedTuple):
     own: bool = False
 
 
-def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
-    """Wake those who still wait."""
-    for future in futures:
-        if not future.done():
-            future.set_result(None)
-
-
 class Feed:
     """The newest events in memory, from which all streams are served: each event is read and encoded once.
 
@@ -4010,12 +4096,11 @@ class Feed:
         self._frames: deque[Frame] = deque(maxlen=FRAMES_KEPT)
         self.oldest = 0  # the feed begins behind this number
         self._complete = False  # no event behind it is older than the frames
-        self._joined: dict[int, bytes] = {}
-        self._awaited: dict[Subject, set[asyncio.Future[None]]] = {}
+        self._joined: tuple[int, bytes] | None = None  # the last text for all events, and the cursor it is behind
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """While this is entered, `last` and `behind` are up to date, and `news` rings."""
+        """While this is entered, `last` and `behind` are up to date, and `news` and the bells of subjects ring."""
         async with self._loading:
             if self._listeners == 0:
                 await self._load()
@@ -4040,52 +4125,28 @@ class Feed:
         rows = await self.store.read(newest, (self.oldest, FRAMES_KEPT))
         self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
-        self._joined.clear()
+        self._joined = None
         self.last = rows[0]["seq"] if rows else self.oldest
 
     async def _read_on(self) -> int:
-        rows = await self.store.read(f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", (self.last, BEHIND_MOST))
-        if rows:
+        """Take in what follows, unless all was loaded anew meanwhile. -> how many events were read."""
+        following, last = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", self.last
+        rows = await self.store.read_surely(following, (last, BEHIND_MOST))
+        if rows and last == self.last:
             self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
             new = [_frame(row) for row in rows]
             self._frames.extend(new)
             self.last = new[-1].seq
-            self._joined.clear()
-            self._wake(new)
+            self._joined = None
+            self.store.bells.ring(_subjects_of(new))
             self.news.ring()
         return len(rows)
-
-    @contextlib.contextmanager
-    def news_of(self, subject: Subject) -> Iterator[asyncio.Future[None]]:
-        """The next event about one subject. Listen first, look second, wait third; only while `listening`.
-
-        Whoever waits is woken by what concerns it alone: what happens to others costs it nothing."""
-        waiting = self._awaited.setdefault(subject, set())
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting.add(future)
-        try:
-            yield future
-        finally:
-            waiting.discard(future)
-            if not waiting and self._awaited.get(subject) is waiting:
-                del self._awaited[subject]
-
-    def _wake(self, frames: Iterable[Frame]) -> None:
-        if not self._awaited:
-            return
-        told = set()
-        for frame in frames:
-            whose = Subject(frame.regression_id)
-            told |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
-        for subject in told & self._awaited.keys():
-            _resolve(self._awaited[subject])
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
         self.news.ring()
-        _resolve(itertools.chain.from_iterable(self._awaited.values()))
-        self.store.committed.ring()
+        self.store.bells.ring_all()
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
@@ -4099,8 +4160,8 @@ class Feed:
     def text(self, cursor: int, wanted: Wanted, *, coalesced: bool) -> bytes | None:
         """What a stream sends to a reader who has all up to `cursor`; None for "start anew"."""
         plain = wanted == EVERYTHING and not coalesced
-        if plain and cursor in self._joined:
-            return self._joined[cursor]
+        if plain and self._joined is not None and self._joined[0] == cursor:
+            return self._joined[1]
         frames = self.behind(cursor)
         if frames is None:
             return None
@@ -4110,8 +4171,31 @@ class Feed:
             frames = sorted(newest.values())
         text = b"".join(frame.text for frame in frames)
         if plain:
-            self._joined[cursor] = text
+            self._joined = cursor, text
         return text
+
+    async def brings(self, wanted: Wanted, cursor: int, seconds: float) -> bool:
+        """Wait for a wanted event behind a cursor; only while `listening`. -> False if none came in time."""
+        end = time.monotonic() + seconds
+        while not self.closed:
+            rung = self.news.listen()
+            if cursor < self.last:
+                frames = self.behind(cursor)
+                if frames is None or any(map(wanted.fits, frames)):
+                    return True
+                cursor = self.last
+            if not await heard(rung, end - time.monotonic()):
+                break
+        return False
+
+
+def _subjects_of(frames: Iterable[Frame]) -> set[Subject]:
+    """Whom events concern."""
+    subjects = set()
+    for frame in frames:
+        whose = Subject(frame.regression_id)
+        subjects |= {whose, whose._replace(job_id=frame.job_id) if frame.job_id else whose._replace(own=True)}
+    return subjects
 
 
 def _frame(row: dict[str, Any]) -> Frame:
@@ -4240,6 +4324,30 @@ class Problem(Exception):
         return json_response(self.body, self.status, PROBLEM_TYPE, self.headers)
 
 
+def problem_of(request: web.Request, error: Exception) -> Problem:
+    """What an error is told as; our own mistakes leave a traceback in the log."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, queries.BadQuery):
+        return Problem(400, "bad-query", str(error), path=error.name)
+    if isinstance(error, Gone):
+        return Problem(410, "pruned", str(error))
+    if isinstance(error, ReadTooLong):
+        detail = f"{error}; ask for less: one regression, a narrower filter, a shorter time"
+        return Problem(422 if request.query else 503, "too-expensive", detail)
+    if isinstance(error, web.RequestPayloadError):
+        return Problem(400, "unreadable", f"the body is not what its headers say: {error}")
+    if isinstance(error, StorageError):
+        return Problem(507, "storage", f"the database cannot be used just now: {error}")
+    if isinstance(error, web.HTTPException):
+        reason = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status, "http")
+        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
+        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
+        return refusal
+    log.error("http: %s %s", request.method, request.path, exc_info=error)
+    return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log")
+
+
 def json_response(
     value: Any, status: int = 200, kind: str = JSON_TYPE, headers: Mapping[str, str] | None = None
 ) -> web.Response:
@@ -4344,6 +4452,12 @@ def job_filter(request: web.Request) -> Iterator[queries.Condition]:
             raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
 
 
+def is_search(request: web.Request, fixed: Collection[queries.Condition]) -> bool:
+    """May it take long to find a page of a list? If texts are looked through, or all jobs there are."""
+    said = request.query.keys() - {"limit", "after"}
+    return bool(said & {"filter", "q"} if fixed else said)
+
+
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
 
@@ -4427,7 +4541,7 @@ def static_files(prefix: str) -> Iterator[tuple[str, tuple[bytes, str, str]]]:
 def extended(
     batch: Batch, job_id: int, by_ms: int | None, until: int | None, seen: answers.Viewpoint, usual: Any
 ) -> str:
-    """Move a job's time limit. -> the job as it is then, as JSON. Raises NotExtended."""
+    """Move a job's time limit. -> the job as it is then, as JSON. Raises as extend_job() does."""
     extend_job(batch, job_id, by_ms, until)
     flush(batch)
     return to_json(answers.job_object(view_row(batch.conn, f"{JOB} WHERE j.id = ?", job_id), seen, usual))
@@ -4500,19 +4614,13 @@ class Api:
         peer = peer_of(request)
         delivery = Delivery(peer, f"http:{peer}", [], context)
         try:
-            raw, lines = await request.read(), request.content_type in NDJSON_TYPES
+            raw, lines = await self._body(request), request.content_type in NDJSON_TYPES
             if context.type not in (None, *TYPES):
                 raise Refused("unknown-type", f"type {context.type!r} is not one of {', '.join(TYPES)}")
             if len(raw) >= DECODED_FROM:
                 await asyncio.to_thread(self._read_ahead, delivery, raw, lines)
             else:
                 delivery.items = items_of(raw, context, lines=lines)
-        except (web.RequestPayloadError, ValueError) as error:
-            refusal = Refused("unreadable", f"the body is not what its headers say: {error}")
-            delivery.refusal = _rejected(context.type, context.regression, refusal)
-        except web.HTTPRequestEntityTooLarge:
-            detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
-            delivery.refusal = _rejected(context.type, context.regression, Refused("too-large", detail))
         except Refused as refused:
             delivery.refusal = _rejected(context.type, context.regression, refused)
         (receipt,), _ = await self.intake.submit([delivery])
@@ -4524,6 +4632,16 @@ class Api:
         raise Problem(
             status, first.reason or "", first.detail or "", **({"path": first.path} if first.path else {}), **told
         )
+
+    async def _body(self, request: web.Request) -> bytes:
+        """Raises Refused for a body that cannot be read."""
+        try:
+            return await request.read()
+        except (web.RequestPayloadError, ValueError) as error:
+            raise Refused("unreadable", f"the body is not what its headers say: {error}") from None
+        except web.HTTPRequestEntityTooLarge:
+            detail = f"the request is larger than [limits] body_mib = {self.config.body_mib}"
+            raise Refused("too-large", detail) from None
 
     def _read_ahead(self, delivery: Delivery, raw: bytes, lines: bool) -> None:
         """Cut a large request into its items, and decode them, in a thread: others are answered meanwhile."""
@@ -4538,7 +4656,7 @@ class Api:
         """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
         now, _ = self.store.clock.moment()
         found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed, now=now)
-        rows = await self.store.read(found.sql, found.parameters)
+        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, fixed))
         more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         return rows[: found.limit], more
 
@@ -4641,8 +4759,7 @@ class Api:
             return rows[0]
         pruned = await self.store.read("SELECT pruned_at FROM pruned_job WHERE id = ?", (number,))
         if pruned:
-            when = utc(pruned[0]["pruned_at"])
-            raise Problem(410, "pruned", f"job {number} was live without news for long and was pruned at {when}")
+            raise Gone(number, pruned[0]["pruned_at"])
         raise Problem(404, "no-such-job", f"there is no job {number}")
 
     async def job(self, request: web.Request) -> web.Response:
@@ -4674,7 +4791,7 @@ class Api:
         end = time.monotonic() + wait
         async with self.feed.listening():
             while True:
-                with self.feed.news_of(subject) as news:
+                with self.store.bells.listen(subject) as news:
                     row = await look()
                     reached = is_done(row) or (not until and row["version"] != known)
                     left = end - time.monotonic()
@@ -4841,7 +4958,7 @@ class Api:
                 0 if oldest is None else max(0.0, time.time() - oldest / 1e9),
             ),
             "simscoped_spool_skipped_files": ("Files that are not taken", len(self.spool.folder.not_taken())),
-            "simscoped_streams": ("Open event streams", self.feed.streams),
+            "simscoped_streams": ("Open streams of events and logs", self.feed.streams),
             "simscoped_event_seq": ("Number of the last change", self.store.seq),
             "simscoped_failing": ("1 while the database or the spool cannot be used", self._failing()),
         }
@@ -4920,6 +5037,29 @@ def log_offset(request: web.Request) -> int:
     return int(said)
 
 
+@contextlib.asynccontextmanager
+async def event_stream(api: Api, request: web.Request) -> AsyncIterator[web.StreamResponse]:
+    """A stream (SSE) that is yet to begin. While this is entered it counts among the open ones, and the feed is
+    followed. What goes wrong once it has begun is told as its last event; that its reader leaves is nothing wrong."""
+    if api.feed.streams >= STREAMS_MOST:
+        raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
+    response = web.StreamResponse(headers=STREAM_HEADERS)
+    api.feed.streams += 1
+    try:
+        async with api.feed.listening():
+            yield response
+    except ConnectionError:
+        pass
+    except Exception as error:
+        if not response.prepared:
+            raise
+        problem = encode_json(problem_of(request, error).body)
+        with contextlib.suppress(ConnectionError):
+            await response.write(b"event: problem\ndata: %b\n\n" % problem)
+    finally:
+        api.feed.streams -= 1
+
+
 @handler
 async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
@@ -4928,15 +5068,23 @@ async def job_logs(api: Api, request: web.Request) -> web.StreamResponse:
     offset = log_offset(request)
     limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
     if "text/event-stream" in request.headers.get("Accept", "") and request.method != "HEAD":
-        return await _follow_log(api, request, offset)
-    end = time.monotonic() + wait_seconds(request)
-    while True:
-        rung = api.store.committed.listen()
-        told = await _log_page(api, row, offset, limit)
-        left = end - time.monotonic()
-        if told["lines"] or told["complete"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            return json_response(told)
-        row = await api.job_row(request)
+        return await _follow_log(api, request, row, offset)
+    wait = wait_seconds(request)
+    if not wait:
+        return json_response(await _log_page(api, row, offset, limit))
+    end = time.monotonic() + wait
+    async with api.feed.listening():
+        while True:
+            with api.store.bells.listen(*_bells_of_log(row)) as news:
+                told = await _log_page(api, await api.job_row(request), offset, limit)
+                left = end - time.monotonic()
+                if told["lines"] or told["complete"] or left <= 0 or api.feed.closed or not await heard(news, left):
+                    return json_response(told)
+
+
+def _bells_of_log(row: Row) -> tuple[Hashable, ...]:
+    """What a job's log may go on or end with: its lines, and what happens to the job."""
+    return row["id"], Subject(row["regression_id"], row["id"])
 
 
 async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> dict[str, Any]:
@@ -4953,26 +5101,32 @@ async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> d
     }
 
 
-async def _follow_log(api: Api, request: web.Request, offset: int) -> web.StreamResponse:
-    response, quiet_since = web.StreamResponse(headers=STREAM_HEADERS), time.monotonic()
-    while True:
-        rung = api.store.committed.listen()
-        told = await _log_page(api, await api.job_row(request), offset, LOG_LIMIT_MOST)
-        if not response.prepared:
-            await response.prepare(request)
-        frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
-        offset = told["next_offset"]
-        if told["complete"]:
-            frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": offset}))
-        if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
-            frames.append(b": alive\n\n")
-        if frames:
-            await response.write(b"".join(frames))
-            quiet_since = time.monotonic()
-        if told["complete"] or api.feed.closed:
-            return response
-        if not told["lines"]:
-            await heard(rung, HEARTBEAT_S)
+async def _follow_log(api: Api, request: web.Request, row: Row, offset: int) -> web.StreamResponse:
+    """Lines as they come (SSE), until the log is complete."""
+    async with event_stream(api, request) as response:
+        told, quiet_since = {"complete": False}, time.monotonic()
+        while not told["complete"] and not api.feed.closed:
+            with api.store.bells.listen(*_bells_of_log(row)) as news:
+                told = await _log_page(api, await api.job_row(request), offset, LOG_LIMIT_MOST)
+                if not response.prepared:
+                    await response.prepare(request)
+                frames, offset = _log_frames(told), told["next_offset"]
+                if not frames and time.monotonic() - quiet_since >= HEARTBEAT_S:
+                    frames = b": alive\n\n"
+                if frames:
+                    await response.write(frames)
+                    quiet_since = time.monotonic()
+                if not told["lines"] and not told["complete"]:
+                    await heard(news, HEARTBEAT_S)
+    return response
+
+
+def _log_frames(told: Row) -> bytes:
+    """A page of a log as it is streamed."""
+    frames = [b"id: %d\ndata: %b\n\n" % (line["offset"], encode_json(line)) for line in told["lines"]]
+    if told["complete"]:
+        frames.append(b"event: complete\ndata: %b\n\n" % encode_json({"next_offset": told["next_offset"]}))
+    return b"".join(frames)
 
 
 async def said_lines(request: web.Request) -> LogLines:
@@ -5147,14 +5301,15 @@ async def events(api: Api, request: web.Request) -> web.Response:
     wanted = await _wanted(api, request)
     end = time.monotonic() + wait_seconds(request)
     after, limit = numbered_page(request, queries.LIMIT_DEFAULT)
-    while True:
-        rung = api.store.committed.listen()
-        told = await _events_after(api, request, wanted, after, limit)
-        left = end - time.monotonic()
-        if told["items"] or left <= 0 or api.feed.closed or not await heard(rung, left):
-            more = told["next"] if told["next"] < told["newest"] else None
-            return json_response(told, headers=api.link_to(request, more))
-        after = told["next"]
+    told = await _events_after(api, request, wanted, after, limit)
+    if not told["items"] and end > time.monotonic():
+        async with api.feed.listening():
+            in_time = True
+            while in_time and not told["items"]:
+                in_time = await api.feed.brings(wanted, told["next"], end - time.monotonic())
+                told = await _events_after(api, request, wanted, told["next"], limit)
+    more = told["next"] if told["next"] < told["newest"] else None
+    return json_response(told, headers=api.link_to(request, more))
 
 
 async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: int, limit: int) -> dict[str, Any]:
@@ -5174,6 +5329,7 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
         (max(after, oldest), newest, *test.parameters, limit + 1),
+        search=wanted != EVERYTHING and newest - after > BEHIND_MOST,
     )
     return {
         "items": [answers.event_object(event) for event in rows[:limit]],
@@ -5187,27 +5343,18 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
 @handler
 async def stream(api: Api, request: web.Request) -> web.StreamResponse:
     """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
-    if api.feed.streams >= STREAMS_MOST:
-        raise Problem(503, "too-many-streams", f"{STREAMS_MOST} streams are open; try again later")
     wanted = await _wanted(api, request)
     tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
     cursor = _cursor(api, request)
     epoch = request.query.get("epoch")
-    response = web.StreamResponse(headers=STREAM_HEADERS)
-    api.feed.streams += 1
-    try:
-        async with api.feed.listening():
-            if epoch and epoch != api.store.epoch:
-                cursor = api.feed.last + 1
-            elif cursor == 0:
-                cursor = api.feed.oldest
-            await response.prepare(request)
-            await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
-            await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)
-    except ConnectionError:
-        pass
-    finally:
-        api.feed.streams -= 1
+    async with event_stream(api, request) as response:
+        if epoch and epoch != api.store.epoch:
+            cursor = api.feed.last + 1
+        elif cursor == 0:
+            cursor = api.feed.oldest
+        await response.prepare(request)
+        await response.write(b"retry: 3000\n: epoch %b\n\n" % api.store.epoch.encode())
+        await _follow(api, response, wanted, api.feed.last if cursor is None else cursor, tick)
     return response
 
 
@@ -5275,7 +5422,7 @@ async def regression_timeline(api: Api, request: web.Request) -> web.Response:
     wanted |= {"since": moment_said(request, "from", 0), "until": moment_said(request, "to", 2**62)}
 
     async def told() -> dict[str, Any]:
-        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted), now)
+        lanes = figures.timeline_object(await api.store.read(figures.TIMELINE, wanted, search=True), now)
         return lanes | {name: utc(lanes[name]) for name in ("from", "to", "now")}
 
     return await api.versioned(request, row["version"], told)
@@ -5290,13 +5437,14 @@ async def regression_charts(api: Api, request: web.Request) -> web.Response:
 
 async def _charts(api: Api, regression: int) -> dict[str, Any]:
     here = {"regression": regression}
-    (span,) = await api.store.read(figures.SPAN, here)
+    find = functools.partial(api.store.read, search=True)
+    (span,) = await find(figures.SPAN, here)
     first, last = span["first"], span["last"]
     step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
     edges = figures.edges_between(span["least"], span["most"])
-    finished = await api.store.read(figures.FINISHED, here | {"first": first, "step": step})
-    runtimes = await api.store.read(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
-    points = await api.store.read(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
+    finished = await find(figures.FINISHED, here | {"first": first, "step": step})
+    runtimes = await find(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
+    points = await find(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
     told = figures.finished_object(finished, first, last, step)
     return {
         "jobs": span["jobs"],
@@ -5317,8 +5465,9 @@ async def regression_diff(api: Api, request: web.Request) -> web.Response:
     both = {"here": here["id"], "there": there["id"]}
 
     async def told() -> dict[str, Any]:
-        rows = await api.store.read(figures.DIFF, both | {"slower": slower})
-        differ = figures.diff_object(rows, await api.store.read(figures.DIFF_SIGNATURES, both), limit)
+        rows = await api.store.read(figures.DIFF, both | {"slower": slower}, search=True)
+        buckets = await api.store.read(figures.DIFF_SIGNATURES, both, search=True)
+        differ = figures.diff_object(rows, buckets, limit)
         names = {"regression": here["name"], "base": there["name"]}
         return {**names, "regression_id": here["id"], "base_id": there["id"], **differ}
 
@@ -5389,29 +5538,12 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
         request.config_dict[API_KEY].admit(request)
         check_text(request)
         return await handler(request)
-    except Problem as problem:
-        return problem.response()
-    except queries.BadQuery as error:
-        return Problem(400, "bad-query", str(error), path=error.name).response()
-    except ReadTooLong:
-        detail = f"no answer within {READ_MOST_S:g} s; ask for less: one regression, a narrower filter, a shorter time"
-        return Problem(422 if request.query else 503, "too-expensive", detail).response()
-    except web.RequestPayloadError as error:
-        return Problem(400, "unreadable", f"the body is not what its headers say: {error}").response()
-    except StorageError as error:
-        return Problem(507, "storage", f"the database cannot be written just now: {error}").response()
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        reason = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status, "http")
-        refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
-        refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}
-        return refusal.response()
     except (asyncio.CancelledError, ConnectionError):
         raise
-    except Exception:
-        log.exception("http: %s %s", request.method, request.path)
-        return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log").response()
+    except Exception as error:
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            raise
+        return problem_of(request, error).response()
 
 
 def is_our_mistake(record: logging.LogRecord) -> bool:
@@ -5536,7 +5668,7 @@ class Daemon:
 
     async def _refused_of(self, receipt: int) -> list[Any]:
         """What a receipt says was refused; the reasons of a file that is settled after a crash."""
-        rows = await self.store.read("SELECT details FROM receipt WHERE id = ?", (receipt,))
+        rows = await self.store.read_surely("SELECT details FROM receipt WHERE id = ?", (receipt,))
         details = decode_json(rows[0]["details"] or "[]") if rows else []
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
 

@@ -281,7 +281,8 @@ ROUTES = (
         "GET",
         "/jobs/{id}/logs",
         "job_logs",
-        "Lines of its output; as text/event-stream they are followed to the end",
+        "Lines of its output; as text/event-stream they are followed to the end, which `event: complete` tells, or an "
+        "`event: problem` with an error as its data",
         (
             _ID,
             query_parameter("offset", "The first line wanted, counted from 0", 0),
@@ -540,7 +541,8 @@ ANSWERS: dict[str, Schema] = {
     ),
     "EventStream": {
         "type": "string",
-        "description": "Blocks of `id`, `data`; `event: reset` when the cursor is too old",
+        "description": "Blocks of `id`, `data`; `event: reset` when the cursor is too old; `event: problem`, with an "
+        "error as its data, where one ends the stream",
     },
     "RegressionList": _list_of("Regression"),
     "JobList": _list_of("Job"),

@@ -6,11 +6,13 @@ waited for.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
 import threading
 import time
+import tracemalloc
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import LIVE_SIGS, Daemon, done, live, wait_until
+
+import simscoped
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
 
@@ -550,6 +554,96 @@ def test_every_committed_event_reaches_every_reader_once(shared: Daemon, run: st
     for reader in readers:
         assert [frame.data["job"] for frame in reader.take(100)] == expected
         reader.close()
+
+
+def test_a_feed_that_cannot_be_read_in_time_is_read_again(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    prelude = """
+read, tried = simscoped.Store.read, []
+
+async def late(self, sql, *parameters, **named):
+    if sql.endswith("WHERE e.seq > ? ORDER BY e.seq LIMIT ?"):
+        tried.append(sql)
+        if len(tried) == 1:
+            raise simscoped.ReadTooLong("no answer within 5 s")
+        if len(tried) == 2:
+            raise simscoped.StorageError("disk I/O error")
+    return await read(self, sql, *parameters, **named)
+
+simscoped.Store.read = late
+"""
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
+    stream = Stream(daemon, "?types=job.live")
+
+    publish(daemon, "job-live", "r", live())
+
+    assert stream.take(1)[0].data["job"] == 1
+    stream.close()
+    assert "Traceback" not in daemon.log.read_text()
+
+
+class Table:
+    """The event table as the feed sees it; its pages come when they are let go."""
+
+    def __init__(self, newest: int) -> None:
+        self.committed = simscoped.Bell()
+        self.bells = simscoped.Bells()
+        self.newest = newest
+        self.paged = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+
+    def rows(self, after: int) -> list[dict[str, Any]]:
+        names = ("seq", "at", "type", "regression_id", "regression", "job_id", "result", "origin", "data")
+        values = (0, "job.live", 1, "r", 1, 0, "x", json.dumps({"description": "d" * 200}))
+        return [dict(zip(names, (seq, *values), strict=True)) for seq in range(after + 1, self.newest + 1)]
+
+    async def read(self, sql: str, parameters: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+        if "events_from_seq" in sql:
+            return [{"events_from_seq": 0}]
+        return self.rows(parameters[0])[::-1]
+
+    async def read_surely(self, sql: str, parameters: tuple[int, ...]) -> list[dict[str, Any]]:
+        rows = self.rows(parameters[0])
+        self.paged.set()
+        await self.let_go.wait()
+        return rows
+
+
+def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> None:
+    async def reload() -> list[int]:
+        table = Table(10)
+        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        async with feed.listening():
+            table.newest = 12
+            table.let_go.clear()
+            running = asyncio.create_task(feed.run())
+            await table.paged.wait()
+        table.newest = 14
+        async with feed.listening():
+            cursor = feed.last
+            table.newest = 15
+            rung = feed.news.listen()
+            table.let_go.set()
+            await rung
+            await simscoped.cancel(running)
+            return [cursor, *(frame.seq for frame in feed.behind(13) or ())]
+
+    assert asyncio.run(reload()) == [14, 14, 15]
+
+
+def test_streams_that_begin_anywhere_leave_no_text_behind() -> None:
+    async def begin() -> int:
+        feed = simscoped.Feed(Table(4000))  # type: ignore[arg-type]
+        async with feed.listening():
+            tracemalloc.start()
+            for cursor in range(100):
+                assert feed.text(cursor, simscoped.EVERYTHING, coalesced=False)
+            return tracemalloc.get_traced_memory()[0]
+
+    try:
+        assert asyncio.run(begin()) < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 # --- streams that end -------------------------------------------------------------------------------------------------

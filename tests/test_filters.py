@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import string
 import sys
+import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, Story
+from conftest import LIVE_SIGS, ROOT, Daemon, Story, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -291,7 +294,7 @@ def quoted(text: str) -> str:
     return "".join(letter if letter in string.ascii_letters else f"%{letter.encode().hex()}" for letter in text)
 
 
-def filled(daemon: Daemon, jobs: int) -> Daemon:
+def filled(daemon: Daemon, jobs: int, regression: str = "r") -> Daemon:
     bodies = [
         {"category": "sim", "uniqueid": str(n), "result": "fail", "host": f"n{n % 3}", "fail_message": f"e {n}"}
         | {"cycles": n, "compute_ms": 1000, "runtime_ms": 1000 * (n % 5)}
@@ -299,7 +302,7 @@ def filled(daemon: Daemon, jobs: int) -> Daemon:
     ]
     raw = "\n".join(map(json.dumps, bodies)).encode()
     status, _, _ = daemon.request(
-        "POST", "/api/v1/publish/job-finish?regression=r", raw, {"Content-Type": "application/x-ndjson"}
+        "POST", f"/api/v1/publish/job-finish?regression={regression}", raw, {"Content-Type": "application/x-ndjson"}
     )
     assert status == 200
     return daemon
@@ -351,13 +354,100 @@ def test_the_order_is_that_of_the_values(daemon: Daemon) -> None:
     assert {job["host"] for job in daemon.get("/jobs?sort=host&limit=4")["items"]} == {"n0"}
 
 
-def test_what_takes_too_long_is_given_up(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
-    program = tmp_path / "driven.py"
-    program.write_text(
-        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nimport simscoped\nsimscoped.READ_MOST_S = 0.0\n"
+def driven(folder: Path, prelude: str) -> list[str]:
+    """A program that is the daemon with something in it replaced."""
+    path = folder / "driven.py"
+    path.write_text(
+        f"import os, sys, time\nsys.path.insert(0, {str(ROOT)!r})\nimport simscoped\n{prelude}\n"
         "sys.exit(simscoped.main())\n"
     )
-    daemon = filled(make_daemon(LIVE_SIGS, program=[sys.executable, str(program)]).start(), 3000)
+    return [sys.executable, str(path)]
+
+
+# Each search tells that it has begun; the rows go by slowly, or stand still.
+SLOW_SEARCH = """
+simscoped.READ_MOST_S = 1.0
+simscoped.Patience.STEPS = 100
+matches = simscoped.patterns.matches
+
+def slow(pattern, text):
+    if text == "e 0":
+        with open("begun", "a") as file:
+            file.write("x")
+    if pattern == "slow":
+        time.sleep(0.01)
+    while pattern == "still" and not os.path.exists("over"):
+        time.sleep(0.01)
+    return matches(pattern, text)
+
+simscoped.patterns.matches = slow
+"""
+
+
+def asking(daemon: Daemon, path: str) -> socket.socket:
+    """A request of which the answer is not read."""
+    address = urllib.parse.urlsplit(daemon.url)
+    channel = socket.create_connection((address.hostname, address.port), 10)
+    channel.sendall(f"GET /api/v1{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return channel
+
+
+def begun(daemon: Daemon) -> int:
+    """How many searches have begun."""
+    path = daemon.folder / "begun"
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_searches_whose_asker_has_left_are_ended_and_hold_up_nobody(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = filled(make_daemon(LIVE_SIGS, program=driven(tmp_path, SLOW_SEARCH)).start(), 3000)
+    stream = asking(daemon, "/events/stream")
+    assert stream.recv(4096).startswith(b"HTTP/1.1 200")
+    search = f"/jobs?sort=id&filter={quoted('message=~slow')}"
+
+    for number in range(3):
+        channel = asking(daemon, search)
+        wait_until(lambda: begun(daemon) == number + 1)  # noqa: B023
+        channel.close()
+    filled(daemon, 100, "later")
+    jobs = [daemon.get(f"/jobs/{number}")["id"] for number in (1, 2, 3)]
+    told = b""
+    while b"job.failed" not in told and (more := stream.recv(4096)):
+        told += more
+
+    stream.close()
+    assert jobs == [1, 2, 3]
+    assert b"job.failed" in told
+    log = daemon.log.read_text()
+    assert [word for word in ("CRITICAL", "cannot read", "Traceback") if word in log] == []
+
+
+def test_slow_searches_leave_a_reader_to_what_is_quick(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    daemon = filled(make_daemon(LIVE_SIGS, program=driven(tmp_path, SLOW_SEARCH)).start(), 10)
+    channels = [asking(daemon, f"/jobs?sort=id&filter={quoted('message=~still')}") for _ in range(5)]
+    wait_until(lambda: begun(daemon) == 2)
+    told: list[Any] = []
+    quick = threading.Thread(
+        target=lambda: told.extend([daemon.get("/jobs/1")["id"], daemon.get("/regressions/r/jobs?limit=1")["next"]])
+    )
+
+    quick.start()
+    quick.join(10)
+    is_answered = not quick.is_alive()
+    (daemon.folder / "over").touch()
+
+    quick.join(60)
+    assert is_answered
+    assert (told[0], begun(daemon) >= 2) == (1, True)
+    for channel in channels:
+        assert channel.recv(4096).startswith(b"HTTP/1.1 200")
+        channel.close()
+
+
+def test_what_takes_too_long_is_given_up(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    program = driven(tmp_path, "simscoped.READ_MOST_S = 0.0")
+    daemon = filled(make_daemon(LIVE_SIGS, program=program).start(), 3000)
 
     status, told, _ = daemon.request("GET", f"/api/v1/jobs?filter={quoted('message=~nowhere')}")
 

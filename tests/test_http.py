@@ -11,10 +11,12 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import sys
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -809,6 +811,38 @@ def test_a_pruned_job_is_410(make_daemon: Callable[..., Daemon]) -> None:
     problem(daemon.request("POST", f"/api/v1/jobs/{number}/tank"), 410, "pruned")
     assert daemon.get("/jobs")["items"] == []
     assert "job.pruned" in [event["type"] for event in daemon.get("/events")["items"]]
+
+
+def driven(folder: Path, prelude: str) -> list[str]:
+    """A program that is the daemon with something in it replaced."""
+    path = folder / "driven.py"
+    path.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    return [sys.executable, str(path)]
+
+
+@pytest.mark.parametrize(("what", "body"), [("tank", {}), ("extend", {"by_ms": 1000})])
+def test_a_job_that_is_pruned_while_it_is_changed_is_410(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, what: str, body: Any
+) -> None:
+    prelude = """
+looked = simscoped.Api.job_row
+
+async def and_then_pruned(self, request):
+    row = await looked(self, request)
+    while await self.store.read("SELECT 1 FROM job"):
+        await self.store.change(simscoped.prune_jobs)
+    return row
+
+simscoped.Api.job_row = and_then_pruned
+simscoped.prune_interval = lambda config: simscoped.math.inf
+"""
+    daemon = make_daemon(f"{LIVE_SIGS}prunelivedays = 0.000001\n", program=driven(tmp_path, prelude)).start()
+    number = publish(daemon, "job-live", "r", live(time_limit_ms=60_000))["details"][0]["job"]
+
+    told = problem(daemon.request("POST", f"/api/v1/jobs/{number}/{what}", body), 410, "pruned")
+
+    assert f"job {number} was live without news for long" in told["detail"]
+    assert "Traceback" not in daemon.log.read_text()
     assert daemon.get("/regressions/r")["counts"]["live"] == 0
     again = publish(daemon, "job-live", "r", live())["details"][0]["job"]
     assert again > number
@@ -1200,6 +1234,24 @@ def test_a_body_that_is_not_packed_as_its_header_says_is_no_mistake_of_ours(shar
 
         problem(answer, *((404, "not-found") if place == "nowhere" else (400, "unreadable")))
     assert b"Traceback" not in shared.log.read_bytes()[logged:]
+
+
+@pytest.mark.parametrize("size", [1, 2000])
+def test_a_mistake_of_ours_in_reading_messages_is_not_told_as_the_senders(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, size: int
+) -> None:
+    prelude = """
+def mistaken(*asked, **named):
+    raise ValueError("our own")
+
+simscoped.items_of = mistaken
+"""
+    daemon = make_daemon(program=driven(tmp_path, prelude)).start()
+
+    answer = daemon.request("POST", "/api/v1/publish/job-live?regression=r", live(host="h" * size * 100))
+
+    problem(answer, 500, "internal-error")
+    assert "ValueError: our own" in daemon.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import sqlite3
 import sys
 import threading
@@ -227,6 +228,116 @@ def follow(daemon: Daemon, job: int, got: list[str], stop_after: int) -> bool:
             got.append(json.loads(line[6:])["message"])
     connection.close()
     return complete
+
+
+class Followed:
+    """A log that is followed; read as it comes over the line."""
+
+    def __init__(self, daemon: Daemon, job: int, offset: int = 0) -> None:
+        address = urllib.parse.urlsplit(daemon.url)
+        self.channel = socket.create_connection((address.hostname, address.port), 20)
+        head = "Host: localhost\r\nAccept: text/event-stream\r\nConnection: close"
+        self.channel.sendall(f"GET /api/v1/jobs/{job}/logs?offset={offset} HTTP/1.1\r\n{head}\r\n\r\n".encode())
+        self.raw = b""
+
+    def until(self, text: str | None) -> str:
+        """All that has come, once that text is there; without one, at the end."""
+        while (text is None or text.encode() not in self.raw) and (more := self.channel.recv(65536)):
+            self.raw += more
+        return self.raw.decode()
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+@pytest.mark.parametrize("reason", ["pruned", "log-offset-out-of-range"])
+def test_a_followed_log_that_is_no_more_ends_with_the_problem(make_daemon: Callable[..., Daemon], reason: str) -> None:
+    daemon = make_daemon(LIVE_SIGS + ("prunelivedays = 0.00002\n" if reason == "pruned" else "")).start()
+    job = publish(daemon, live(log={"lines": ["one", "two"]}))["job"]
+    followed = Followed(daemon, job)
+    followed.until('"two"')
+
+    if reason != "pruned":
+        runs = [{**live(), "result": "fail", "start_time": f"2025-01-0{day}T00:00:00Z"} for day in (1, 2)]
+        assert daemon.post("/publish/batch-job-finish?regression=r", runs)[0] == 200
+    told = followed.until(None)
+
+    followed.close()
+    assert told.count("HTTP/1.1") == 1
+    problem = json.loads(told.partition("event: problem\ndata: ")[2].partition("\n")[0])
+    assert (problem["status"], problem["reason"]) == (410 if reason == "pruned" else 422, reason)
+    assert told.endswith("0\r\n\r\n")
+    assert "Traceback" not in daemon.log.read_text()
+
+
+def driven(folder: Path, prelude: str) -> list[str]:
+    """A program that is the daemon with something in it replaced."""
+    path = folder / "driven.py"
+    path.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    return [sys.executable, str(path)]
+
+
+def test_what_happens_to_other_jobs_wakes_no_reader_of_logs_or_events(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+def counted(look):
+    async def counting(*asked):
+        with open("looks", "a") as file:
+            file.write("x")
+        return await look(*asked)
+    return counting
+
+simscoped.HEARTBEAT_S = 600
+simscoped._log_page = counted(simscoped._log_page)
+simscoped._events_after = counted(simscoped._events_after)
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
+    jobs = [publish(daemon, live(f"j{number}"))["job"] for number in range(10)]
+    start = daemon.get("/events")["newest"]
+    followed = [Followed(daemon, job) for job in jobs]
+    paths = [f"/jobs/{job}/logs?wait=60" for job in jobs]
+    paths += [f"/events?after={start}&wait=60&job={job}" for job in jobs]
+    paths += [f"/events?after={start}&wait=60&types=job.passed"] * 10
+    waiters = [threading.Thread(target=daemon.get, args=(path,)) for path in paths]
+    for waiter in waiters:
+        waiter.start()
+    looks = daemon.folder / "looks"
+    wait_until(lambda: looks.exists() and looks.stat().st_size == 41, what="all to look before they wait")
+
+    for number in range(30):
+        publish(daemon, live("other", phase=str(number), log={"lines": ["one"]}))
+    daemon.post(f"/jobs/{jobs[0]}/logs", {"lines": ["mine"]})
+    waiters[0].join(20)
+
+    assert '"mine"' in followed[0].until('"mine"')
+    assert not waiters[0].is_alive()
+    assert looks.stat().st_size <= 41 + 3
+    metrics = daemon.request("GET", "/metrics")[1]
+    assert "simscoped_streams 10.0" in metrics
+    publish(daemon, {**live("j1"), "result": "pass"})
+    assert "event: complete" in followed[1].until(None)
+    daemon.stop()
+    for waiter in waiters:
+        waiter.join(10)
+        assert not waiter.is_alive()
+    for each in followed:
+        each.close()
+
+
+def test_followed_logs_are_among_the_streams_of_which_there_may_be_so_many(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, "simscoped.STREAMS_MOST = 1")).start()
+    job = publish(daemon, live(log={"lines": ["one"]}))["job"]
+    first = Followed(daemon, job)
+    first.until('"one"')
+
+    status, told, _ = daemon.request("GET", f"/api/v1/jobs/{job}/logs", headers={"Accept": "text/event-stream"})
+    first.close()
+
+    assert (status, told["reason"]) == (503, "too-many-streams")
+    wait_until(lambda: "simscoped_streams 0.0" in daemon.request("GET", "/metrics")[1])
 
 
 def test_lines_of_a_transaction_that_failed_after_they_were_committed_are_not_shown_and_taken_once_in_the_end(

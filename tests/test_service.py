@@ -294,6 +294,34 @@ def test_deadlines_are_acted_on_within_a_second(make_daemon: Callable[..., Daemo
     assert "last sign of life" in job["fail_message"]
 
 
+def test_a_disk_that_does_not_let_us_look_for_deadlines_ends_nothing(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+look = simscoped.anything_due
+
+@simscoped.functools.wraps(look)
+def failing(*asked):
+    if not os.path.exists("repaired"):
+        error = simscoped.sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = simscoped.sqlite3.SQLITE_IOERR_READ
+        raise error
+    return look(*asked)
+
+simscoped.anything_due = failing
+"""
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
+    told = wait_until(lambda: (answer := daemon.request("GET", "/healthz"))[0] == 503 and answer[1])
+    publish(daemon, "job-live", "r", live(time_limit_ms=1))
+
+    (daemon.folder / "repaired").touch()
+
+    wait_until(lambda: daemon.get("/jobs/1")["reason"] == "time-limit")
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+    assert told["reasons"] == ["database: disk I/O error"]
+    assert "store: cannot look: disk I/O error" in daemon.log.read_text()
+
+
 PATIENT = "simscoped.START_PATIENCE_S = 1.5\n"
 SILENT = """
 async def silent(*_, stop_event, **__):

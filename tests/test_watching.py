@@ -377,18 +377,18 @@ simscoped.Api.job_row = counted
 
 
 def test_a_waiter_that_goes_away_is_forgotten(shared: Daemon, run: str) -> None:
-    feed = simscoped.Feed(None)  # type: ignore[arg-type]
+    bells = simscoped.Bells()
     loop = simscoped.asyncio.new_event_loop()
     subject = simscoped.Subject(1, 2)
 
     async def come_and_go() -> None:
-        with feed.news_of(subject), feed.news_of(subject):
-            assert len(feed._awaited[subject]) == 2
+        with bells.listen(subject), bells.listen(subject, b"log"):
+            assert len(bells._waiting[subject]) == 2
 
     loop.run_until_complete(come_and_go())
     loop.close()
 
-    assert feed._awaited == {}
+    assert bells._waiting == {}
 
 
 def test_waiters_do_not_keep_the_daemon_from_stopping(make_daemon: Callable[..., Daemon]) -> None:
