@@ -22,7 +22,7 @@ CREATE TABLE daemon (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
     epoch           TEXT NOT NULL,     -- random, made with the file: cursors and ETags of another file never match
     tick            INTEGER NOT NULL,  -- uptime clock, saved with every batch and every few seconds
-    seq             INTEGER NOT NULL,  -- last number taken by a change; never reused, also after pruning
+    seq             INTEGER NOT NULL,  -- last number taken by a change; never reused; begins at the ms since 1970
     last_job_id     INTEGER NOT NULL,  -- last job id given out; never reused, also after pruning
     last_receipt_id INTEGER NOT NULL,  -- the same for receipts
     events_from_seq INTEGER NOT NULL   -- the event feed starts behind this number; older events serve histories only
@@ -148,7 +148,8 @@ CREATE TABLE log (
     id           INTEGER PRIMARY KEY AUTOINCREMENT,  -- what its lines are kept under there; never reused
     job_id       INTEGER UNIQUE REFERENCES job (id), -- NULL: its job was pruned or run again, its lines are to be deleted
     first_offset INTEGER NOT NULL,  -- the oldest line that is kept
-    next_offset  INTEGER NOT NULL   -- the number that the next line will have
+    next_offset  INTEGER NOT NULL,  -- the number that the next line will have
+    size         INTEGER NOT NULL   -- characters in all these lines
 ) STRICT;
 
 -- A test: what jobs have in common that differ in their seed only. It is known by the category and the job's name or,

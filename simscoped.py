@@ -1363,6 +1363,9 @@ def to_json(value: Any) -> str:
     return encode_json(value).decode()
 
 
+LOG_SIZE_MOST = 16_000_000  # characters of one job's log; what it had before goes, as for [limits] log_lines
+
+
 class LogGap(ValueError):
     """Lines whose offset lies beyond the end of a log: some before them are missing."""
 
@@ -1393,13 +1396,19 @@ class LogBook:
         self.conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.conn.executescript(PRAGMAS + self.SCHEMA)
 
-    def write(self, log: int, begin: int, lines: Iterable[str], now: int) -> None:
-        """Add lines, the first of which has the offset `begin`."""
+    def write(self, log: int, lines: Iterable[tuple[int, str]], now: int) -> None:
+        """Add lines, each with its offset."""
         self._begin()
         self.conn.executemany(
-            "INSERT INTO log_line VALUES (?, ?, ?, ?)",
-            ((log, number, now, text) for number, text in enumerate(lines, begin)),
+            "INSERT INTO log_line VALUES (?, ?, ?, ?)", ((log, number, now, text) for number, text in lines)
         )
+
+    def lengths(self, log: int, new: dict[int, str]) -> Iterator[tuple[int, int]]:
+        """(offset, characters) of all lines, and of new ones by their offset, from the oldest on."""
+        yield from self.conn.execute(
+            "SELECT number, length(message) FROM log_line WHERE log = ? ORDER BY number", (log,)
+        )
+        yield from ((number, len(text)) for number, text in new.items())
 
     def cut(self, log: int, first: int, following: int) -> None:
         """Leave no lines but those from `first` up to, and without, `following`."""
@@ -1652,25 +1661,30 @@ class Batch:
         """Add lines to a job's log; those that overlap what is there are left out. Only the newest are kept.
 
         Raises LogGap if they do not follow what is there."""
-        row = self.conn.execute("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,)).fetchone()
-        log, first, following = row or (0, 0, 0)
+        columns = "id, first_offset, next_offset, size"
+        row = self.conn.execute(f"SELECT {columns} FROM log WHERE job_id = ?", (job,)).fetchone()
+        log, first, following, size = row or (0, 0, 0, 0)
         begin = following if offset is None else offset
         if begin > following:
             raise LogGap(f"offset {begin} leaves a gap: the next line of the log has offset {following}")
-        new = lines[following - begin :]
+        new = dict(enumerate(lines[following - begin :], following))
         if not new:
             return
         log = log or self.begin_log(job, 0)
-        most, after = self.config.log_lines, following + len(new)
         self.logged.add(job)
         self.logbook.cut(log, first, following)
-        self.logbook.write(log, max(following, after - most), new[-most:], self.moment.now)
-        row = (max(first, after - most), after, log)
-        self.conn.execute("UPDATE log SET first_offset = ?, next_offset = ? WHERE id = ?", row)
+        after, size = following + len(new), size + sum(map(len, new.values()))
+        for number, length in self.logbook.lengths(log, new):
+            if after - number <= self.config.log_lines and size <= LOG_SIZE_MOST:
+                break
+            first, size = number + 1, size - length
+        self.logbook.write(log, ((number, text) for number, text in new.items() if number >= first), self.moment.now)
+        changed = "UPDATE log SET first_offset = ?, next_offset = ?, size = ? WHERE id = ?"
+        self.conn.execute(changed, (first, after, size, log))
 
     def begin_log(self, job: int, offset: int) -> int:
         """Give a job that has no log an empty one, whose first line will have that offset. -> its number."""
-        insert = "INSERT INTO log (job_id, first_offset, next_offset) VALUES (?, ?, ?) RETURNING id"
+        insert = "INSERT INTO log (job_id, first_offset, next_offset, size) VALUES (?, ?, ?, 0) RETURNING id"
         (log,) = self.conn.execute(insert, (job, offset, offset)).fetchone()
         self.logbook.forget(log)
         return int(log)
@@ -2725,9 +2739,13 @@ def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
 
 
 def _make_database(conn: sqlite3.Connection) -> None:
-    """All in one transaction: a crash leaves an empty file, which is made anew at the next start."""
+    """All in one transaction: a crash leaves an empty file, which is made anew at the next start.
+
+    The numbers of changes begin at the time in ms since 1970: so a reader's place in a database that was here before
+    lies below all that there is, and is known to be foreign."""
     schema = beside("schema.sql").read_text(encoding="utf-8")
-    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, 0, 0, 0, 0);"
+    seq = int(time.time() * 1000)
+    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, {seq}, 0, 0, {seq});"
     conn.executescript(f"BEGIN;\n{schema}\n{first}\nCOMMIT;")
 
 
@@ -5092,11 +5110,11 @@ async def _log_page(api: Api, row: dict[str, Any], offset: int, limit: int) -> d
     if offset > following:
         detail = f"offset {offset} lies beyond the log, whose next line will have offset {following}"
         raise Problem(422, "log-offset-out-of-range", detail, path="offset", next_offset=following)
-    end = lines[-1][0] + 1 if lines else max(offset, first)
+    end = lines[-1][0] + 1 if len(lines) == limit else following
     return {
         "first_offset": first,
-        "next_offset": end if len(lines) == limit else following,
-        "complete": row["state"] == DONE and len(lines) < limit,
+        "next_offset": end,
+        "complete": row["state"] == DONE and end == following,
         "lines": [{"offset": number, "at": utc(at), "message": text} for number, at, text in lines],
     }
 
@@ -5117,7 +5135,7 @@ async def _follow_log(api: Api, request: web.Request, row: Row, offset: int) -> 
                     await response.write(frames)
                     quiet_since = time.monotonic()
                 if not told["lines"] and not told["complete"]:
-                    await heard(news, HEARTBEAT_S)
+                    await heard(news, quiet_since + HEARTBEAT_S - time.monotonic())
     return response
 
 
@@ -5369,6 +5387,7 @@ def _cursor(api: Api, request: web.Request) -> int | None:
 
 
 async def _follow(api: Api, response: web.StreamResponse, wanted: Wanted, cursor: int, tick: float) -> None:
+    quiet_since = time.monotonic()
     while not api.feed.closed:
         rung = api.feed.news.listen()
         last = api.feed.last
@@ -5377,11 +5396,12 @@ async def _follow(api: Api, response: web.StreamResponse, wanted: Wanted, cursor
         if text is None:
             reset = encode_json({"reason": "cursor-expired", "epoch": api.store.epoch, "newest": last})
             text = b"id: %d\nevent: reset\ndata: %b\n\n" % (last, reset)
+        if not text and time.monotonic() - quiet_since >= HEARTBEAT_S:
+            text = b"id: %d\n: alive\n\n" % cursor
         if text:
             await response.write(text)
-        if not await heard(rung, HEARTBEAT_S):
-            await response.write(b"id: %d\n: alive\n\n" % cursor)
-        elif tick:
+            quiet_since = time.monotonic()
+        if await heard(rung, quiet_since + HEARTBEAT_S - time.monotonic()) and tick:
             await asyncio.sleep(tick)
 
 

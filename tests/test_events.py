@@ -536,6 +536,48 @@ def test_an_idle_stream_is_kept_open_by_comments_that_carry_the_cursor(
     assert blocks[2].id == newest(daemon)
 
 
+def test_a_stream_that_passes_over_what_others_do_is_kept_open_and_moves_on(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", "simscoped.HEARTBEAT_S = 1")).start()
+    publish(daemon, "job-live", "r", live())
+    stream, over = Stream(daemon, "?types=job.tanked", Last_Event_ID="0"), threading.Event()
+
+    def go_on() -> None:
+        while not over.is_set():
+            publish(daemon, "job-live", "r", live(phase=str(time.monotonic())))
+
+    others = threading.Thread(target=go_on)
+    others.start()
+    blocks = [stream.block() for _ in range(2)]
+
+    over.set()
+    others.join()
+    stream.close()
+    assert [block and block.comments for block in blocks] == [["alive"]] * 2
+    assert blocks[0] and blocks[1] and int(blocks[0].id) < int(blocks[1].id)
+
+
+def test_a_place_in_a_database_that_was_here_before_is_refused(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(CONFIG).start()
+    publish(daemon, "job-live", "r", live())
+    place = daemon.get("/events")["next"]
+    daemon.stop()
+    for path in daemon.folder.glob("simscope.db*"):
+        path.unlink()
+    daemon.start()
+    for number in range(9):
+        publish(daemon, "job-live", "r", live(str(number)))
+
+    status, told, _ = daemon.request("GET", f"/api/v1/events?after={place}")
+    stream = Stream(daemon, "", Last_Event_ID=str(place))
+    event = stream.block()
+
+    stream.close()
+    assert (status, told["reason"]) == (410, "cursor-expired")
+    assert event and event.event == "reset"
+
+
 def test_every_committed_event_reaches_every_reader_once(shared: Daemon, run: str) -> None:
     readers = [Stream(shared, f"?after={newest(shared)}&types=job.live") for _ in range(4)]
 

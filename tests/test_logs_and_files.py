@@ -230,6 +230,25 @@ def follow(daemon: Daemon, job: int, got: list[str], stop_after: int) -> bool:
     return complete
 
 
+def test_a_page_that_ends_with_the_last_line_of_a_complete_log_says_so(shared: Daemon) -> None:
+    job = publish(shared, {**live("four", log={"lines": list("abcd")}), "result": "pass"})["job"]
+
+    told = [shared.get(f"/jobs/{job}/logs?{query}")["complete"] for query in ("limit=4", "limit=3", "offset=3&limit=1")]
+
+    assert told == [True, False, True]
+
+
+def test_the_oldest_lines_go_where_a_log_is_too_large(story: Story, monkeypatch: Any) -> None:
+    monkeypatch.setattr(simscoped, "LOG_SIZE_MOST", 10)
+    for lines in (["aaaa", "bbbb"], ["cccc"], ["d"], ["e" * 12]):
+        story.live(log={"lines": lines})
+        (row,) = story.rows("SELECT first_offset, next_offset, size FROM log")
+        kept = [text for _, number, text in lines_kept(story) if number >= row["first_offset"]]
+        assert (row["size"], row["next_offset"]) == (sum(map(len, kept)), row["first_offset"] + len(kept))
+        assert kept[-1:] == ([] if len(lines[-1]) > 10 else lines[-1:])
+    assert (row["first_offset"], row["next_offset"]) == (5, 5)
+
+
 class Followed:
     """A log that is followed; read as it comes over the line."""
 
@@ -462,7 +481,7 @@ def test_lines_of_pruned_jobs_and_of_earlier_runs_are_deleted_some_logs_at_a_tim
 
     assert slices == [True, True, False]
     assert lines_kept(story) == [(5, 7, "again 7")]
-    assert story.rows("SELECT * FROM log") == [{"id": 5, "job_id": 4, "first_offset": 7, "next_offset": 8}]
+    assert story.rows("SELECT * FROM log") == [{"id": 5, "job_id": 4, "first_offset": 7, "next_offset": 8, "size": 7}]
 
 
 def test_the_daemon_deletes_the_lines_that_no_job_has(make_daemon: Callable[..., Daemon]) -> None:

@@ -540,7 +540,7 @@ def test_silence_takes_the_live_jobs_along(story):
     assert counts(story) == {"fail": 1, "migrated": 1}
     assert story.events()[2:4] == ["job.timed_out", "regression.timed_out"]
     assert "24 h" in told(story, "regression.timed_out")[0]["description"]
-    assert {row["origin"] for row in story.rows("SELECT origin FROM event WHERE seq > 2")} == {"daemon:timeout"}
+    assert [row["origin"] for row in story.rows("SELECT origin FROM event ORDER BY seq")][2:4] == ["daemon:timeout"] * 2
 
 
 @pytest.mark.parametrize("send", [Story.live, Story.finish, lambda story: story.regr("regr-update", tag="x")])
@@ -1920,11 +1920,12 @@ def test_young_records_stay(story):
     story.live()
     story.live(host="farm1")
     story.pass_time(13 * DAY_S)
+    start = story.rows("SELECT events_from_seq FROM daemon")
 
     story.change(simscoped.prune_records)
 
     assert story.events("job.") == ["job.live", "job.updated"]
-    assert story.rows("SELECT events_from_seq FROM daemon") == [{"events_from_seq": 0}]
+    assert story.rows("SELECT events_from_seq FROM daemon") == start
     assert len(story.rows("SELECT * FROM receipt")) == 2
 
 
