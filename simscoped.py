@@ -574,8 +574,9 @@ def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[
 
 
 def _check_size(raw: bytes, config: Config) -> None:
-    if len(raw) > config.message_kib * 1024:
-        raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
+    size = len(raw.strip())
+    if size > config.message_kib * 1024:
+        raise Refused("too-large", f"{size} bytes; [limits] message_kib = {config.message_kib} are accepted")
 
 
 def _decode_batch(

@@ -613,6 +613,22 @@ def test_a_message_beyond_message_kib_is_refused_alone(shared: Daemon, run: str)
     assert results(shared, run) == {"a": "live", "c": "live"}
 
 
+def sized(size: int, uniqueid: str) -> str:
+    """A live job of so many bytes."""
+    return json.dumps(live(uniqueid, note="x" * (size - len(json.dumps(live(uniqueid, note=""))))))
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.ndjson"])
+def test_space_around_a_message_does_not_count_for_message_kib(shared: Daemon, run: str, name: str) -> None:
+    for number, size in enumerate([64 << 10, (64 << 10) + 1]):
+        shared.drop(f"{run}/{number}-{name}", f" {sized(size, str(number))}\n")
+
+    told = [receipt(shared, f"{run}/{number}-{name}") for number in range(2)]
+
+    assert [(one["applied"], one["rejected"]) for one in told] == [(1, 0), (0, 1)]
+    assert told[1]["details"][0]["reason"] == "too-large"
+
+
 # --- what becomes of taken files --------------------------------------------------------------------------------------
 
 
