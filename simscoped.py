@@ -3522,21 +3522,31 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def requeue(config: Config, names: Sequence[str]) -> list[str]:
-    """Put refused files back into the spool: those named (path below .bad, or file name), or all. -> their paths."""
-    bad = f"{config.spool_dir}/.bad"
+def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Put refused files back into the spool: all, or those named (file name or path, also that of the reasons).
+    -> the paths that they have there, and the names that fit none."""
+    bad = os.path.realpath(config.spool_dir / ".bad")
+    below = [f"{folder}/{file}"[len(bad) + 1 :] for folder, _, files in os.walk(bad) for file in files]
+    refused = sorted(path for path in below if not is_reason(f"{bad}/{path}"))
+    known = {*refused, *map(os.path.basename, refused)}
+    meant = {name: _refused_name(bad, name, known) for name in names}
     back = []
-    for folder, _, files in os.walk(bad):
-        for file in files:
-            path = f"{folder}/{file}"[len(bad) + 1 :]
-            if is_reason(f"{bad}/{path}") or (names and path not in names and file not in names):
-                continue
-            move(f"{bad}/{path}", free_name(f"{config.spool_dir}/{path}"))
+    for path in refused:
+        if not names or {path, os.path.basename(path)}.intersection(meant.values()):
+            target = free_name(f"{config.spool_dir}/{path}")
+            move(f"{bad}/{path}", target)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{bad}/{path}{REASON}")
-            back.append(path)
+            back.append(os.path.relpath(target, config.spool_dir))
     remove_empty(bad)
-    return sorted(back)
+    return back, [name for name, told in meant.items() if told not in known]
+
+
+def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
+    """What somebody says of a refused file, as it is known: a path into .bad becomes one below it."""
+    told = os.path.realpath(name).removeprefix(f"{bad}/")
+    told = name if os.path.isabs(told) else told
+    return told if told in known else told.removesuffix(REASON)
 
 
 # ======================================================================================================================
@@ -5454,7 +5464,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("serve", parents=[shared], help="run the daemon (also without a command)")
     commands.add_parser("check-config", parents=[shared], help="say what is wrong with the configuration, and where")
     again = commands.add_parser("requeue", parents=[shared], help="put refused files back into the spool")
-    again.add_argument("names", nargs="*", metavar="NAME", help="path below .bad, or file name; without any: all")
+    again.add_argument("names", nargs="*", metavar="NAME", help="path of a refused file, or its name; without any: all")
     copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy of the database")
     copy.add_argument("file", type=Path, metavar="FILE")
     told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
@@ -5472,9 +5482,11 @@ def run_command(options: argparse.Namespace, config: Config) -> int:
         )
         return 0
     if options.command == "requeue":
-        back = requeue(config, options.names)
+        back, unknown = requeue(config, options.names)
         print("\n".join(back) if back else "nothing to put back")
-        return 0 if back or not options.names else 1
+        for name in unknown:
+            print(f"simscoped: no refused file is named {name!r}", file=sys.stderr)
+        return 1 if unknown else 0
     if options.command == "snapshot":
         take_snapshot(config, options.file)
         return 0

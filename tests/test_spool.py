@@ -509,6 +509,45 @@ def test_requeue_of_a_name_that_is_not_there_says_no(shared: Daemon) -> None:
     assert ended.stdout == "nothing to put back\n"
 
 
+def refused_file(daemon: Daemon, name: str) -> Path:
+    """Lay a refused file and its reasons into .bad."""
+    path = daemon.spool / ".bad" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[1]")
+    Path(f"{path}.reason.json").write_text("{}")
+    return path
+
+
+def test_requeue_names_what_it_does_not_find_and_puts_the_others_back(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    refused_file(daemon, "r/good.json")
+
+    ended = command(daemon, "requeue", "nosuch", "good.json", "r/nosuch.json")
+
+    assert (ended.returncode, ended.stdout) == (1, "r/good.json\n")
+    assert ended.stderr.splitlines() == [
+        "simscoped: no refused file is named 'nosuch'",
+        "simscoped: no refused file is named 'r/nosuch.json'",
+    ]
+    assert (daemon.spool / "r" / "good.json").exists()
+
+
+@pytest.mark.parametrize("name", ["top.json", "r/x.json"])
+@pytest.mark.parametrize("form", ["{whole}", "{relative}", "{relative}.reason.json", "{name}.reason.json"])
+def test_requeue_takes_the_path_of_a_refused_file_as_a_shell_completes_it_and_that_of_its_reasons(
+    make_daemon: Callable[..., Daemon], name: str, form: str
+) -> None:
+    daemon = make_daemon()
+    refused_file(daemon, "other.json")
+    path = refused_file(daemon, name)
+
+    told = command(daemon, "requeue", form.format(name=name, whole=path, relative=os.path.relpath(path)))
+
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{name}\n", "")
+    assert (daemon.spool / name).exists()
+    assert sorted(os.listdir(daemon.spool / ".bad")) == ["other.json", "other.json.reason.json"]
+
+
 def test_requeue_does_not_overwrite_a_file_that_waits_in_the_spool(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon()
     (daemon.spool / ".bad" / "r").mkdir(parents=True)
@@ -517,8 +556,11 @@ def test_requeue_does_not_overwrite_a_file_that_waits_in_the_spool(make_daemon: 
 
     ended = command(daemon, "requeue")
 
-    assert ended.returncode == 0
-    assert sorted(path.read_text() for path in (daemon.spool / "r").glob("*.json")) == ["new", "old"]
+    assert (ended.returncode, ended.stdout) == (0, "r/x~2.json\n")
+    assert {path.name: path.read_text() for path in (daemon.spool / "r").iterdir()} == {
+        "x.json": "new",
+        "x~2.json": "old",
+    }
 
 
 def test_a_refused_file_and_the_reasons_of_another_never_have_the_same_name(shared: Daemon, run: str) -> None:
