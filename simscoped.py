@@ -3224,13 +3224,13 @@ class SpoolFolder:
             for entry in entries:
                 empty = False
                 name = entry.name
-                if name.startswith("."):
+                if name.startswith(".") or name.endswith(UNFINISHED_SUFFIXES):
                     continue
-                if name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
+                if name.endswith(MESSAGE_SUFFIXES) or _is_odd(entry):
                     status = self._status(entry, prefix + name)
                     if status is not None:
                         yield Found(status.st_mtime_ns, prefix + name), status.st_size
-                elif entry.is_dir() and not name.endswith(UNFINISHED_SUFFIXES):
+                elif entry.is_dir():
                     yield from self._folder_files(f"{folder}/{name}", f"{prefix}{name}/")
         if empty and prefix:
             self._remove_if_old(folder)
@@ -3252,14 +3252,14 @@ class SpoolFolder:
 
     def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
         """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
-        try:
-            if len(path.encode()) > self.longest:
-                self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
-                return None
-            status = entry.stat(follow_symlinks=False)
-        except UnicodeEncodeError:
+        if not is_utf8(path):
             self._skip(path, "its name is not UTF-8")
             return None
+        if len(os.fsencode(path)) > self.longest:
+            self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
+            return None
+        try:
+            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if stat.S_ISREG(status.st_mode):
@@ -3439,6 +3439,21 @@ class SpoolFolder:
         for number in numbers:
             remove_empty(f"{self.work}/{number}")
         return sorted(left)
+
+
+def _is_odd(entry: os.DirEntry[str]) -> bool:
+    """Is it neither a file nor a folder, or its name not UTF-8? That is told, whatever the name ends in."""
+    is_plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+    return not (is_plain and is_utf8(entry.name))
+
+
+def is_utf8(name: str) -> bool:
+    """Is a name in the file system text?"""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_all(handle: int, size: int) -> bytes:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
 import threading
@@ -750,30 +752,38 @@ def test_links_pipes_folders_named_like_messages_and_names_that_are_not_utf_8_ar
     outside.write_text(json.dumps(live("linked")))
     (folder / "link.json").symlink_to(outside)
     (folder / "nowhere.ndjson").symlink_to("/does/not/exist")
-    os.mkfifo(folder / "pipe.json")
-    strange = os.fsencode(folder) + b"/\xff\xfe.json"
-    with open(strange, "w") as file:
-        file.write(json.dumps(live("strange")))
+    for name in ("pipe.json", "pipe", ".pipe", "pipe.tmp", "pipe~"):
+        os.mkfifo(folder / name)
+    os.mknod(folder / "socket", stat.S_IFSOCK | 0o600)
+    strange = [os.fsencode(folder) + name for name in (b"/\xff\xfe.json", b"/\xff.txt", b"/.\xff.json", b"/\xff.part")]
+    for path in strange:
+        with open(path, "w") as file:
+            file.write(json.dumps(live("strange")))
+    strange_folder = os.fsencode(folder) + b"/\xfe"
+    os.mkdir(strange_folder)
 
-    told = wait_until(lambda: len([path for path in skipped(shared) if run in path]) >= 5 and skipped(shared))
+    told = wait_until(lambda: len([path for path in skipped(shared) if run in path]) >= 9 and skipped(shared))
     shared.drop(f"{run}/good.json", live("good"))
     receipt(shared, f"{run}/good.json")
 
     own = {path.removeprefix(f"{run}/"): why for path, why in told.items() if run in path}
     assert own["folder.json"] == "a folder named like a message"
     assert own["link.json"] == own["nowhere.ndjson"] == "a symbolic link"
-    assert own["pipe.json"] == "not a regular file"
-    assert len(own) == 5
+    assert own["pipe.json"] == own["pipe"] == own["socket"] == "not a regular file"
+    assert own["?"] == own["?.txt"] == own["??.json"] == "its name is not UTF-8"
+    assert len(own) == 9
     assert results(shared, run) == {"good": "live"}
     assert outside.exists()
-    assert os.path.lexists(strange)
+    assert all(map(os.path.lexists, strange))
     status, health, _ = shared.request("GET", "/healthz")
     assert (status, health["status"]) == (200, "ok")
-    assert "simscoped_spool_skipped_files 5.0" in shared.request("GET", "/metrics")[1]
-    for name in ("link.json", "nowhere.ndjson", "pipe.json"):
+    assert "simscoped_spool_skipped_files 9.0" in shared.request("GET", "/metrics")[1]
+    for name in ("link.json", "nowhere.ndjson", "pipe.json", "pipe", "socket"):
         (folder / name).unlink()
+    os.rmdir(strange_folder)
     (folder / "folder.json").rename(folder / "folder")
-    os.unlink(strange)
+    for path in strange:
+        os.unlink(path)
     wait_until(lambda: not [path for path in skipped(shared) if run in path])
     receipt(shared, f"{run}/folder/x.json")
 
