@@ -3428,17 +3428,34 @@ class SpoolFolder:
 
     def left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
-        left = []
-        for folder, _, names in os.walk(self.work):
-            for name in names:
-                path = f"{folder}/{name}"
-                if folder != self.work:
-                    left.append(Found(os.lstat(path).st_mtime_ns, path[len(self.work) + 1 :]))
-        numbers = [int(name) for name in os.listdir(self.work) if name.isdigit()]
-        self._number = max(numbers, default=0)
-        for number in numbers:
-            remove_empty(f"{self.work}/{number}")
+        self._number = 1 + max((int(name) for name in os.listdir(self.work) if name.isdecimal()), default=0)
+        skip = len(self.work) + 1
+        paths = [f"{folder}/{name}"[skip:] for folder, _, names in os.walk(self.work) for name in names]
+        left = [found for path in paths if (found := self._left(path)) is not None]
+        for name in os.listdir(self.work):
+            remove_empty(f"{self.work}/{name}")
         return sorted(left)
+
+    def _left(self, path: str) -> Found | None:
+        """A file below .work that is to be taken; None for one that is not."""
+        number, _, name = path.partition("/")
+        work = path if number.isdecimal() and name else self._take_in(path)
+        if work is None:
+            return None
+        status = os.lstat(f"{self.work}/{work}")
+        return Found(status.st_mtime_ns, work)
+
+    def _take_in(self, path: str) -> str | None:
+        """Move a message that somebody else put into .work to where claimed files lie. -> its path there."""
+        if not path.endswith(MESSAGE_SUFFIXES) or os.path.basename(path).startswith(".") or not is_utf8(path):
+            return None
+        work = f"{self._number}/{path}"
+        try:
+            move(f"{self.work}/{path}", f"{self.work}/{work}")
+        except OSError as error:
+            log.warning("spool: left in .work: %s: %s", path, error.strerror)
+            return None
+        return work
 
 
 def _is_odd(entry: os.DirEntry[str]) -> bool:
