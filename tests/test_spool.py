@@ -286,10 +286,16 @@ def test_a_folder_of_a_temporary_name_is_read_once_it_is_renamed(shared: Daemon,
     assert count(shared, f"{run}{suffix}") == 0
 
 
-def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n').start()
-    daemon.drop("r/lines.ndjson", lines(live("line")))
-    daemon.drop("r/regr-finish.json", "")
+NEVER_SETTLES = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n'
+
+
+@pytest.mark.parametrize("age", [0, 86400], ids=["new", "of yesterday, or by a clock that is a day behind"])
+def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon], age: int) -> None:
+    daemon = make_daemon(NEVER_SETTLES).start()
+    for name, content in [("lines.ndjson", lines(live("line"))), ("regr-finish.json", "")]:
+        hidden = daemon.drop(f"r/.{name}", content)
+        os.utime(hidden, (time.time() - age,) * 2)
+        hidden.rename(hidden.with_name(name))
 
     daemon.drop("r/whole.json", live("whole"))
 
@@ -319,6 +325,87 @@ def test_a_half_written_file_that_is_completed_later_is_taken_whole(shared: Daem
     assert (told["applied"], told["rejected"]) == (1, 0)
     assert results(shared, run) == {"a": "live", "b": "live"}
     assert len(receipts(shared, f"{run}/slow.json")) == 1
+
+
+@pytest.mark.parametrize("how", ["w", "a"], ids=["anew", "at its end"])
+def test_a_half_written_file_is_taken_whole_when_its_writer_opens_its_name_again(
+    make_daemon: Callable[..., Daemon], how: str
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+
+    with path.open(how) as file:
+        file.write(text if how == "w" else text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    assert len(receipts(daemon, "r/slow.json")) == 1
+    assert results(daemon, "r") == {"a": "live", "b": "live"}
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+    assert not (daemon.spool / ".bad").exists()
+
+
+def half_written(daemon: Daemon, name: str, text: str) -> Path:
+    """Write half of a file, and come back when the daemon has seen it."""
+    path = daemon.spool / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text[:2500])
+    daemon.drop("r/b.json", live("b"))
+    receipt(daemon, "r/b.json")
+    return path
+
+
+NO_HARD_LINKS = """
+def link(source, target):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+os.link = link
+"""
+
+
+def test_a_half_written_file_waits_in_the_work_folder_where_there_are_no_hard_links(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", NO_HARD_LINKS)).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+    (claimed,) = daemon.spool.glob(".work/*/r/slow.json")
+    assert not path.exists()
+
+    with claimed.open("a") as file:
+        file.write(text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
+NAME_TAKEN_AGAIN = """
+real_link, new = os.link, ['{"category": "sim", "uniqueid": "new", "result": "live"}']
+
+def link(source, target):
+    if new:
+        with open(target, "w") as file:
+            file.write(new.pop())
+    real_link(source, target)
+
+os.link = link
+"""
+
+
+def test_a_half_written_file_whose_name_is_taken_again_overwrites_nothing_and_is_refused_by_itself(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", NAME_TAKEN_AGAIN)).start()
+
+    half_written(daemon, "r/slow.json", json.dumps(live("a", fail_message="x" * 5000)))
+
+    told = wait_until(lambda: len(found := receipts(daemon, "r/slow.json")) == 2 and found)
+    assert sorted((one["applied"], one["rejected"]) for one in told) == [(0, 1), (1, 0)]
+    assert results(daemon, "r") == {"new": "live", "b": "live"}
+    wait_until((daemon.spool / ".bad" / "r" / "slow.json").exists)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
 
 
 def test_a_file_that_keeps_growing_in_small_steps_is_not_refused(shared: Daemon, run: str) -> None:
