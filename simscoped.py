@@ -629,8 +629,9 @@ def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[
 
 
 def _check_size(raw: bytes, config: Config) -> None:
-    if len(raw) > config.message_kib * 1024:
-        raise Refused("too-large", f"{len(raw)} bytes; [limits] message_kib = {config.message_kib} are accepted")
+    size = len(raw.strip())
+    if size > config.message_kib * 1024:
+        raise Refused("too-large", f"{size} bytes; [limits] message_kib = {config.message_kib} are accepted")
 
 
 def _decode_batch(
@@ -3366,18 +3367,21 @@ class Waiting(NamedTuple):
 # A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
 #
 #   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
-#   claim   renames a chunk of them into a new folder .work/N, which keeps their paths, then reads them
+#   take    renames each of a chunk of them into a new folder .work/N, which keeps their paths, and reads it there
 #   submit  applies them; the transaction notes the claimed files as settling
 #   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
+#
+# A claimed file that looks cut short gets its name back, by a hard link, so that a publisher who opens that name again
+# finds it. It is left alone there until it changes, or was seen unchanged for settle_ms: then it is taken as it is.
 #
 # Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
 # and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
 # the removal of its files is on disk too; a sync of .work once a second sees to that.
 
+CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 EMPTY_FOLDER_S = 3600.0
-LONG_AGO_S = 60.0  # a file this much older than settle_ms is complete, however wrong the file system's clock is
 FOLDERS_DEEP = 256  # the regression of a file that lies deeper would have a name that is too long
 PATH_BYTES = 4000  # of 4095 that the system allows: the same file's path below .work, .bad and .done is longer
 REASON = ".reason.json"
@@ -3425,9 +3429,12 @@ class SpoolFolder:
         self.oldest_ns: int | None = None
         self._skipped: dict[str, str] = {}  # path -> why it was not taken by the last sweep
         self._skipping: dict[str, str] = {}  # the same, of the sweep under way
-        self._growing: dict[str, tuple[int, int, float]] = {}  # path -> size, mtime, seen so since (monotonic)
-        self.cut_short: dict[str, tuple[Claimed, float]] = {}  # path below .work -> the file, seen so since
+        self._waiting: dict[int, tuple[int, int, float]] = {}  # inode -> mtime, size, seen so since (monotonic)
+        self._waited: dict[int, tuple[int, int, float]] = {}  # the same, of the sweep before
+        self._kept: list[Found] = []  # files below .work that look cut short and could not be put back
+        self._scanned = 0.0  # when the last scan began (monotonic)
         self._number = 0  # of the newest folder below .work
+        self._made: set[str] = set()  # folders in it
 
     def not_taken(self) -> dict[str, str]:
         """Files that are not taken, and why: of the last sweep, and of the one under way."""
@@ -3437,9 +3444,11 @@ class SpoolFolder:
         """A sweep is over, so what it did not take is all that is not taken."""
         self._skipped = self._skipping
 
-    def unfinished(self) -> bool:
-        """Are there files that may still be being written?"""
-        return bool(self._growing or self.cut_short)
+    def waits_since(self) -> float:
+        """Of the files that have not settled yet: since when the one that waits longest is unchanged (monotonic).
+        Infinity if there are none. One that had settled at the last scan is taken, or cannot be."""
+        settled = self._scanned - self.config.settle_ms / 1000
+        return min((since for *_, since in self._waiting.values() if since > settled), default=math.inf)
 
     # Scanning.
 
@@ -3447,36 +3456,37 @@ class SpoolFolder:
         """The oldest files that are ready to be taken, at most SCAN_FILES, in order of modification time."""
         self._skipping = {}
         os.makedirs(self.work, exist_ok=True)
-        growing, self._growing = self._growing, {}
+        self._scanned = time.monotonic()
+        self._waited, self._waiting = self._waiting, {}
         count = 0
         oldest: int | None = None
         ready: list[Found] = []
-        for found, size in self._files(self.root, ""):
+        for path, status in self._files(self.root, ""):
             count += 1
-            oldest = found.mtime_ns if oldest is None else min(oldest, found.mtime_ns)
-            if (size == 0 or found.path.endswith(LINES_SUFFIXES)) and self._still_growing(found, size, growing):
+            oldest = status.st_mtime_ns if oldest is None else min(oldest, status.st_mtime_ns)
+            if self._must_wait(path, status):
                 continue
-            ready.append(found)
+            ready.append(Found(status.st_mtime_ns, path))
             if len(ready) >= 2 * SCAN_FILES:
                 ready = sorted(ready)[:SCAN_FILES]
         self.backlog, self.oldest_ns = count, oldest
         ready.sort()
         return ready[:SCAN_FILES]
 
-    def _files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
-        """All files below a folder that are named like messages, with their sizes."""
+    def _files(self, folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+        """All files below a folder that are named like messages."""
         empty = True
         with os.scandir(folder) as entries:
             for entry in entries:
                 empty = False
                 name = entry.name
-                if name.startswith("."):
+                if name.startswith(".") or name.endswith(UNFINISHED_SUFFIXES):
                     continue
-                if name.endswith(MESSAGE_SUFFIXES) or entry.is_symlink():
+                if name.endswith(MESSAGE_SUFFIXES) or _is_odd(entry):
                     status = self._status(entry, prefix + name)
                     if status is not None:
-                        yield Found(status.st_mtime_ns, prefix + name), status.st_size
-                elif entry.is_dir() and not name.endswith(UNFINISHED_SUFFIXES):
+                        yield prefix + name, status
+                elif entry.is_dir():
                     yield from self._folder_files(f"{folder}/{name}", f"{prefix}{name}/")
         if empty and prefix:
             self._remove_if_old(folder)
@@ -3487,7 +3497,7 @@ class SpoolFolder:
         if path not in self._skipped:
             log.warning("spool: not taken: %s: %s", path.encode("utf-8", "backslashreplace").decode(), why)
 
-    def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[Found, int]]:
+    def _folder_files(self, folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
         if prefix.count("/") > FOLDERS_DEEP:
             self._skip(prefix, f"lies more than {FOLDERS_DEEP} folders deep")
             return
@@ -3498,14 +3508,14 @@ class SpoolFolder:
 
     def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
         """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
-        try:
-            if len(path.encode()) > self.longest:
-                self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
-                return None
-            status = entry.stat(follow_symlinks=False)
-        except UnicodeEncodeError:
+        if not is_utf8(path):
             self._skip(path, "its name is not UTF-8")
             return None
+        if len(os.fsencode(path)) > self.longest:
+            self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
+            return None
+        try:
+            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if stat.S_ISREG(status.st_mode):
@@ -3513,18 +3523,22 @@ class SpoolFolder:
         self._skip(path, NOT_TAKEN.get(stat.S_IFMT(status.st_mode), "not a regular file"))
         return None
 
-    def _still_growing(self, found: Found, size: int, growing: dict[str, tuple[int, int, float]]) -> bool:
-        """True until a file was seen unchanged for settle_ms by our own clock, unless it is from long ago."""
-        if time.time() - found.mtime_ns / 1e9 > self.config.settle_ms / 1000 + LONG_AGO_S:
-            return False
+    def _must_wait(self, path: str, status: os.stat_result) -> bool:
+        """Is a file to be left alone for now? One that looks whole also when it is cut short is, until it has settled;
+        one that was put back is, until it has settled or changed."""
+        inode, mtime_ns, size = status.st_ino, status.st_mtime_ns, status.st_size
+        if size == 0 or path.endswith(LINES_SUFFIXES) or self._waited.get(inode, ())[:2] == (mtime_ns, size):
+            return not self._has_settled(inode, mtime_ns, size)
+        return False
+
+    def _has_settled(self, inode: int, mtime_ns: int, size: int) -> bool:
+        """Was a file that may still be being written seen unchanged for settle_ms by our own clock?"""
         now = time.monotonic()
-        seen = growing.get(found.path)
-        if seen is None or seen[:2] != (size, found.mtime_ns):
-            seen = (size, found.mtime_ns, now)
-        if (now - seen[2]) * 1000 >= self.config.settle_ms:
-            return False
-        self._growing[found.path] = seen
-        return True
+        seen = self._waiting.get(inode) or self._waited.get(inode)
+        if seen is None or seen[:2] != (mtime_ns, size):
+            seen = (mtime_ns, size, now)
+        self._waiting[inode] = seen
+        return (now - seen[2]) * 1000 >= self.config.settle_ms
 
     def _remove_if_old(self, folder: str) -> None:
         with contextlib.suppress(OSError):
@@ -3533,64 +3547,78 @@ class SpoolFolder:
 
     # Claiming and reading.
 
-    def claim(self, found: Sequence[Found]) -> list[str]:
-        """Rename files into a folder of their own below .work. -> their paths there.
-
-        A file that is gone by now is no matter."""
+    def take(self, found: Sequence[Found]) -> tuple[list[Delivery], Sequence[Found]]:
+        """Claim files into a new folder below .work and read them, as many as fit into memory at once.
+        -> deliveries, and the files that are left."""
         self._number += 1
         base = f"{self.work}/{self._number}"
         os.makedirs(base, exist_ok=True)
-        made = {base}
-        claimed = []
-        for item in found:
-            folder = f"{base}/{item.path}".rpartition("/")[0]
-            try:
-                if folder not in made:
-                    os.makedirs(folder, exist_ok=True)
-                    made.add(folder)
-                os.rename(f"{self.root}/{item.path}", f"{base}/{item.path}")
-                claimed.append(f"{self._number}/{item.path}")
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                self._skip(item.path, f"cannot be moved into .work: {error.strerror}")
-        if not claimed:
+        self._made = {base}
+        deliveries, left = self._read(found, self.claim)
+        if not deliveries:
             remove_empty(base)
-        return claimed
+        return deliveries, left
 
-    def read(self, claimed: Sequence[str]) -> tuple[list[Delivery], list[str]]:
-        """Read claimed files, as many as fit into memory at once. -> deliveries, and the files that are left.
+    def take_claimed(self, found: Sequence[Found]) -> tuple[list[Delivery], Sequence[Found]]:
+        """The same with files that lie below .work already."""
+        deliveries, left = self._read(found, lambda item: item.path)
+        for base in {item.path.partition("/")[0] for item in found}:
+            remove_empty(f"{self.work}/{base}")
+        return deliveries, left
 
-        A file that looks cut short waits in .work, and does not hold up the others."""
+    def kept(self) -> list[Found]:
+        """Files that looked cut short and could not be put back, to be taken again."""
+        kept, self._kept = self._kept, []
+        return kept
+
+    def _read(
+        self, found: Sequence[Found], claim: Callable[[Found], str | None]
+    ) -> tuple[list[Delivery], Sequence[Found]]:
+        """Each file is read as soon as it is claimed, so that one that is put back is missed for a moment only."""
         deliveries: list[Delivery] = []
         size = 0
-        for place, work in enumerate(claimed):
-            if size > CHUNK_BYTES:
-                return deliveries, list(claimed[place:])
-            claim = self._opened(work)
-            delivery = self._delivery(claim)
-            size += claim.size
-            if _looks_cut_short(delivery):
-                self.cut_short[work] = (claim, time.monotonic())
-            else:
-                deliveries.append(delivery)
+        for place, item in enumerate(found):
+            if place == CHUNK_FILES or size > CHUNK_BYTES:
+                return deliveries, found[place:]
+            work = claim(item)
+            if work is None:
+                continue
+            claimed = self._opened(work)
+            delivery = self._delivery(claimed)
+            if _looks_cut_short(delivery) and not self._has_settled(claimed.inode, claimed.mtime_ns, claimed.size):
+                self._put_back(claimed)
+                continue
+            self._waiting.pop(claimed.inode, None)
+            size += claimed.size
+            deliveries.append(delivery)
         return deliveries, []
 
-    def read_again(self) -> list[Delivery]:
-        """Look again at the files that seemed cut short: whole by now, or unchanged for settle_ms and so refused."""
-        deliveries = []
-        now = time.monotonic()
-        for work, (before, since) in list(self.cut_short.items()):
-            claim = self._opened(work)
-            delivery = self._delivery(claim)
-            if claim[:-1] != before[:-1]:
-                since = now
-                self.cut_short[work] = (claim, since)
-            if _looks_cut_short(delivery) and (now - since) * 1000 < self.config.settle_ms:
-                continue
-            del self.cut_short[work]
-            deliveries.append(delivery)
-        return deliveries
+    def claim(self, found: Found) -> str | None:
+        """Rename a file into the newest folder below .work. -> its path below .work; None if it is gone or stays."""
+        work = f"{self._number}/{found.path}"
+        target = f"{self.work}/{work}"
+        folder = target.rpartition("/")[0]
+        try:
+            if folder not in self._made:
+                os.makedirs(folder, exist_ok=True)
+                self._made.add(folder)
+            os.rename(f"{self.root}/{found.path}", target)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._skip(found.path, f"cannot be moved into .work: {error.strerror}")
+            return None
+        return work
+
+    def _put_back(self, claimed: Claimed) -> None:
+        """Give a file its name in the spool back. Where that is taken again, or there are no hard links, it is kept."""
+        work, path = f"{self.work}/{claimed.work}", f"{self.root}/{claimed.name}"
+        with contextlib.suppress(OSError):
+            os.link(work, path)
+        if inode_of(path) == claimed.inode:
+            os.unlink(work)
+        else:
+            self._kept.append(Found(claimed.mtime_ns, claimed.work))
 
     def _opened(self, work: str) -> Claimed:
         """Read a claimed file, and learn which one it is by what was opened."""
@@ -3674,17 +3702,52 @@ class SpoolFolder:
 
     def left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
-        left = []
-        for folder, _, names in os.walk(self.work):
-            for name in names:
-                path = f"{folder}/{name}"
-                if folder != self.work:
-                    left.append(Found(os.lstat(path).st_mtime_ns, path[len(self.work) + 1 :]))
-        numbers = [int(name) for name in os.listdir(self.work) if name.isdigit()]
-        self._number = max(numbers, default=0)
-        for number in numbers:
-            remove_empty(f"{self.work}/{number}")
+        self._number = 1 + max((int(name) for name in os.listdir(self.work) if name.isdecimal()), default=0)
+        skip = len(self.work) + 1
+        paths = [f"{folder}/{name}"[skip:] for folder, _, names in os.walk(self.work) for name in names]
+        left = [found for path in paths if (found := self._left(path)) is not None]
+        for name in os.listdir(self.work):
+            remove_empty(f"{self.work}/{name}")
         return sorted(left)
+
+    def _left(self, path: str) -> Found | None:
+        """A file below .work that is to be taken; None for one that is not, or has its name in the spool back."""
+        number, _, name = path.partition("/")
+        work = path if number.isdecimal() and name else self._take_in(path)
+        if work is None:
+            return None
+        status = os.lstat(f"{self.work}/{work}")
+        if status.st_nlink > 1 and inode_of(f"{self.root}/{work.partition('/')[2]}") == status.st_ino:
+            os.unlink(f"{self.work}/{work}")
+            return None
+        return Found(status.st_mtime_ns, work)
+
+    def _take_in(self, path: str) -> str | None:
+        """Move a message that somebody else put into .work to where claimed files lie. -> its path there."""
+        if not path.endswith(MESSAGE_SUFFIXES) or os.path.basename(path).startswith(".") or not is_utf8(path):
+            return None
+        work = f"{self._number}/{path}"
+        try:
+            move(f"{self.work}/{path}", f"{self.work}/{work}")
+        except OSError as error:
+            log.warning("spool: left in .work: %s: %s", path, error.strerror)
+            return None
+        return work
+
+
+def _is_odd(entry: os.DirEntry[str]) -> bool:
+    """Is it neither a file nor a folder, or its name not UTF-8? That is told, whatever the name ends in."""
+    is_plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+    return not (is_plain and is_utf8(entry.name))
+
+
+def is_utf8(name: str) -> bool:
+    """Is a name in the file system text?"""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_all(handle: int, size: int) -> bytes:
@@ -3693,6 +3756,14 @@ def _read_all(handle: int, size: int) -> bytes:
     while len(content) > size and (more := os.read(handle, 1 << 20)):
         content += more
     return content
+
+
+def inode_of(path: str) -> int | None:
+    """Which file lies there; None if there is none."""
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None
 
 
 def _is_file(path: str, inode: int, mtime_ns: int) -> bool:
@@ -3768,32 +3839,41 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-def requeue(config: Config, names: Sequence[str]) -> list[str]:
-    """Put refused files back into the spool: those named (path below .bad, or file name), or all. -> their paths."""
-    bad = f"{config.spool_dir}/.bad"
+def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Put refused files back into the spool: all, or those named (file name or path, also that of the reasons).
+    -> the paths that they have there, and the names that fit none."""
+    bad = os.path.realpath(config.spool_dir / ".bad")
+    below = [f"{folder}/{file}"[len(bad) + 1 :] for folder, _, files in os.walk(bad) for file in files]
+    refused = sorted(path for path in below if not is_reason(f"{bad}/{path}"))
+    known = {*refused, *map(os.path.basename, refused)}
+    meant = {name: _refused_name(bad, name, known) for name in names}
     back = []
-    for folder, _, files in os.walk(bad):
-        for file in files:
-            path = f"{folder}/{file}"[len(bad) + 1 :]
-            if is_reason(f"{bad}/{path}") or (names and path not in names and file not in names):
-                continue
-            move(f"{bad}/{path}", free_name(f"{config.spool_dir}/{path}"))
+    for path in refused:
+        if not names or {path, os.path.basename(path)}.intersection(meant.values()):
+            target = free_name(f"{config.spool_dir}/{path}")
+            move(f"{bad}/{path}", target)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{bad}/{path}{REASON}")
-            back.append(path)
+            back.append(os.path.relpath(target, config.spool_dir))
     remove_empty(bad)
-    return sorted(back)
+    return back, [name for name, told in meant.items() if told not in known]
+
+
+def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
+    """What somebody says of a refused file, as it is known: a path into .bad becomes one below it."""
+    told = os.path.realpath(name).removeprefix(f"{bad}/")
+    told = name if os.path.isabs(told) else told
+    return told if told in known else told.removesuffix(REASON)
 
 
 # ======================================================================================================================
 # 14  Spool (sweeps -> chunks -> intake -> settled · asyncio, no SQL)
 # ======================================================================================================================
 
-CHUNK_FILES = 1000
 CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
 AWAKE_S = 0.010  # between two scans while files keep coming
 AWAKE_FOR_S = 1.0  # after the last file
-START_PATIENCE_S = 3.0  # no longer than this do deadlines wait for files that may still be being written at the start
+START_PATIENCE_S = 3.0  # deadlines do not wait at the start for files that change later than this after it
 
 
 class Spool:
@@ -3810,7 +3890,7 @@ class Spool:
         self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
         self._watched = True
         self._synced = 0.0
-        self._begun = 0.0
+        self._listed = 0.0  # when the folder was first listed (monotonic)
 
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
@@ -3822,7 +3902,7 @@ class Spool:
                 chunk.cancel()
 
     async def _follow(self) -> None:
-        self._begun = news = time.monotonic()
+        news = time.monotonic()
         while True:
             taken = await self._sweep()
             if taken:
@@ -3835,46 +3915,38 @@ class Spool:
                 await self._sleep_until_news()
                 news = time.monotonic()
 
-    def _note_drained(self, taken: int) -> None:
+    def _note_drained(self, found: int) -> None:
         """What lay here at the start is taken, but for files that are still being written."""
-        if taken < SCAN_FILES and (not self.folder.unfinished() or time.monotonic() - self._begun > START_PATIENCE_S):
+        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
             self.drained.set()
 
     async def _sweep(self) -> int:
         """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
         try:
             found = await asyncio.to_thread(self.folder.scan)
-            taken = await self._take(found, self.folder.claim)
-            again = await asyncio.to_thread(self.folder.read_again) if self.folder.cut_short else []
-            await self._apply(again)
+            self._listed = self._listed or time.monotonic()
+            taken = await self._take(self.folder.kept(), self.folder.take_claimed)
+            taken += await self._take(found, self.folder.take)
             await self._see_through(0)
             self.trouble = None
             self.folder.swept()
-            self._note_drained(taken)
+            self._note_drained(len(found))
         except OSError as error:
             await self._wait_for_better("the folder cannot be worked on", error)
             return 0
-        return taken + len(again)
-
-    async def _take(self, found: Sequence[Found], claim: Callable[[Sequence[Found]], list[str]]) -> int:
-        """Claim, read, apply and settle, chunk by chunk. -> how many files."""
-        taken = 0
-        for start in range(0, len(found), CHUNK_FILES):
-            count, deliveries, left = await asyncio.to_thread(self._pick, claim, found[start : start + CHUNK_FILES])
-            taken += count
-            self.folder.backlog = max(self.folder.backlog - count, 0)
-            await self._apply(deliveries)
-            while left:
-                deliveries, left = await asyncio.to_thread(self.folder.read, left)
-                await self._apply(deliveries)
         return taken
 
-    def _pick(
-        self, claim: Callable[[Sequence[Found]], list[str]], found: Sequence[Found]
-    ) -> tuple[int, list[Delivery], list[str]]:
-        """Claim files and begin to read them. -> how many are claimed, deliveries, and the files left to read."""
-        claimed = claim(found)
-        return len(claimed), *self.folder.read(claimed)
+    async def _take(
+        self, found: Sequence[Found], take: Callable[[Sequence[Found]], tuple[list[Delivery], Sequence[Found]]]
+    ) -> int:
+        """Take, apply and settle files, chunk by chunk. -> how many."""
+        taken = 0
+        while found:
+            deliveries, found = await asyncio.to_thread(take, found)
+            taken += len(deliveries)
+            self.folder.backlog = max(self.folder.backlog - len(deliveries), 0)
+            await self._apply(deliveries)
+        return taken
 
     async def _apply(self, deliveries: list[Delivery]) -> None:
         """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next."""
@@ -3938,7 +4010,7 @@ class Spool:
             await asyncio.sleep(0)
             while not await self._sweep() and not event.done():
                 patience = [self.config.poll_ms]
-                patience += [self.config.settle_ms, 500] if self.folder.unfinished() else []
+                patience += [self.config.settle_ms, 500] if self.folder.waits_since() < math.inf else []
                 await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
         finally:
             stop.set()
@@ -3981,7 +4053,7 @@ class Spool:
             log.info(
                 "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
             )
-        await self._take(left, lambda found: [item.path for item in found])
+        await self._take(left, self.folder.take_claimed)
 
     async def _forget_notes(self, notes: list[int]) -> None:
         """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""
@@ -5814,7 +5886,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("serve", parents=[shared], help="run the daemon (also without a command)")
     commands.add_parser("check-config", parents=[shared], help="say what is wrong with the configuration, and where")
     again = commands.add_parser("requeue", parents=[shared], help="put refused files back into the spool")
-    again.add_argument("names", nargs="*", metavar="NAME", help="path below .bad, or file name; without any: all")
+    again.add_argument("names", nargs="*", metavar="NAME", help="path of a refused file, or its name; without any: all")
     copy = commands.add_parser("snapshot", parents=[shared], help="write a consistent copy: FILE and FILE.logs")
     copy.add_argument("file", type=Path, metavar="FILE")
     told = commands.add_parser("receipt", parents=[shared], help="tell what became of a delivery")
@@ -5832,9 +5904,11 @@ def run_command(options: argparse.Namespace, config: Config) -> int:
         )
         return 0
     if options.command == "requeue":
-        back = requeue(config, options.names)
+        back, unknown = requeue(config, options.names)
         print("\n".join(back) if back else "nothing to put back")
-        return 0 if back or not options.names else 1
+        for name in unknown:
+            print(f"simscoped: no refused file is named {name!r}", file=sys.stderr)
+        return 1 if unknown else 0
     if options.command == "snapshot":
         print(*take_snapshot(config, options.file), sep="\n")
         return 0

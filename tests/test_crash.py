@@ -188,6 +188,45 @@ def test_a_file_named_dated_and_numbered_like_one_taken_before_the_restart_is_no
     assert count(daemon, "receipt") == 2
 
 
+def test_a_file_that_was_being_put_back_when_the_daemon_was_killed_is_taken_once(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon(CONFIG)
+    path = daemon.drop("r/slow.json", live("a"))
+    claimed = daemon.spool / ".work" / "1" / "r" / "slow.json"
+    claimed.parent.mkdir(parents=True)
+    os.link(path, claimed)
+
+    daemon.start()
+
+    wait_until(lambda: settled(daemon))
+    assert daemon.rows("SELECT name, applied FROM receipt") == [("r/slow.json", 1)]
+
+
+def test_messages_that_somebody_put_into_the_work_folder_are_taken_under_the_paths_they_have_there(
+    make_daemon: Callable[..., Daemon],
+) -> None:
+    daemon = make_daemon(CONFIG)
+    daemon.drop(".work/7/r/claimed.json", live("claimed"))
+    daemon.drop(".work/flat.json", {"type": "job-live", "regression": "r", "body": live("flat")})
+    daemon.drop(".work/wk/dir.json", live("dir"))
+    strange = os.fsencode(daemon.spool) + b"/.work/\xff.json"
+    for left in (daemon.spool / ".work" / "notes.txt", daemon.spool / ".work" / ".half.json", strange):
+        Path(os.fsdecode(left)).write_text("mine")
+
+    daemon.start()
+
+    wait_until(lambda: count(daemon, "receipt") == 3)
+    told = [name for (name,) in daemon.rows("SELECT name FROM receipt ORDER BY name")]
+    assert told == ["flat.json", "r/claimed.json", "wk/dir.json"]
+    assert daemon.rows("SELECT regression, key FROM jobs ORDER BY key") == [
+        ("r", "claimed"),
+        ("wk", "dir"),
+        ("r", "flat"),
+    ]
+    wait_until(lambda: sorted(in_work(daemon)) == [".half.json", "notes.txt", "\udcff.json"])
+
+
 @pytest.mark.parametrize("point", ["before-commit:6", "after-commit:6"])
 def test_what_was_answered_over_http_is_there_after_a_crash_and_what_was_not_can_be_sent_again(
     make_daemon: Callable[..., Daemon], point: str

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, live, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
 
 import simscoped
 
@@ -391,7 +391,7 @@ UNMOVABLE = """
 real = os.rename
 
 def guarded(source, target):
-    if os.path.basename(source) == "immovable.json":
+    if os.path.basename(source).startswith("immovable."):
         raise PermissionError(13, "Permission denied")
     real(source, target)
 
@@ -399,12 +399,13 @@ os.rename = guarded
 """
 
 
+@pytest.mark.parametrize("suffix", [".json", ".ndjson"])
 def test_deadlines_are_acted_on_while_a_file_in_the_spool_cannot_be_moved(
-    make_daemon: Callable[..., Daemon], tmp_path: Path
+    make_daemon: Callable[..., Daemon], tmp_path: Path, suffix: str
 ) -> None:
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", UNMOVABLE))
     daemon.spool.mkdir()
-    (daemon.spool / "immovable.json").write_text(json.dumps(live()))
+    (daemon.spool / f"immovable{suffix}").write_text(json.dumps(live()))
     daemon.start()
     publish(daemon, "job-live", "r", live(time_limit_ms=100))
 
@@ -480,6 +481,28 @@ def test_the_spool_that_waited_is_drained_before_any_deadline_fires(
     assert daemon.get("/regressions/r")["status"] == "live"
     ended = wait_until(lambda: (one := daemon.get("/regressions/r"))["status"] != "live" and one)
     assert ended["reason"] == "timeout"
+
+
+@pytest.mark.parametrize("age", [0, 86400], ids=["new", "of yesterday"])
+def test_files_that_settle_after_the_start_are_taken_before_any_deadline_fires(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, age: int
+) -> None:
+    config = f"{CONFIG.replace('settle_ms = 100', 'settle_ms = 2500')}{hours(1)}"
+    impatient = driven(tmp_path / "daemon", "simscoped.START_PATIENCE_S = 0.1\n")
+    daemon = make_daemon(config, program=impatient).start()
+    publish(daemon, "job-live", "r", live())
+    daemon.stop()
+    told = [{"type": "job-finish", "regression": "r", "body": done()}, {"type": "regr-finish", "regression": "r"}]
+    hidden = daemon.drop(".end.ndjson", "\n".join(map(json.dumps, told)))
+    os.utime(hidden, (time.time() - age,) * 2)
+    hidden.rename(hidden.with_name("end.ndjson"))
+
+    daemon.start()
+
+    ended = wait_until(lambda: (one := daemon.get("/regressions/r"))["status"] != "live" and one)
+    assert (ended["status"], ended["reason"]) == ("complete", "finish")
+    assert daemon.rows("SELECT count(*) FROM event WHERE type = 'regression.timed_out'") == [(0,)]
+    wait_until(lambda: not hidden.with_name("end.ndjson").exists())
 
 
 # --- snapshot ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
 import threading
@@ -284,10 +286,16 @@ def test_a_folder_of_a_temporary_name_is_read_once_it_is_renamed(shared: Daemon,
     assert count(shared, f"{run}{suffix}") == 0
 
 
-def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon(f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n').start()
-    daemon.drop("r/lines.ndjson", lines(live("line")))
-    daemon.drop("r/regr-finish.json", "")
+NEVER_SETTLES = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n'
+
+
+@pytest.mark.parametrize("age", [0, 86400], ids=["new", "of yesterday, or by a clock that is a day behind"])
+def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon], age: int) -> None:
+    daemon = make_daemon(NEVER_SETTLES).start()
+    for name, content in [("lines.ndjson", lines(live("line"))), ("regr-finish.json", "")]:
+        hidden = daemon.drop(f"r/.{name}", content)
+        os.utime(hidden, (time.time() - age,) * 2)
+        hidden.rename(hidden.with_name(name))
 
     daemon.drop("r/whole.json", live("whole"))
 
@@ -317,6 +325,87 @@ def test_a_half_written_file_that_is_completed_later_is_taken_whole(shared: Daem
     assert (told["applied"], told["rejected"]) == (1, 0)
     assert results(shared, run) == {"a": "live", "b": "live"}
     assert len(receipts(shared, f"{run}/slow.json")) == 1
+
+
+@pytest.mark.parametrize("how", ["w", "a"], ids=["anew", "at its end"])
+def test_a_half_written_file_is_taken_whole_when_its_writer_opens_its_name_again(
+    make_daemon: Callable[..., Daemon], how: str
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+
+    with path.open(how) as file:
+        file.write(text if how == "w" else text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    assert len(receipts(daemon, "r/slow.json")) == 1
+    assert results(daemon, "r") == {"a": "live", "b": "live"}
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+    assert not (daemon.spool / ".bad").exists()
+
+
+def half_written(daemon: Daemon, name: str, text: str) -> Path:
+    """Write half of a file, and come back when the daemon has seen it."""
+    path = daemon.spool / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text[:2500])
+    daemon.drop("r/b.json", live("b"))
+    receipt(daemon, "r/b.json")
+    return path
+
+
+NO_HARD_LINKS = """
+def link(source, target):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+
+os.link = link
+"""
+
+
+def test_a_half_written_file_waits_in_the_work_folder_where_there_are_no_hard_links(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", NO_HARD_LINKS)).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+    (claimed,) = daemon.spool.glob(".work/*/r/slow.json")
+    assert not path.exists()
+
+    with claimed.open("a") as file:
+        file.write(text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
+NAME_TAKEN_AGAIN = """
+real_link, new = os.link, ['{"category": "sim", "uniqueid": "new", "result": "live"}']
+
+def link(source, target):
+    if new:
+        with open(target, "w") as file:
+            file.write(new.pop())
+    real_link(source, target)
+
+os.link = link
+"""
+
+
+def test_a_half_written_file_whose_name_is_taken_again_overwrites_nothing_and_is_refused_by_itself(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", NAME_TAKEN_AGAIN)).start()
+
+    half_written(daemon, "r/slow.json", json.dumps(live("a", fail_message="x" * 5000)))
+
+    told = wait_until(lambda: len(found := receipts(daemon, "r/slow.json")) == 2 and found)
+    assert sorted((one["applied"], one["rejected"]) for one in told) == [(0, 1), (1, 0)]
+    assert results(daemon, "r") == {"new": "live", "b": "live"}
+    wait_until((daemon.spool / ".bad" / "r" / "slow.json").exists)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
 
 
 def test_a_file_that_keeps_growing_in_small_steps_is_not_refused(shared: Daemon, run: str) -> None:
@@ -509,6 +598,45 @@ def test_requeue_of_a_name_that_is_not_there_says_no(shared: Daemon) -> None:
     assert ended.stdout == "nothing to put back\n"
 
 
+def refused_file(daemon: Daemon, name: str) -> Path:
+    """Lay a refused file and its reasons into .bad."""
+    path = daemon.spool / ".bad" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("[1]")
+    Path(f"{path}.reason.json").write_text("{}")
+    return path
+
+
+def test_requeue_names_what_it_does_not_find_and_puts_the_others_back(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon()
+    refused_file(daemon, "r/good.json")
+
+    ended = command(daemon, "requeue", "nosuch", "good.json", "r/nosuch.json")
+
+    assert (ended.returncode, ended.stdout) == (1, "r/good.json\n")
+    assert ended.stderr.splitlines() == [
+        "simscoped: no refused file is named 'nosuch'",
+        "simscoped: no refused file is named 'r/nosuch.json'",
+    ]
+    assert (daemon.spool / "r" / "good.json").exists()
+
+
+@pytest.mark.parametrize("name", ["top.json", "r/x.json"])
+@pytest.mark.parametrize("form", ["{whole}", "{relative}", "{relative}.reason.json", "{name}.reason.json"])
+def test_requeue_takes_the_path_of_a_refused_file_as_a_shell_completes_it_and_that_of_its_reasons(
+    make_daemon: Callable[..., Daemon], name: str, form: str
+) -> None:
+    daemon = make_daemon()
+    refused_file(daemon, "other.json")
+    path = refused_file(daemon, name)
+
+    told = command(daemon, "requeue", form.format(name=name, whole=path, relative=os.path.relpath(path)))
+
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{name}\n", "")
+    assert (daemon.spool / name).exists()
+    assert sorted(os.listdir(daemon.spool / ".bad")) == ["other.json", "other.json.reason.json"]
+
+
 def test_requeue_does_not_overwrite_a_file_that_waits_in_the_spool(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon()
     (daemon.spool / ".bad" / "r").mkdir(parents=True)
@@ -517,8 +645,11 @@ def test_requeue_does_not_overwrite_a_file_that_waits_in_the_spool(make_daemon: 
 
     ended = command(daemon, "requeue")
 
-    assert ended.returncode == 0
-    assert sorted(path.read_text() for path in (daemon.spool / "r").glob("*.json")) == ["new", "old"]
+    assert (ended.returncode, ended.stdout) == (0, "r/x~2.json\n")
+    assert {path.name: path.read_text() for path in (daemon.spool / "r").iterdir()} == {
+        "x.json": "new",
+        "x~2.json": "old",
+    }
 
 
 def test_a_refused_file_and_the_reasons_of_another_never_have_the_same_name(shared: Daemon, run: str) -> None:
@@ -613,6 +744,22 @@ def test_a_message_beyond_message_kib_is_refused_alone(shared: Daemon, run: str)
     assert results(shared, run) == {"a": "live", "c": "live"}
 
 
+def sized(size: int, uniqueid: str) -> str:
+    """A live job of so many bytes."""
+    return json.dumps(live(uniqueid, note="x" * (size - len(json.dumps(live(uniqueid, note=""))))))
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.ndjson"])
+def test_space_around_a_message_does_not_count_for_message_kib(shared: Daemon, run: str, name: str) -> None:
+    for number, size in enumerate([64 << 10, (64 << 10) + 1]):
+        shared.drop(f"{run}/{number}-{name}", f" {sized(size, str(number))}\n")
+
+    told = [receipt(shared, f"{run}/{number}-{name}") for number in range(2)]
+
+    assert [(one["applied"], one["rejected"]) for one in told] == [(1, 0), (0, 1)]
+    assert told[1]["details"][0]["reason"] == "too-large"
+
+
 # --- what becomes of taken files --------------------------------------------------------------------------------------
 
 
@@ -692,30 +839,38 @@ def test_links_pipes_folders_named_like_messages_and_names_that_are_not_utf_8_ar
     outside.write_text(json.dumps(live("linked")))
     (folder / "link.json").symlink_to(outside)
     (folder / "nowhere.ndjson").symlink_to("/does/not/exist")
-    os.mkfifo(folder / "pipe.json")
-    strange = os.fsencode(folder) + b"/\xff\xfe.json"
-    with open(strange, "w") as file:
-        file.write(json.dumps(live("strange")))
+    for name in ("pipe.json", "pipe", ".pipe", "pipe.tmp", "pipe~"):
+        os.mkfifo(folder / name)
+    os.mknod(folder / "socket", stat.S_IFSOCK | 0o600)
+    strange = [os.fsencode(folder) + name for name in (b"/\xff\xfe.json", b"/\xff.txt", b"/.\xff.json", b"/\xff.part")]
+    for path in strange:
+        with open(path, "w") as file:
+            file.write(json.dumps(live("strange")))
+    strange_folder = os.fsencode(folder) + b"/\xfe"
+    os.mkdir(strange_folder)
 
-    told = wait_until(lambda: len([path for path in skipped(shared) if run in path]) >= 5 and skipped(shared))
+    told = wait_until(lambda: len([path for path in skipped(shared) if run in path]) >= 9 and skipped(shared))
     shared.drop(f"{run}/good.json", live("good"))
     receipt(shared, f"{run}/good.json")
 
     own = {path.removeprefix(f"{run}/"): why for path, why in told.items() if run in path}
     assert own["folder.json"] == "a folder named like a message"
     assert own["link.json"] == own["nowhere.ndjson"] == "a symbolic link"
-    assert own["pipe.json"] == "not a regular file"
-    assert len(own) == 5
+    assert own["pipe.json"] == own["pipe"] == own["socket"] == "not a regular file"
+    assert own["?"] == own["?.txt"] == own["??.json"] == "its name is not UTF-8"
+    assert len(own) == 9
     assert results(shared, run) == {"good": "live"}
     assert outside.exists()
-    assert os.path.lexists(strange)
+    assert all(map(os.path.lexists, strange))
     status, health, _ = shared.request("GET", "/healthz")
     assert (status, health["status"]) == (200, "ok")
-    assert "simscoped_spool_skipped_files 5.0" in shared.request("GET", "/metrics")[1]
-    for name in ("link.json", "nowhere.ndjson", "pipe.json"):
+    assert "simscoped_spool_skipped_files 9.0" in shared.request("GET", "/metrics")[1]
+    for name in ("link.json", "nowhere.ndjson", "pipe.json", "pipe", "socket"):
         (folder / name).unlink()
+    os.rmdir(strange_folder)
     (folder / "folder.json").rename(folder / "folder")
-    os.unlink(strange)
+    for path in strange:
+        os.unlink(path)
     wait_until(lambda: not [path for path in skipped(shared) if run in path])
     receipt(shared, f"{run}/folder/x.json")
 
@@ -945,7 +1100,7 @@ def test_a_refused_file_for_which_there_is_no_place_waits_for_the_next_start_and
     receipt(daemon, "r/good.json")
     assert daemon.request("GET", "/healthz")[0] == 200
     assert daemon.stop() == 0
-    assert "left in .work until the next start: 1/r/x.json" in daemon.log.read_text()
+    assert re.search(r"left in .work until the next start: \d+/r/x.json", daemon.log.read_text())
     (daemon.spool / ".bad" / "r").unlink()
     daemon.start()
     wait_until((daemon.spool / ".bad" / "r" / "x.json.reason.json").exists)
