@@ -4241,14 +4241,15 @@ _FILES = ("FILE", "FILE", "DEST")
 _PROGRAMS = ("simscope", "simscope.py")
 
 
-def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str]]]:
-    """Yield (names, help, metavar, choices) of each argument of a command; names are empty for a positional one, the
-    metavar is empty for a flag."""
+def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str], bool]]:
+    """Yield (names, help, metavar, choices, repeats) of each argument of a command; names are empty for a positional
+    one, the metavar is empty for a flag."""
     words = {one.names: one.words for one in _WATCHING[name][2]} if name in _WATCHING else {}
     for action in COMMANDS[name].parser()._actions:
         metavar = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
         choices = list(action.choices or words.get(tuple(action.option_strings), ()))
-        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, choices
+        about, repeats = (action.help or "").replace("%%", "%"), action.nargs in ("*", "+")
+        yield list(action.option_strings), about, metavar, choices, repeats
 
 
 def shell_word(text: str) -> str:
@@ -4261,7 +4262,7 @@ def bash_completion() -> str:
     for name in COMMANDS:
         own: list[str] = []
         fill = ""
-        for options, _, metavar, choices in completable(name):
+        for options, _, metavar, choices, _ in completable(name):
             own += options or choices
             if options and metavar:
                 how = f"words={shell_word(' '.join(choices))}" if choices else f"fill={_bash_files(metavar)}"
@@ -4311,12 +4312,14 @@ def zsh_completion() -> str:
     """Return a function for zsh, made of its own _describe and _arguments."""
     cases = []
     for name in COMMANDS:
-        lines = []
-        for options, about, metavar, choices in completable(name):
+        lines: list[str] = []
+        place = 0
+        for options, about, metavar, choices, repeats in completable(name):
             what = f"({' '.join(choices)})" if choices else _zsh_files(metavar)
             taken = f":{_zsh_text(metavar)}:{what}" if metavar else ""
+            place += not options
             text = f"[{_zsh_text(about)}]"
-            lines += [f"{option}{text}{taken}" for option in options] or [f"*:{_zsh_text(metavar)}:{what}"]
+            lines += [f"{option}{text}{taken}" for option in options] or [("*" if repeats else str(place)) + taken]
         specs = " \\\n            ".join(map(shell_word, lines))
         cases.append(f"        {name})\n            _arguments -s {specs} ;;")
     commands = "\n        ".join(shell_word(f"{name}:{command.about}") for name, command in COMMANDS.items())
@@ -4339,7 +4342,7 @@ _simscope() {{
         {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command commands
+        [[ $PREFIX == -* ]] && compadd -- --help --version || _describe command commands
         return
     fi
     local command=$words[2]
@@ -4370,7 +4373,7 @@ def fish_completion() -> str:
     return "\n".join(lines)
 
 
-def _fish_argument(options: Sequence[str], about: str, metavar: str, choices: Sequence[str]) -> str:
+def _fish_argument(options: Sequence[str], about: str, metavar: str, choices: Sequence[str], _: bool) -> str:
     names = "".join(f" -l {option[2:]}" if option.startswith("--") else f" -s {option[1:]}" for option in options)
     files = metavar in _FOLDERS + _FILES
     if not metavar:

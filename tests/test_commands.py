@@ -602,6 +602,59 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert completed(["simscope", "publish", "job-live", "fi"], tmp_path) == ["file.json"]
 
 
+def test_zsh_is_told_the_place_of_each_argument_and_only_a_repeated_one_has_all_the_rest() -> None:
+    text = simscope.zsh_completion()
+    cases = re.findall(r"^ {8}([a-z]+)\)\n(.*?) ;;$", text, re.M | re.S)
+    places = {name: re.findall(r"'([0-9*]):([A-Z]+):", case) for name, case in cases}
+
+    assert set(places) == set(simscope.COMMANDS)
+    assert all([place for place, _ in each if place == "*"] in ([], ["*"]) for each in places.values())
+    assert places["publish"] == [("1", "TYPE"), ("*", "FILE")]
+    assert places["download"] == [("1", "JOB"), ("2", "NAME"), ("3", "DEST")]
+    assert (places["extend"], places["wait"]) == ([("1", "JOB"), ("2", "TIME")], [("*", "REF")])
+
+
+def read_until(controller: int, wanted: str, seconds: float = 20) -> str:
+    """What a program on a terminal writes, up to and with the first match of an expression."""
+    shown, end = "", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([controller], [], [], 0.2)[0]:
+            shown += os.read(controller, 65536).decode("utf-8", "replace")
+        if found := re.search(wanted, shown):
+            return found[0]
+    raise AssertionError(f"no {wanted!r} in {shown!r}")
+
+
+@pytest.mark.zsh
+def test_a_real_zsh_completes_commands_options_values_and_files(tmp_path: Path) -> None:
+    """The command is a function that tells with which words it was called: as the Tab key has left them."""
+    (tmp_path / "made.json").touch()
+    (tmp_path / "completion").write_text(simscope.zsh_completion())
+    controller, terminal = pty.openpty()
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "dumb"}
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    zsh = subprocess.Popen(["zsh", "-f", "-i"], cwd=tmp_path, env=kept, start_new_session=True, **streams)  # type: ignore[call-overload]
+    os.close(terminal)
+    got: list[str] = []
+    try:
+        setup = "autoload -Uz compinit; compinit -u -D; . ./completion; simscope() { echo told:$*:; }; PS1=re''ady"
+        os.write(controller, setup.encode() + b"\n")
+        read_until(controller, "ready")
+        for typed in ("--ver", "publi", "publish job-f", "publish job-live ma", "download 1 cov ma", "extend 1 5m --un",
+                      "jobs --result sk", "completion z"):  # fmt: skip
+            os.write(controller, f"simscope {typed}\t\n".encode())
+            got.append(read_until(controller, r"(?s)told:[^$\n]*:\r.*ready"))
+    finally:
+        zsh.kill()
+        zsh.wait()
+        os.close(controller)
+
+    assert [told.partition("told:")[2].partition(":\r")[0] for told in got] == [
+        "--version", "publish", "publish job-finish", "publish job-live made.json", "download 1 cov made.json",
+        "extend 1 5m --until", "jobs --result skip", "completion zsh",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_has_every_command_and_every_option(shell: str) -> None:
     text = simscope.SHELLS[shell]()
