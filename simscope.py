@@ -78,7 +78,8 @@ WHAT run DOES TO THE COMMAND
   The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
   write a JSON object to that file: result, fail_message, cycles, metadata (object or list of pairs), files,
   results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
-  worse: fail beats skip beats pass, and a fail_message without a result is a fail.
+  worse: fail beats skip beats pass, and a fail_message without a result is a fail. Any other text in the file is the
+  job's results as it stands.
   Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
   there is one warning on standard error, and the messages are kept in the backlog. A server that does not answer
   holds up the end of the run by 5 s at most.
@@ -1631,7 +1632,8 @@ class ResultsFile:
             warn(f"no results file: {root}: {reason_of(error)}")
 
     def read(self) -> dict[str, Any]:
-        """Return the object that the command wrote, {} if it wrote none or (with a warning) none that can be read."""
+        """Return the object that the command wrote; any other text as its results; {} for nothing but blanks, and,
+        with a warning, for what cannot be read."""
         if not self.path or not os.path.lexists(self.path):
             return {}
         try:
@@ -1641,13 +1643,10 @@ class ResultsFile:
                 data = stream.read(RESULTS_BYTES + 1)
             if len(data) > RESULTS_BYTES:
                 raise UsageError(f"is larger than {RESULTS_BYTES // 1024} KiB")
-            found = parse_json(decode_utf8(data, "the text"), "the text")
-            if not isinstance(found, dict):
-                raise UsageError(f"holds {json_kind(found)}, not an object")
         except (OSError, SimscopeError) as error:
             warn(f"the results file is not used: {reason_of(error) if isinstance(error, OSError) else error}")
             return {}
-        return {str(key): value for key, value in found.items()}
+        return read_results(data.decode("utf-8-sig", "replace"))
 
     def remove(self) -> None:
         with contextlib.suppress(OSError):
@@ -1658,6 +1657,21 @@ class ResultsFile:
             import shutil
 
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def read_results(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text; what is none, but for blanks, is the job's results, as it is."""
+    try:
+        found = parse_json(text, "the text")
+        if isinstance(found, dict):
+            return found
+    except UsageError as error:
+        if text.lstrip().startswith("{"):
+            warn(f"the results file is taken as plain text: {error}")
+    if len(compact(text)) > 2 * RESULTS_BYTES:
+        warn("the results file is not used: is no text")
+        return {}
+    return {"results": text[:-1] if text.endswith("\n") else text} if text.strip() else {}
 
 
 def as_count(value: Any) -> int:
@@ -3132,8 +3146,9 @@ class Client:
         """Fetch a file's content: into a binary stream, or to a path, which is returned.
 
         A path appears when all is there and agrees with its SHA-256; folders above it are made; a file that is there
-        is never overwritten (AlreadyThere). A folder that exists gets a file of the same name in it. Raises
-        CannotWrite, and ChecksumMismatch; after that a stream has content that must not be used.
+        is never overwritten (AlreadyThere). A folder, one that exists or a path that ends in a slash, gets a file of
+        the same name in it. Raises CannotWrite, and ChecksumMismatch; after that a stream has content that must not be
+        used.
         """
         if hasattr(dest, "write"):
             self._fetch(file, dest)
@@ -3149,8 +3164,8 @@ class Client:
 
     def _download_to(self, file: JobFile, dest: str) -> str:
         """Fetch a file's content to a path, or into a folder; return the path. Raises OSError too."""
-        path = os.path.abspath(dest)
-        path = os.path.join(path, safe_name(file.name)) if os.path.isdir(path) else path
+        path, is_folder = os.path.abspath(dest), dest.endswith(os.sep) or os.path.isdir(dest)
+        path = os.path.join(path, safe_name(file.name)) if is_folder else path
         if os.path.lexists(path):
             raise AlreadyThere(f"{path} is there already; a download never overwrites")
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -4172,7 +4187,9 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         (
             _JOB,
             arg("name", metavar="NAME", help="the file's name, as files lists it"),
-            arg("dest", metavar="DEST", nargs="?", default=".", help="file, folder, or - for standard output (.)"),
+            arg(
+                "dest", metavar="DEST", nargs="?", default=".", help="file, folder, new/, or - for standard output (.)"
+            ),
             _KIND,
         ),
     ),

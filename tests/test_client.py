@@ -1104,8 +1104,6 @@ def test_results_count_only_for_the_worse(found: Any, output: str, code: int, re
 @pytest.mark.parametrize(
     ("document", "warning"),
     [
-        ('{"cycles": ', "the results file is not used: the text: line 1, column 12: Expecting value"),
-        ("[1]", "the results file is not used: holds an array, not an object"),
         ('{"cycles": -1}', "the results file: cycles is '-1' (accepted: a whole number of at least 0)"),
         ('{"runtime_ms": 99999999999}', "runtime_ms is '99999999999' (accepted: milliseconds, at most 24 days)"),
         ('{"metadata": "x"}', "metadata is 'x' (accepted: an object, or a list of [name, value])"),
@@ -1113,6 +1111,7 @@ def test_results_count_only_for_the_worse(found: Any, output: str, code: int, re
         ('{"result": "PASS"}', "result is 'PASS' (accepted: pass, fail, skip)"),
         ('{"uniqueid": "stolen"}', "the results file may not set uniqueid"),
         ('{"x": "%s"}' % ("x" * 300_000), "the results file is not used: is larger than 256 KiB"),
+        ("\1" * 100_000, "the results file is not used: is no text"),
     ],
 )
 def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, document: str, warning: str) -> None:
@@ -1128,9 +1127,35 @@ def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, d
 
 
 def test_a_broken_results_file_harms_nothing(client: Client) -> None:
-    finish, stderr = results(client, "{")
-    assert stderr.startswith("simscope: warning: the results file is not used: the text: line 1")
-    assert finish["result"] == "pass"
+    finish, stderr = results(client, '{"cycles": ')
+    assert stderr == (
+        "simscope: warning: the results file is taken as plain text: the text: line 1, column 12: Expecting value\n"
+    )
+    assert (finish["result"], finish["results"]) == ("pass", '{"cycles": ')
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("score 91\nseed 3\n\n", "score 91\nseed 3\n"),
+        ("no end of line", "no end of line"),
+        ("[1]\n", "[1]"),
+        ('{"a": 1}\n{"a": 2}', '{"a": 1}\n{"a": 2}'),
+        (b"\xef\xbb\xbf\xff\0x", "\ufffdx"),
+        (" \n\t\n", None),
+        ("", None),
+    ],
+)
+def test_a_results_file_that_is_no_object_is_the_results(
+    tmp_path: Path, capfd: Any, written: str | bytes, expected: str | None
+) -> None:
+    file = simscope.ResultsFile({"TMPDIR": str(tmp_path)})
+    Path(file.path).write_bytes(written if isinstance(written, bytes) else written.encode())
+
+    finish = simscope.finish_body({}, simscope.Ended(0), simscope.Scanner(), file.read(), False)
+
+    assert (finish.get("results"), finish["result"]) == (expected, "pass")
+    assert bool(capfd.readouterr().err) == str(written).startswith("{")
 
 
 def test_what_the_daemon_would_refuse_is_made_harmless() -> None:

@@ -775,6 +775,7 @@ def test_a_download_is_checked_appears_at_once_and_never_overwrites(shelf: Daemo
     in_folder = client.download(file, path.parent)
     assert in_folder == path.parent / "cov.dat"
     assert sorted(found.name for found in path.parent.iterdir()) == ["cov.dat", "mine"]
+    assert client.download(file, f"{tmp_path}/not/yet/") == tmp_path / "not" / "yet" / "cov.dat"
 
 
 def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemon, tmp_path: Path) -> None:

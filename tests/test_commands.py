@@ -205,6 +205,7 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     assert (code, "never overwrites" in err) == (2, True)
     assert run(daemon, "download", job, "x", "-")[:2] == (0, "\x00content")
     assert objects(daemon, "download", job, "x", "new/y") == [{"path": str(daemon.folder / "new/y"), "size": 8}]
+    assert lines(daemon, "download", job, "x", "logs/") == [str(daemon.folder / "logs" / "x")]
     code, _, err = run(daemon, "download", job, "nope")
     assert (code, f"job {job} declares no file 'nope'" in err) == (2, True)
     for dest in ("cov.dat/y", "cov.dat/y/z", "/proc/nothing/x"):
