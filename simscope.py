@@ -1095,42 +1095,85 @@ class Backlog:
 # ----------------------------------------------------------------------------------------------------------------------
 
 # Each row: texts of which one must be in the line (a cheap test first), the expression, who prints it. A false alarm
-# costs trust and a miss costs a bug, so the expressions want the form of a message, not just the word "error".
-_START = r"^[#*\s]{0,16}(?:\[[^\]]{1,40}\]\s*)?"  # the "# " of Questa, the "[100] " of Verilator
+# costs trust and a miss costs a bug, so the expressions want the form of a message, not just the word "error". What may
+# repeat beside something like it is bounded: a line of blanks must not take hours.
+_START = (  # the "# " of Questa, the "KERNEL: " of Riviera, the "[100] " of Verilator, a time of day
+    r"^[#*\s]{0,16}(?:KERNEL: )?"
+    r"(?:\[[^\]]{1,40}\]\s{0,16}|(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d\S{0,12}\s{1,16})?"
+)
+# No summary: a number alone, or in front of another one. One that counts 0 may also say what of, and why.
+_COUNT = r"(?!\s{0,20}(?:counts?\s{0,20})?[:=|-]?\s{0,20}%s)"
+_NO_COUNT = _COUNT % r"\d{1,20}\s{0,20}(?:errors?\s{0,20})?(?:$|[,;|]?\s{0,20}UVM_)"
+_NOT_0 = _COUNT % r"0{1,20}\s{0,20}(?:$|[,;(|#]|of\b|errors?\b|UVM_)"
+_DEATHS = ("Aborted", "Bus error", "Illegal instruction", "Floating point exception")
 FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("UVM_ERROR", "UVM_FATAL"),
-        _START + r"UVM_(?:ERROR|FATAL)(?=[\s:(\[@])(?!\s*(?:count|reports?)?\s*[:=]?\s*0*\s*$)",
-        "UVM; a summary line only if it counts more than 0",
+        _START
+        + r"UVM_(?:ERROR|FATAL)(?=[\s:(\[@])(?!\s{0,20}$)"
+        + _NO_COUNT
+        + _NOT_0
+        + r"(?!\s{1,20}(?:severity|counts?|reports?|messages?|(?:is |are )?(?:demoted|disabled|enabled))\b)",
+        "UVM; the reports, not the summary that counts them",
     ),
     (("ERROR: ", "FATAL: "), r"^[#\s]*(?:ERROR|FATAL): \S+:\d+:", "Icarus $error and $fatal"),
-    (("FATAL:",), _START + r"FATAL:\s*(?!(?:0|none)\s*$)\S", "$fatal, hand-written test benches"),
-    (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b", "Verilator"),
+    (("FATAL:",), _START + r"FATAL:(?!\s{0,20}none\s*$)" + _NOT_0 + r"\s{0,20}\S", "$fatal, hand-written test benches"),
+    (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b" + _NOT_0, "Verilator"),
     (('Error: "', 'Fatal: "'), _START + r'(?:Error|Fatal): "[^"]*", \d+:', "VCS $error and $fatal"),
     (("Error-[",), r"^Error-\[[A-Z][\w-]*\]", "VCS compiler"),
     (
         ("** Error", "** Fatal", "** Failure"),
-        r"^(?:# )?\*\* (?:Error|Fatal|Failure)(?=[\s:(])",
+        r"^[#\s]{0,8}\*\* (?:Error|Fatal|Failure)(?=[\s:(])" + _NOT_0,
         "Questa; a failure is the gravest of VHDL",
     ),
-    (("$error", "$fatal"), _START + r"\$(?:error|fatal)(?: called\b|:)", "hand-written test benches"),
+    (
+        ("Error: ", "Failure: "),
+        r"^(?:# )?(?:ASSERT|RUNTIME|ELAB2|ELBREAD|VSIM|VCP) ?: (?:Fatal )?(?:Error|Failure):" + _NOT_0,
+        "Aldec",
+    ),
+    (
+        ("$error", "$fatal"),
+        _START + r"(?:\S{1,400}:\d{1,9}: )?\$(?:error|fatal)(?: called\b|:" + _NOT_0 + ")",
+        "hand-written test benches",
+    ),
     (("*E,", "*F,", "*SE,"), r"^[#\s]*(?:\w+: )?\*S?[EF],[A-Za-z0-9]+", "Xcelium"),
     ((" error: ", " error\n", "syntax error"), r"^[^\s:]\S*:\d+:(?:\d+:)? (?:\w+ )?error(?::|$)", "compilers"),
     (("ERROR: [",), r"^(?:FATAL_)?ERROR: \[\w+ \d+-\d+\]", "Vivado"),
     (("failed at",), r'^"[^"]*", \d+: .{0,400}\bstarted at \S+ failed at', "VCS assertions"),
     (("Offending '",), r"^\s*Offending '", "VCS assertions"),
     (
-        ("ssert",),
-        r"^(?!.{0,400}\b[Nn]o assert).{0,400}?\b[Aa]ssert(?:ion)?\b"
-        r"(?!.{0,200}\b(?:0|no|none|not|never|without) fail).{0,200}\bfailed\b"
-        r"(?!\s*[:=]?\s*0\b)(?! (?:count|as expected))",
-        "assertions of Xcelium, Verilator, C and others",
+        ("ssert", "SSERT"),
+        r"(?i)^(?!\s{0,20}(?://|\++ ))(?!.{0,400}(?:\b(?:no|that|if|whether)(?: an?| any| the)? assert|"
+        r"(?:\$(?:display|write|info|warning|error|fatal)|printf|uvm_\w{4,7}) ?\())"
+        r".{0,400}?\bassert(?:ion)?\b(?!.{0,200}\b(?:0|no|none|not|never|without) (?:fail|violat))"
+        r".{0,200}\b(?:failed|violated)\b(?!\s{0,20}[:=]?\s{0,20}(?:0|no|none)\b)(?! (?:count|as expected))",
+        "assertions of Xcelium, Verilator, C and others, but not where their source is shown",
     ),
+    (
+        ("ssertion ", "SSERTION "),
+        _START + r"(?:[\w.]{1,80}: )?(?i:assertion (?:failure|violation))(?:\s{0,20}$| (?:at|in|of|on)\b|:"
+        r"(?!\s{0,20}(?:0|no|none)\b))",
+        "hand-written test benches",
+    ),
+    (("AssertionError",), r"^(?:E\s{1,8})?(?:\w{1,80}\.){0,4}AssertionError(?::|\s*$)", "Python"),
     (("(assertion ",), r":\(assertion (?:error|failure)\):", "GHDL"),
     (
         ("Segmentation ",),
         r"\bSegmentation (?:fault|violation)\b(?! (?:handler|test|injection))",
         "a crash",
+    ),
+    (
+        (*_DEATHS, "Killed"),
+        rf"(?:: line \d{{1,9}}|^(?:/\S{{1,200}}/)?\w{{0,4}}sh):\s{{1,9}}\d{{1,9}} (?:{'|'.join(_DEATHS)}|Killed)\b"
+        rf"|^(?:{'|'.join(_DEATHS)})\s*$",
+        "a crash, as a shell tells it",
+    ),
+    (
+        ("free", "alloc", "munmap_chunk", "corrupted", "smashing", "overflow"),
+        r"^(?:\*\*\* .{1,400}: )?(?:double free or corruption|corrupted (?:size vs|double-linked|unsorted)"
+        r"|(?:free|[cm]alloc|realloc|munmap_chunk|malloc_consolidate)\(\): .{0,60}"
+        r"(?:invalid|corrupt|detected|mismatching))|^\*\*\* (?:stack smashing|buffer overflow) detected \*\*\*",
+        "a crash that the C library has noticed",
     ),
     (("core dumped",), r"(?:^|[(,:]\s?)core dumped[).]{0,2}\s*$", "a crash"),
     (("terminate called",), r"^terminate called (?:after|without)\b", "a crash in C++"),
@@ -1785,7 +1828,7 @@ def verdict(ended: Ended, scanner: Scanner, found: Mapping[str, Any], wants_pass
         ending = "no line matches a pass pattern"
     if not (ending or scanner.failure or said == "fail" or (words and said is None)):
         return ("skip" if said == "skip" else "pass"), ""
-    if words or scanner.failure:
+    if words or (scanner.failure and not (ending and scanner.failure in _DEATHS)):
         return "fail", words or scanner.failure
     return "fail", "\n".join(filter(None, [ending or "the results file says fail", scanner.tail()]))
 
