@@ -183,6 +183,7 @@ BACKLOG_FILES = 100000  # more are not kept
 FINISH_SECONDS = 5.0  # most that the end of a run waits for a server that does not answer
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
 SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
+LATE_SECONDS = 1.0  # a question may take so long beyond the time for waiting: the answer may be on its way
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
 PAUSE_MOST = 30.0
 OUTAGE_SECONDS = 600.0  # who waits puts up with a server that is away for so long
@@ -2342,6 +2343,10 @@ def moment(timeout: float | None) -> float | None:
     return time.monotonic() + timeout
 
 
+def late(error: Unreachable) -> WaitTimeout:
+    return WaitTimeout(f"the time that was given for waiting is over, and {error}")
+
+
 class Caller:
     """Asks one server, for any number of threads at once; idle connections are kept and used again."""
 
@@ -2349,12 +2354,13 @@ class Caller:
         self.address = address
         self.outage = outage
         self.reached = False  # it has answered once, so the address is right
+        self._own = threading.local()  # `until` of the call of `insist` that this thread is in
         self._idle: collections.deque[Any] = collections.deque(maxlen=8)
 
     def ask(self, method: str, path: str, text: str | None = None, wait: float = 0.0, **headers: str) -> Any:
         """Return the JSON answer to one request, on which the server may take `wait` seconds longer than usual."""
         while True:
-            connection, used = self._connection(self.address.timeout + wait)
+            connection, used = self._connection(self.patience(wait))
             try:
                 document = ask(self.address, connection, method, path, text, **headers)
             except BaseException as error:
@@ -2365,6 +2371,11 @@ class Caller:
             self.reached = True
             self._idle.append(connection)
             return document
+
+    def patience(self, wait: float = 0.0) -> float:
+        """Return the seconds that one question may take: what `insist` has left sets a bound."""
+        left = max(0.0, seconds_left(getattr(self._own, "until", None)))
+        return min(self.address.timeout + wait, left + LATE_SECONDS)
 
     def _connection(self, timeout: float) -> tuple[Any, bool]:
         """Return a connection, and whether it was used before."""
@@ -2388,20 +2399,27 @@ class Caller:
 
         Gives up, with the last Unreachable, when an outage lasts too long, when `stop` is set, and at once if the
         server has never answered: then it is not an outage but the wrong address. At the moment `until` raises
-        WaitTimeout.
+        WaitTimeout, also where a server that has never answered keeps silent.
         """
+        import socket
+
         begun, failures = time.monotonic(), 0
         outage = self.outage if outage is None else outage
         while True:
+            self._own.until = until
             try:
                 return attempt()
             except Unreachable as error:
+                if isinstance(error.__cause__, socket.timeout) and seconds_left(until) <= 0:
+                    raise late(error) from error
                 if time.monotonic() > begun + outage or not self.reached or (stop is not None and stop.is_set()):
                     raise
                 if seconds_left(until) <= 0:
-                    raise WaitTimeout(f"the time that was given for waiting is over, and {error}") from error
+                    raise late(error) from error
                 self.pause(max(jitter(failures), error.retry_after), until, stop)
                 failures += 1
+            finally:
+                self._own.until = None
 
     def pause(self, seconds: float, until: float | None, stop: threading.Event | None = None) -> None:
         seconds = max(0.0, min(seconds, seconds_left(until)))
@@ -2427,10 +2445,11 @@ class Frame:
 class Stream:
     """An open stream of server-sent events."""
 
-    def __init__(self, address: Address, path: str) -> None:
-        """Open it; raises as `ask` does."""
+    def __init__(self, address: Address, path: str, timeout: float | None = None) -> None:
+        """Open it, in `timeout` seconds or those of the address; raises as `ask` does."""
         self._address = address
         self._connection = address.connection()
+        self._connection.timeout = address.timeout if timeout is None else timeout
         self._rest = b""
         try:
             with reaching(address):
@@ -2523,7 +2542,7 @@ class Follower:
     def _open(self) -> Stream:
         if self.stop.is_set():
             raise Unreachable("the stream was interrupted")
-        stream = Stream(self._caller.address, self._path())
+        stream = Stream(self._caller.address, self._path(), self._caller.patience())
         self._caller.reached = True
         return stream
 

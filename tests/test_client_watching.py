@@ -464,6 +464,27 @@ def test_the_time_for_waiting_ends_during_an_outage_too(daemon: Daemon, client: 
         assert time.monotonic() - begun < SOON
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_the_time_for_waiting_ends_while_the_server_keeps_silent_too(daemon: Daemon, wire: Wire, known: bool) -> None:
+    number = publish(daemon, live())
+    client = Client(wire.url, timeout=60)
+    if known:
+        client.about()
+    wire.hold()
+
+    for call in (
+        lambda: client.wait(number, timeout=0.2),
+        lambda: list(client.as_completed([number], timeout=0.2)),
+        lambda: list(client.iter_logs(number, follow=True, timeout=0.2)),
+    ):
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            call()
+        assert time.monotonic() - begun < SOON
+    with pytest.raises(ConnectionError):
+        Client("http://127.0.0.1:9").wait(1, timeout=0)
+
+
 def test_an_outage_that_lasts_too_long_ends_the_waiting(daemon: Daemon) -> None:
     client = Client(daemon.url, outage=0.5)
     number = publish(daemon, live())

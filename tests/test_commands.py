@@ -292,6 +292,21 @@ def test_the_exit_code_of_wait_is_the_verdict(daemon: Daemon) -> None:
     assert [json.loads(line)["id"] for line in run(daemon, "wait", good, bad, "--json")[1].splitlines()] == [good, bad]
 
 
+def test_wait_ends_in_time_while_the_daemon_hangs(daemon: Daemon) -> None:
+    job = publish(daemon, live())
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        told = [run(daemon, "wait", *refs, "--timeout", "0.2") for refs in ((job,), (job, "n/1"))]
+        assert time.monotonic() - begun < 16
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+    assert [code for code, _, _ in told] == [5, 5]
+    assert all("the time that was given for waiting is over" in err for _, _, err in told)
+
+
 def test_wait_prints_a_line_for_each_change(daemon: Daemon) -> None:
     job = publish(daemon, live(name="smoke", phase="queued"))
     waiting = start(daemon, "wait", job)
