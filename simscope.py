@@ -2038,22 +2038,66 @@ def _part(read: Callable[[Any], Any], **default: Any) -> Any:
     return dataclasses.field(compare=False, repr=False, metadata={"read": read}, **default)
 
 
+def _never(self: Any, *arguments: Any, **keywords: Any) -> Any:
+    raise WrongType("a snapshot never changes; dict(…) and list(…) make copies that do")
+
+
+class _Mapping(dict):  # type: ignore[type-arg]
+    """An object of an answer. It is a dict, for json, pickle and whoever asks, but takes no changes."""
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _never
+
+    def __reduce__(self) -> Any:
+        return _Mapping, (dict(self),)
+
+
+class _List(list):  # type: ignore[type-arg]
+    """An array of an answer, likewise."""
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _never
+    insert = pop = remove = reverse = sort = _never
+
+    def __reduce__(self) -> Any:
+        return _List, (list(self),)
+
+
+def fixed(value: Any) -> Any:
+    """Return a JSON value that takes no changes, however deep."""
+    if isinstance(value, (_Mapping, _List)):
+        return value
+    if isinstance(value, dict):
+        return _Mapping((key, fixed(item)) for key, item in value.items())
+    return _List(map(fixed, value)) if isinstance(value, list) else value
+
+
 def _mapping() -> Any:
-    return _part(dict, default_factory=dict)
+    return _part(lambda value: fixed(dict(value)), default_factory=_Mapping)
+
+
+@contextlib.contextmanager
+def understanding() -> Iterator[None]:
+    """Turn what happens to a reader of an answer that simscoped does not give into UsageError."""
+    try:
+        yield
+    except SimscopeError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise UsageError(f"the server answered what simscoped does not: {error!r}; is this its address?") from error
 
 
 def snapshot(kind: type[T], document: Any, **more: Any) -> T:
     """Return a `kind` with the members of a JSON object that it has fields for, and with `more`.
 
-    null and what is missing leave a field at its default. Raises UsageError for what is no object.
+    null and what is missing leave a field at its default. Raises UsageError for what is no object, or a wrong one.
     """
     if not isinstance(document, dict):
         raise UsageError(f"the server answered {json_kind(document)} instead of an object; is this simscoped?")
-    values = {"raw": document, **more}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        value = document.get("_links" if field.name == "links" else field.name)
-        if value is not None and field.name not in values:
-            values[field.name] = (field.metadata.get("read") or _reader(field.name))(value)
+    values = {"raw": fixed(document), **more}
+    with understanding():
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            value = document.get("_links" if field.name == "links" else field.name)
+            if value is not None and field.name not in values:
+                values[field.name] = (field.metadata.get("read") or _reader(field.name))(value)
     return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values})  # type: ignore[arg-type]
 
 
@@ -2166,8 +2210,10 @@ class Job:
 
 
 def read_job(document: Any) -> Job:
-    entries = document.get("files") or () if isinstance(document, dict) else ()
-    return snapshot(Job, document, files=tuple(read_file_entry(document["id"], entry) for entry in entries))
+    with understanding():
+        entries = document.get("files") or () if isinstance(document, dict) else ()
+        files = tuple(read_file_entry(document["id"], entry) for entry in entries)
+    return snapshot(Job, document, files=files)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -2271,6 +2317,11 @@ if TYPE_CHECKING:
     Snapshot = Union[Job, Regression]
 
 
+def is_number(value: Any, *kinds: type) -> bool:
+    """Say whether a value is a number of one of these types; true and false are none."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def job_number(ref: Any) -> int:
     """Return the id of the job that is meant: by a snapshot of it, by its id, or by its id as text."""
     if isinstance(ref, Job):
@@ -2279,9 +2330,10 @@ def job_number(ref: Any) -> int:
         return ref.job_id
     if isinstance(ref, str) and re.fullmatch("[0-9]{1,18}", ref):
         return int(ref)
-    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
-        return ref
-    raise UsageError(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
+    if is_number(ref, int) and ref >= 0:
+        return int(ref)
+    error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
+    raise error(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
 
 
 def regression_path(ref: Any) -> str:
@@ -2292,9 +2344,10 @@ def regression_path(ref: Any) -> str:
         return f"/regressions/{ref.id}"
     if isinstance(ref, str) and ref:
         return "/regressions/" + quote(ref, safe="")
-    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
+    if is_number(ref, int) and ref >= 0:
         return f"/regressions/{ref}"
-    raise UsageError(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
+    error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
+    raise error(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
 
 
 def means_regression(ref: Any) -> bool:
@@ -2310,9 +2363,18 @@ def verdict_text(found: Snapshot) -> str:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
-    return value
+    """Return a whole number that is large enough; raise UsageError, for any other type WrongType."""
+    if is_number(value, int) and value >= least:
+        return int(value)
+    error = UsageError if is_number(value, int) else WrongType
+    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
+
+
+def check_seconds(name: str, value: Any, accepted: Callable[[float], bool], words: str) -> None:
+    """Raise UsageError for a number of seconds that is not accepted, for any other type WrongType."""
+    if not is_number(value, int, float) or not accepted(value):
+        error = UsageError if is_number(value, int, float) else WrongType
+        raise error(f"{name}={value!r} is not accepted; it takes {words}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -2338,8 +2400,7 @@ def moment(timeout: float | None) -> float | None:
     """Return the moment of the monotonic clock that is `timeout` seconds away; None for None. Raises UsageError."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 1e9:
-        raise UsageError(f"timeout={timeout!r} is not accepted; it takes seconds, 0 or more, or None")
+    check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
     return time.monotonic() + timeout
 
 
@@ -2709,6 +2770,7 @@ class LogBuffer:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream has ended; return False if it has not after `timeout` seconds. Raises what ended it
         too early."""
+        moment(timeout)
         if self._thread is not None:
             self._thread.join(timeout)
         if self.error is not None:
@@ -2717,6 +2779,7 @@ class LogBuffer:
 
     def interrupt(self, wait: bool = True, timeout: float = 10.0) -> None:
         """End the stream, if there is one; with `wait` return when it has ended, after `timeout` seconds at most."""
+        moment(timeout)
         thread, follower = self._thread, self._follower
         if follower is not None:
             follower.interrupt()
@@ -2797,6 +2860,8 @@ class Client:
         for name, value in (("server", server), ("token", token)):
             if value is not None and not isinstance(value, str):
                 raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
+        check_seconds("timeout", timeout, lambda seconds: seconds > 0, "seconds above 0")
+        check_seconds("outage", outage, lambda seconds: seconds >= 0, "seconds, 0 or more")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
         self.caller = Caller(Address(server, token.strip(), timeout), outage)
@@ -2819,8 +2884,10 @@ class Client:
 
     def about(self) -> Mapping[str, Any]:
         """What the daemon tells about itself: version, epoch, seq (the number of the last change), now, …"""
-        about: Mapping[str, Any] = self._get("/")
-        return about
+        about = self._get("/")
+        with understanding():
+            found: Mapping[str, Any] = fixed({**about, "seq": int(about["seq"]), "epoch": str(about["epoch"])})
+        return found
 
     # Lists.
 
@@ -2857,8 +2924,9 @@ class Client:
         after = None
         while True:
             page = self._get(path, limit=min(size, PAGE_ITEMS), after=after, **filters)
-            yield from page["items"]
-            after = page["next"]
+            with understanding():
+                items, after = list(page["items"]), page["next"]
+            yield from items
             if after is None:
                 return
 
@@ -2929,8 +2997,7 @@ class Client:
         deleted because nobody heard of it is returned with reason "pruned".
         """
         until = moment(timeout)
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
-            raise UsageError(f"interval={interval!r} is not accepted; it takes seconds above 0")
+        check_seconds("interval", interval, lambda value: value > 0, "seconds above 0")
         found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
         return self._judged(found[0] if found else None, ref, check)
 
@@ -2985,6 +3052,10 @@ class Client:
 
         Raises WaitTimeout if not all are over after `timeout` seconds, and NotFound for one that does not exist.
         """
+        if isinstance(refs, str) or not hasattr(refs, "__iter__"):
+            raise WrongType(
+                f"{refs!r} is not accepted; as_completed takes several jobs and regressions, such as a list"
+            )
         until = moment(timeout)
         about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
         waiting: dict[tuple[str, int], Job | Regression] = {}
@@ -3032,8 +3103,11 @@ class Client:
     def events_page(self, after: int, limit: int = 20, wait: float = 0.0, **filters: Any) -> Mapping[str, Any]:
         """Return one answer about the events behind a cursor: items, next, oldest, newest, epoch. Filters: types,
         regression, job. Raises CursorExpired."""
-        page: Mapping[str, Any] = self._get("/events", after=after, limit=limit, wait=wait, **filters)
-        return page
+        page = self._get("/events", after=after, limit=limit, wait=wait, **filters)
+        with understanding():
+            told = {"items": list(page["items"]), "next": int(page["next"]), "epoch": str(page["epoch"])}
+            found: Mapping[str, Any] = fixed({**page, **told})
+        return found
 
     def events(
         self,
@@ -3049,7 +3123,7 @@ class Client:
         Goes on where it was after an outage. If the events from there on are not kept any more, it goes on from now;
         where `after` was given it raises CursorExpired instead, for somebody counts on every single one.
         """
-        named = types if types is None or isinstance(types, str) else ",".join(types)
+        named = types_text(types)
         check_event_types(named or "")
         strict = after is not None
         if after is None:
@@ -3081,7 +3155,8 @@ class Client:
             except CursorExpired as error:
                 if strict or not isinstance(error.problem, dict):
                     raise
-                place.seq, place.epoch = error.problem["newest"], error.problem["epoch"]
+                with understanding():
+                    place.seq, place.epoch = int(error.problem["newest"]), str(error.problem["epoch"])
                 yield None
             yield from self._events_to_come(place, wanted, until)
             self.caller.pause(jitter(0) / 4, until, None)
@@ -3119,8 +3194,10 @@ class Client:
     def log_page(self, ref: JobRef, offset: int, limit: int, wait: float = 0.0) -> Mapping[str, Any]:
         """Return one answer about a job's log: first_offset, next_offset, complete, lines."""
         path = f"/jobs/{job_number(ref)}/logs"
-        page: Mapping[str, Any] = self._get(path, offset=offset, limit=limit, wait=wait)
-        return page
+        page = self._get(path, offset=offset, limit=limit, wait=wait)
+        with understanding():
+            numbers = {name: int(page[name]) for name in ("first_offset", "next_offset")}
+            return {**numbers, "complete": bool(page["complete"]), "lines": list(page["lines"])}
 
     def log_end(self, ref: JobRef) -> int:
         """Return the number that the next line of a job's log will have."""
@@ -3150,8 +3227,8 @@ class Client:
     def iter_logs(
         self, ref: JobRef, offset: int = 0, follow: bool = False, timeout: float | None = None
     ) -> Iterator[LogLine]:
-        """Yield lines of a job's log; with `follow` wait for more until the job is over, or raise WaitTimeout after
-        `timeout` seconds."""
+        """Yield lines of a job's log; with `follow` wait for more until the job is over (or pruned), or raise
+        WaitTimeout after `timeout` seconds."""
         whole_number("offset", offset, 0)
         return self._iter_logs(job_number(ref), offset, follow, moment(timeout))
 
@@ -3162,7 +3239,9 @@ class Client:
             try:
                 page = self.caller.insist(lambda: self.log_page(number, offset, PAGE_LINES, wait), until)  # noqa: B023
             except Pruned:
-                return
+                if wait:
+                    return  # the end of what was followed
+                raise
             lines = read_lines(page)
             yield from lines
             offset = max(offset, page["first_offset"]) if not lines else lines[-1].offset + 1
@@ -3185,6 +3264,8 @@ class Client:
         on_update: Callable[[LogBuffer, Sequence[LogLine]], Any] | None = None,
     ) -> LogBuffer:
         """Return a window on a job's log: see LogBuffer. Raises Refused for an offset beyond the end."""
+        if on_update is not None and not callable(on_update):
+            raise WrongType(f"on_update={on_update!r} is not accepted; it takes a function")
         number, end = job_number(ref), self.log_end(ref)
         begin = end if offset is None else whole_number("offset", offset, 0)
         if begin > end:
@@ -3212,17 +3293,22 @@ class Client:
         the same name in it. Raises CannotWrite, and ChecksumMismatch; after that a stream has content that must not be
         used.
         """
+        if not isinstance(file, JobFile):
+            raise WrongType(f"{file!r} is no file of a job (accepted: a JobFile, as files() gives them)")
         if hasattr(dest, "write"):
-            self._fetch(file, dest)
+            self._fetch(file, functools.partial(write_to, dest))
             return None
+        if not isinstance(dest, (str, bytes, os.PathLike)):
+            raise WrongType(f"{dest!r} is not accepted; download takes a path or a binary stream")
         from pathlib import Path
 
+        path = os.fsdecode(dest)
         try:
-            return Path(self._download_to(file, os.fspath(dest)))
+            return Path(self._download_to(file, path))
         except SimscopeError:
             raise
-        except OSError as error:
-            raise CannotWrite(f"{os.fspath(dest)} cannot be written: {reason_of(error)}") from error
+        except (OSError, ValueError) as error:
+            raise CannotWrite(f"{path} cannot be written: {reason_of(error)}") from error
 
     def _download_to(self, file: JobFile, dest: str) -> str:
         """Fetch a file's content to a path, or into a folder; return the path. Raises OSError too."""
@@ -3234,7 +3320,7 @@ class Client:
         temporary = os.path.join(os.path.dirname(path), f".simscope-{os.getpid()}-{os.urandom(6).hex()}.part")
         try:
             with open(temporary, "xb") as stream:
-                self._fetch(file, stream)
+                self._fetch(file, stream.write)
                 stream.flush()
                 os.fsync(stream.fileno())
             put_in_place(temporary, path)
@@ -3243,8 +3329,8 @@ class Client:
                 os.unlink(temporary)
         return path
 
-    def _fetch(self, file: JobFile, stream: Any) -> None:
-        """Write a file's content to a stream and check it."""
+    def _fetch(self, file: JobFile, write: Callable[[bytes], Any]) -> None:
+        """Give a file's content to `write`, a piece at a time, and check it."""
         import hashlib
         from urllib.parse import quote
 
@@ -3260,7 +3346,7 @@ class Client:
                     break
                 found.update(data)
                 size += len(data)
-                stream.write(data)
+                write(data)
             length = answer.getheader("Content-Length")
             if length and length.isdigit() and size != int(length):
                 raise Unreachable(f"the server {address.url} sent {size} of {length} bytes of {file.name}")
@@ -3285,6 +3371,16 @@ def query(parameters: Mapping[str, Any]) -> str:
     return "?" + urlencode(texts) if texts else ""
 
 
+def types_text(types: Any) -> str | None:
+    """Return types of events, given as a text or as several, as the server takes them; None is all."""
+    if types is None or isinstance(types, str):
+        return types
+    several = list(types) if hasattr(types, "__iter__") else [types]
+    if not all(isinstance(one, str) for one in several):
+        raise WrongType(f"types={types!r} is not accepted; it takes a text, or a list of texts")
+    return ",".join(several)
+
+
 def check_event_types(named: str) -> None:
     """Raise UsageError for a type that begins as ours do and is none; families and foreign names are the server's."""
     for name in named.split(","):
@@ -3301,14 +3397,16 @@ def pruned_job(number: int, known: Job | None) -> Job:
 def extension_ms(by: Any) -> int:
     """Return a timedelta, or seconds, as milliseconds above 0; raise UsageError for anything else."""
     seconds = by.total_seconds() if hasattr(by, "total_seconds") else by
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= DURATION_MS / 1000:
-        raise UsageError(f"by={by!r} is not accepted; it takes a timedelta or seconds, above 0 and at most 24 days")
-    return max(1, round(seconds * 1000))
+    words = "a timedelta or seconds, above 0 and at most 24 days"
+    check_seconds("by", seconds, lambda value: 0 < value <= DURATION_MS / 1000, words)
+    return max(1, round(float(seconds) * 1000))
 
 
 def aware(when: Any) -> str:
     """Return an aware datetime as RFC 3339; raise UsageError for anything else."""
-    if not hasattr(when, "utcoffset") or when.utcoffset() is None:
+    if not hasattr(when, "utcoffset") or not hasattr(when, "timestamp"):
+        raise WrongType(f"until={when!r} is not accepted; it takes a datetime with a zone")
+    if when.utcoffset() is None:
         raise UsageError(f"until={when!r} is not accepted; it takes a datetime with a zone")
     return rfc3339(when.timestamp())
 
@@ -3319,6 +3417,16 @@ def safe_name(name: str) -> str:
     if plain(base) != base or base in ("", ".", ".."):
         raise UsageError(f"{name!r} is no name for a file here; say where it shall go")
     return base
+
+
+def write_to(stream: Any, data: bytes) -> None:
+    """Write to a stream of the caller's; raise CannotWrite or WrongType where it does not take the bytes."""
+    try:
+        stream.write(data)
+    except TypeError as error:
+        raise WrongType(f"{stream!r} is not accepted; download takes a path or a binary stream") from error
+    except (OSError, ValueError) as error:  # full, read only, closed
+        raise CannotWrite(f"the stream cannot be written: {reason_of(error)}") from error
 
 
 def put_in_place(temporary: str, path: str) -> None:
@@ -3905,6 +4013,8 @@ def download_to_output(client: Client, file: JobFile) -> int:
     try:
         client.download(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+    except CannotWrite as error:
+        output_lost(error.__cause__ if isinstance(error.__cause__, OSError) else error)
     except SimscopeError:
         raise
     except OSError as error:
