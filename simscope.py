@@ -102,11 +102,12 @@ ENVIRONMENT
 EXIT CODES (of everything but run with a command that was started)
 
   0 done; what was waited for has passed or is complete
-  1 refused by the server; what was waited for has a fail
-  2 wrong usage, configuration or input file; no such job or regression
+  1 a message is refused, by the server or because it is none; what was waited for has a fail
+  2 wrong usage or configuration, an input file that is missing; no such job or regression
   3 the daemon cannot be reached
   4 what was waited for is aborted, tanked or pruned
   5 wait --timeout ran out
+  130 Ctrl-C
   A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is no error: 0.
 
 SECTIONS, in the order data flows
@@ -184,9 +185,11 @@ FINISH_SECONDS = 5.0  # most that the end of a run waits for a server that does 
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
 SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
 LATE_SECONDS = 1.0  # a question may take so long beyond the time for waiting: the answer may be on its way
+IDLE_CONNECTIONS = 8  # kept by a client
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
 PAUSE_MOST = 30.0
 OUTAGE_SECONDS = 600.0  # who waits puts up with a server that is away for so long
+NAMES_TOLD = 10  # of what is not over when the time for waiting is
 PAGE_ITEMS = 500  # most that the server gives of a list at once
 PAGE_LINES = 10000  # and of a log
 
@@ -237,6 +240,12 @@ class UsageError(SimscopeError, ValueError):
     exit_code = EXIT_USAGE
 
 
+class WrongInput(UsageError):
+    """A file holds no message: no JSON, or none that fits the type. Nothing was sent."""
+
+    exit_code = EXIT_NO
+
+
 class NotAllowed(UsageError, PermissionError):
     """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
 
@@ -268,10 +277,12 @@ class Unreachable(SimscopeError, ConnectionError):
 
 
 class WaitTimeout(SimscopeError, TimeoutError):
-    """The time that was given for waiting is over; `snapshot` is how it looked last (None if nothing was seen)."""
+    """The time that was given for waiting is over; `snapshot` is how it looked last (None if nothing was seen), of
+    several `snapshots` are those that are not over."""
 
     exit_code = EXIT_TIMEOUT
     snapshot: Job | Regression | None = None
+    snapshots: tuple[Job | Regression, ...] = ()
 
 
 class NotPassed(SimscopeError):
@@ -566,9 +577,18 @@ def json_kind(value: Any) -> str:
 
 
 def read_messages(kind: str, regression: str, name: str) -> list[Message]:
-    """Return the messages in one file ("-": standard input); raise UsageError naming file, line and column."""
+    """Return the messages in one file ("-": standard input); raise UsageError if it cannot be read, and WrongInput,
+    naming file, line and column, if it holds something else."""
     where = "standard input" if name == "-" else name
-    text = decode_utf8(read_standard_input() if name == "-" else read_file(name), where)
+    data = read_standard_input() if name == "-" else read_file(name)
+    try:
+        return messages_in(kind, regression, data, name, where)
+    except UsageError as error:
+        raise WrongInput(str(error)) from error
+
+
+def messages_in(kind: str, regression: str, data: bytes, name: str, where: str) -> list[Message]:
+    text = decode_utf8(data, where)
     if not text.strip():
         if kind == "regr-finish":
             return [Message(kind, regression, None, where)]
@@ -707,7 +727,7 @@ def sync_folder(folder: str) -> None:
 API = "/api/v1"
 DEFAULT_SERVER = "http://127.0.0.1:8040"  # where the daemon listens if nothing else is configured
 _ASK_AGAIN = (408, 425, 429)  # "later", said with a number of the 400s
-_NOT_THIS_MESSAGE = (401, 403, 407, 421)  # the token, the proxy or the address is wrong
+_NOT_THIS_MESSAGE = (403, 407, 421)  # the proxy or the address is wrong, or nobody may
 
 
 class Address:
@@ -822,11 +842,16 @@ def refusal(address: Address, answer: Any, document: Any) -> SimscopeError:
 
 def _refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
     text = f"the server {address.url} answered {status}" + problem_text(document)
+    if status == 401:
+        start, about_token = (
+            text.rpartition(" (token)")[0] or text,
+            "was not accepted" if address.token else "is not set",
+        )
+        return NotAllowed(f"{start}; the token {about_token}")
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
-        about_token = f" ({'the token was not accepted' if address.token else 'no token is set'})"
-        return NotAllowed(text + (about_token if status == 401 else ""))
+        return NotAllowed(text)
     if status >= 400 and kind.startswith("application/problem+json"):
         reason = str(document.get("reason")) if isinstance(document, dict) else ""
         if reason in ("bad-query", "bad-filter"):
@@ -2416,7 +2441,7 @@ class Caller:
         self.outage = outage
         self.reached = False  # it has answered once, so the address is right
         self._own = threading.local()  # `until` of the call of `insist` that this thread is in
-        self._idle: collections.deque[Any] = collections.deque(maxlen=8)
+        self._idle: collections.deque[Any] = collections.deque()
 
     def ask(self, method: str, path: str, text: str | None = None, wait: float = 0.0, **headers: str) -> Any:
         """Return the JSON answer to one request, on which the server may take `wait` seconds longer than usual."""
@@ -2430,8 +2455,15 @@ class Caller:
                     continue  # the server closed it while it was idle
                 raise
             self.reached = True
-            self._idle.append(connection)
+            self._keep(connection)
             return document
+
+    def _keep(self, connection: Any) -> None:
+        """Keep an idle connection, unless there are enough."""
+        if len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def patience(self, wait: float = 0.0) -> float:
         """Return the seconds that one question may take: what `insist` has left sets a bound."""
@@ -3005,7 +3037,7 @@ class Client:
         what = ref if isinstance(ref, (int, str)) else ref.id
         if found is None or not found.done:
             late = WaitTimeout(f"{what} is not over in the time that was given")
-            late.snapshot = found
+            late.snapshot, late.snapshots = found, (found,) if found else ()
             raise late
         if check and not found.ok:
             error = NotPassed(f"{what}: {verdict_text(found)}")
@@ -3067,15 +3099,18 @@ class Client:
                 if found.done:
                     yield found
         waiting = {key: found for key, found in waiting.items() if not found.done}
-        for key in self._touched(about, waiting, until):
-            now = self._now(waiting[key], until) if key in waiting else None
-            if now is not None and now.done:
-                del waiting[key]
-                yield now
-            if not waiting:
-                return
+        try:
+            for key in self._touched(about, waiting, until):
+                now = self._now(waiting[key], until) if key in waiting else None
+                if now is not None and now.done:
+                    del waiting[key]
+                    yield now
+                if not waiting:
+                    return
+        except WaitTimeout as error:
+            raise not_over(list(waiting.values())) from error
         if waiting:
-            raise WaitTimeout(f"{len(waiting)} are not over in the time that was given")
+            raise not_over(list(waiting.values()))
 
     def _touched(
         self, about: Mapping[str, Any], waiting: Mapping[tuple[str, int], Job | Regression], until: float | None
@@ -3353,6 +3388,16 @@ class Client:
             check_digest(file, found.digest(), answer.getheader("Repr-Digest") or "")
         finally:
             connection.close()
+
+
+def not_over(waiting: Sequence[Snapshot]) -> WaitTimeout:
+    """Return the error that names what is not over, as many as fit a line."""
+    names = [shown(found.name) if isinstance(found, Regression) else f"job {found.id}" for found in waiting]
+    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+    what = "is" if len(names) == 1 else "are"
+    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over in the time that was given")
+    error.snapshots = tuple(waiting)
+    return error
 
 
 _JOB_FILTERS = ("result", "category", "host", "signature", "q", "filter", "sort")
@@ -3864,29 +3909,28 @@ def print_all(options: Any, items: Sequence[Any], lines: Callable[[Sequence[Any]
     return EXIT_OK
 
 
-def command_jobs(options: Any) -> int:
+def command_jobs(client: Client, options: Any) -> int:
     filters = {name: getattr(options, name) for name in ("regression", *_JOB_FILTERS)}
-    found = connect(options).jobs(options.limit, **filters)
+    found = client.jobs(options.limit, **filters)
     return print_all(options, found, functools.partial(jobs_table, width=table_width()))
 
 
-def command_regressions(options: Any) -> int:
+def command_regressions(client: Client, options: Any) -> int:
     filters = {name: getattr(options, name) for name in _REGRESSION_FILTERS}
-    found = connect(options).regressions(options.limit, **filters)
+    found = client.regressions(options.limit, **filters)
     return print_all(options, found, functools.partial(regressions_table, width=table_width()))
 
 
-def command_job(options: Any) -> int:
-    return print_all(options, [connect(options).job(options.job)], lambda jobs: details(jobs[0]))
+def command_job(client: Client, options: Any) -> int:
+    return print_all(options, [client.job(options.job)], lambda jobs: details(jobs[0]))
 
 
-def command_regression(options: Any) -> int:
-    return print_all(options, [connect(options).regression(options.name)], lambda found: details(found[0]))
+def command_regression(client: Client, options: Any) -> int:
+    return print_all(options, [client.regression(options.name)], lambda found: details(found[0]))
 
 
-def command_status(options: Any) -> int:
+def command_status(client: Client, options: Any) -> int:
     """Print how a job or a regression stands, as a word that a script can read."""
-    client = connect(options)
     if means_regression(options.ref):
         found = client._regression(options.ref)
         names = ("id", "name", "status", "reason", "counts", "version")
@@ -3898,7 +3942,7 @@ def command_status(options: Any) -> int:
     return EXIT_OK
 
 
-def command_history(options: Any) -> int:
+def command_history(client: Client, options: Any) -> int:
     def lines(entries: Sequence[HistoryEntry]) -> list[str]:
         head = ("TIME", "TYPE", "RESULT", "PHASE", "BY", "DESCRIPTION")
         rows = [
@@ -3907,7 +3951,7 @@ def command_history(options: Any) -> int:
         ]
         return table(head, rows)
 
-    return print_all(options, connect(options).history(options.ref), lines)
+    return print_all(options, client.history(options.ref), lines)
 
 
 def history_note(entry: HistoryEntry) -> str:
@@ -3932,18 +3976,27 @@ def changed_value(name: str, value: Any) -> str:
     return "-" if value is None else as_text(value)
 
 
-def command_wait(options: Any) -> int:
-    """Wait until all are over; return the worst verdict."""
-    client, board = connect(options), Board()
+def command_wait(client: Client, options: Any) -> int:
+    """Wait until all are over; return the worst verdict. As JSON print how all are then, or when the time runs out."""
+    board = Board()
     board.live = board.live and not options.json
     seconds = None if options.timeout is None else options.timeout / 1000
-    if len(options.refs) == 1:
-        found = wait_for_one(client, board, options.refs[0], seconds, options.json)
-    else:
-        found = wait_for_all(client, board, options.refs, seconds, options.json)
-    for one in found if options.json else []:
-        emit(compact({**one.raw, "done": True, "reason": one.reason}))
+    found: list[Snapshot] = []
+    try:
+        if len(options.refs) == 1:
+            found += wait_for_one(client, board, options.refs[0], seconds, options.json)
+        else:
+            wait_for_all(client, board, options, seconds, found)
+    except WaitTimeout as error:
+        print_waited(options, [*found, *error.snapshots])
+        raise
+    print_waited(options, found)
     return max(map(exit_code, found))
+
+
+def print_waited(options: Any, found: Sequence[Snapshot]) -> None:
+    for one in found if options.json else []:
+        emit(compact({**one.raw, "done": one.done, "reason": one.reason}))
 
 
 def wait_for_one(client: Client, board: Board, ref: str, seconds: float | None, quiet: bool) -> list[Snapshot]:
@@ -3955,23 +4008,20 @@ def wait_for_one(client: Client, board: Board, ref: str, seconds: float | None, 
     return [found]
 
 
-def wait_for_all(
-    client: Client, board: Board, refs: Sequence[str], seconds: float | None, quiet: bool
-) -> list[Snapshot]:
-    found: list[Snapshot] = []
-    total = len({str(ref) for ref in refs})
-    for one in client.as_completed(refs, seconds):
+def wait_for_all(client: Client, board: Board, options: Any, seconds: float | None, found: list[Snapshot]) -> None:
+    """Wait for several, and put each into `found` when it is over."""
+    total = len({str(ref) for ref in options.refs})
+    for one in client.as_completed(options.refs, seconds):
         found.append(one)
         if board.live:
             board.draw([f"{bar(len(found), total, 24)} {len(found)}/{total} over  {one_line(one)}"])
-        elif not quiet:
+        elif not options.json:
             emit(one_line(one))
-    return found
 
 
-def command_logs(options: Any) -> int:
+def command_logs(client: Client, options: Any) -> int:
     """Print the lines of a job's log, and with --follow those to come."""
-    client, offset = connect(options), options.offset
+    offset = options.offset
     if options.tail is not None:
         offset = max(0, client.log_end(options.job) - options.tail)
     lines = client.iter_logs(options.job, offset, options.follow)
@@ -3983,17 +4033,16 @@ def command_logs(options: Any) -> int:
     return EXIT_OK
 
 
-def command_files(options: Any) -> int:
+def command_files(client: Client, options: Any) -> int:
     def lines(files: Sequence[JobFile]) -> list[str]:
         rows = [(one.kind, one.name, one.size, one.hash and one.hash.hex(), one.path) for one in files]
         return table(("KIND", "NAME", "SIZE", "SHA256", "PATH"), rows)
 
-    return print_all(options, connect(options).files(options.job, options.kind), lines)
+    return print_all(options, client.files(options.job, options.kind), lines)
 
 
-def command_download(options: Any) -> int:
+def command_download(client: Client, options: Any) -> int:
     """Fetch a file of a job."""
-    client = connect(options)
     found = [file for file in client.files(options.job, options.kind) if file.name == options.name]
     kinds = sorted({file.kind for file in found})
     if not found:
@@ -4022,41 +4071,55 @@ def download_to_output(client: Client, file: JobFile) -> int:
     return EXIT_OK
 
 
-def command_extend(options: Any) -> int:
+def command_extend(client: Client, options: Any) -> int:
     """Move a job's time limit."""
     if (options.time is None) == (options.until is None):
         raise UsageError("give either by how much, such as 30m, or until when, such as --until 18:30")
     by = None if options.time is None else options.time / 1000
-    job = connect(options).extend(options.job, by, until=options.until)
+    job = client.extend(options.job, by, until=options.until)
     emit(compact(job.raw) if options.json else f"{one_line(job)}  due {brief(job.due_at)}")
     return EXIT_OK
 
 
-def command_watch(options: Any) -> int:
-    """Show a regression until it is over; return its verdict, or 0 if the reader has seen enough."""
-    client, board, seen = connect(options), Board(), set()
+def command_watch(client: Client, options: Any) -> int:
+    """Show a regression until it is over; return its verdict, or 0 where nobody reads on."""
+    board = Board()
+    seen: set[tuple[int, int]] = set()
     parameters: dict[str, Any] = {}
-    try:
-        while True:
-            found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
-            fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))  # noqa: B023
-            if options.json:
-                readable = board.note(compact(found.raw))
-            elif board.live or options.once:
-                slow = client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest")
-                board.draw(view(found, fails, slow, *(terminal_size() if board.live else (None, 100))))
-                readable = True
-            else:
-                readable = board.note(one_line(found))
-                for job in reversed([job for job in fails if (job.id, job.version) not in seen]):
-                    readable = emit("  " + one_line(job)) and readable
-                    seen.add((job.id, job.version))
-            if found.done or options.once or not readable:
-                return exit_code(found) if found.done else EXIT_OK
-            time.sleep(_WATCH_PAUSE)
-            parameters = {"version": found.version, "wait": _WATCH_SECONDS}
-    except KeyboardInterrupt:
-        return EXIT_OK
+    while True:
+        found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
+        if options.json:
+            readable = board.note(compact(found.raw))
+        elif board.live or options.once:
+            board.draw(view(found, *watched_jobs(client, found), *(terminal_size() if board.live else (None, 100))))
+            readable = True
+        else:
+            readable = board.note(one_line(found))
+            for job in client.caller.insist(lambda: new_fails(client, found, seen, not parameters)):  # noqa: B023
+                readable = emit("  " + one_line(job)) and readable
+        if found.done or options.once or not readable:
+            return exit_code(found) if found.done else EXIT_OK
+        time.sleep(_WATCH_PAUSE)
+        parameters = {"version": found.version, "wait": _WATCH_SECONDS}
+
+
+def watched_jobs(client: Client, found: Regression) -> tuple[list[Job], list[Job]]:
+    """Return the newest fails, and the slowest live jobs."""
+    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))
+    slow = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest"))
+    return fails, slow
+
+
+def new_fails(client: Client, found: Regression, seen: set[tuple[int, int]], first: bool) -> list[Job]:
+    """Return the fails that were not seen yet, oldest first, and take note of them; at first only the newest."""
+    jobs = client.iter_jobs(_WATCH_ROWS if first else PAGE_ITEMS, regression=found, result="fail", sort="-finished")
+    fresh = list(
+        itertools.islice(jobs, _WATCH_ROWS)
+        if first
+        else itertools.takewhile(lambda job: (job.id, job.version) not in seen, jobs)
+    )
+    seen.update((job.id, job.version) for job in fresh)
+    return fresh[::-1]
 
 
 def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: int | None, lines: int) -> list[str]:
@@ -4081,7 +4144,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
 # ----------------------------------------------------------------------------------------------------------------------
 
 _EXIT_CODES = """exit codes:
-  0 done; passed; complete   1 refused by the server; a fail   2 wrong usage, configuration or file; no such thing
+  0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or thing
   3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over
   run ends with the exit code of its command
 
@@ -4283,7 +4346,7 @@ _NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for t
 _LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
 _KIND = arg("--kind", metavar="KIND", help="only of this kind, such as log or result")
 _Q = "text in name, component, branch or tag"
-_WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
+_WATCHING: dict[str, tuple[str, Callable[[Client, Any], int], Sequence[Any]]] = {
     "jobs": (
         "list jobs, newest first",
         command_jobs,
@@ -4292,7 +4355,8 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             arg(
                 "--result",
                 metavar="R",
-                help="one or more of live, pass, fail, skip, separated by commas",
+                action="append",
+                help="one or more of live, pass, fail, skip, separated by commas, or --result once for each",
                 words="live pass fail skip",
             ),
             arg("--category", metavar="C", help="only of this category"),
@@ -4317,7 +4381,8 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             arg(
                 "--status",
                 metavar="S",
-                help="one or more of live, complete, aborted, tanked, separated by commas",
+                action="append",
+                help="one or more of live, complete, aborted, tanked, separated by commas, or --status once for each",
                 words="live complete aborted tanked",
             ),
             arg("--series", metavar="NAME", help="only of this series"),
@@ -4348,7 +4413,9 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             _JOB,
             arg("-f", "--follow", action="store_true", help="go on until the job is over"),
             arg("--offset", metavar="N", type=number_from_0, default=0, help="begin with line N, counted from 0 (0)"),
-            arg("--tail", metavar="N", type=positive, help="begin N lines before the end"),
+            arg(
+                "--tail", metavar="N", type=number_from_0, help="begin N lines before the end; 0 with -f: with the next"
+            ),
             arg("--limit", metavar="N", type=positive, help="print at most N lines"),
         ),
     ),
@@ -4395,7 +4462,9 @@ def watch_parser(name: str) -> argparse.ArgumentParser:
 
 
 def watch_main(name: str, arguments: Sequence[str]) -> int:
-    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(with_order_joined(arguments)))
+    options = watch_parser(name).parse_intermixed_args(with_order_joined(arguments))
+    with connect(options) as client:
+        return _WATCHING[name][1](client, options)
 
 
 def with_order_joined(arguments: Sequence[str]) -> list[str]:

@@ -350,7 +350,7 @@ def test_json_prints_where_the_message_went(client: Client, inside: Inside) -> N
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# input that is wrong: exit 2, the place named, nothing sent
+# input that is wrong: exit 1, or 2 where there is none; the place named, nothing sent
 # ----------------------------------------------------------------------------------------------------------------------
 
 WRONG_INPUT = [
@@ -378,7 +378,7 @@ def test_wrong_input_names_its_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(simscope.UsageError) as caught:
+    with pytest.raises(simscope.WrongInput) as caught:
         simscope.read_messages(kind, "r", name)
     assert expected in str(caught.value)
 
@@ -386,7 +386,7 @@ def test_wrong_input_names_its_place(
 def test_all_files_are_checked_before_one_is_sent(client: Client) -> None:
     good, bad = client.file("good.json", {"a": 1}), client.file("bad.json", '{"a": 1 "b"}')
     done = client("publish", "job-live", "--regression", "r", good, bad, "--spool", client.spool)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert re.search(r"^simscope: error: \S+bad\.json: line 1, column 9: ", done.stderr)
     assert client.spooled() == []
 
@@ -544,7 +544,12 @@ def test_a_long_receipt_says_what_it_leaves_out(client: Client, inside: Inside, 
         ),
         (problem(413, "Too large", reason="too-large"), 1, "413: Too large (too-large)"),
         ((413, b"<html>"), 1, "413: the message is too large"),
-        (problem(401, "Unauthorized", detail="wrong token"), 2, "401: Unauthorized: wrong token (no token is set)"),
+        (
+            problem(401, "Unauthorized", detail="wrong token"),
+            2,
+            "401: Unauthorized: wrong token; the token is not set\n",
+        ),
+        (problem(401, "Unauthorized", detail="x", reason="token"), 2, "401: Unauthorized: x; the token is not set\n"),
         (problem(403, "Forbidden", reason="bad-host"), 2, "403: Forbidden (bad-host)"),
         ((404, b"<html>not here</html>"), 2, "404, not what simscoped answers"),
         ((302, b""), 2, "302, not what simscoped answers"),
@@ -1542,7 +1547,7 @@ def test_a_wrong_token_keeps_the_messages(client: Client, tracker: Tracker) -> N
     )
     done = run_to(client, "--server", tracker.url, "--token", "wrong")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "out\n", 1)
-    assert "401: Unauthorized: wrong token (the token was not accepted)" in done.stderr
+    assert "401: Unauthorized: wrong token; the token was not accepted" in done.stderr
     assert len(client.kept()) == 2
     finish = ("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
     assert client(*finish, SIMSCOPE_TOKEN="wrong").returncode == 2

@@ -76,6 +76,10 @@ def test_jobs_and_job(daemon: Daemon) -> None:
     assert re.match(rf"{fail}\s+fail\s+\S+\s+h1\s+n/1\s+bad seed\s+7\s+UVM_ERROR x$", second)
     assert [job["id"] for job in objects(daemon, "jobs", "--result", "fail,skip")] == [fail]
     assert [job["id"] for job in objects(daemon, "jobs", "--regression", "n/$", "--limit", "1")] == [running]
+    assert [job["id"] for job in objects(daemon, "jobs", "--result", "live", "--result", "fail,skip")] == [
+        running,
+        fail,
+    ]
     shown = "\n".join(lines(daemon, "job", fail))
     assert re.search(r"^seed\s+7$", shown, re.M) and re.search(r"^fail_message\s+more$", shown, re.M)
     assert objects(daemon, "job", fail)[0]["fail_message"] == "UVM_ERROR x\nmore"
@@ -177,14 +181,17 @@ def test_logs_in_all_its_ways(daemon: Daemon) -> None:
     assert lines(daemon, "logs", job, "--tail", "2") == ["line 8", "line 9"]
     assert lines(daemon, "logs", job, "--offset", "3", "--limit", "1") == ["line 3"]
     assert objects(daemon, "logs", job, "--tail", "1")[0] | {"at": ""} == {"offset": 9, "at": "", "message": "line 9"}
+    assert lines(daemon, "logs", job, "--tail", "0") == []
     following = start(daemon, "logs", "-f", job)
+    newest = start(daemon, "logs", "-f", "--tail", "0", job)
     assert following.stdout is not None
     assert [following.stdout.readline() for _ in range(10)][-1] == "line 9\n"
     daemon.post(f"/jobs/{job}/logs", {"lines": ["more"]})
     assert following.stdout.readline() == "more\n"
     publish(daemon, done(log={"lines": ["end"]}))
     assert following.communicate(timeout=20) == ("end\n", "")
-    assert following.returncode == 0
+    assert "line" not in newest.communicate(timeout=20)[0]
+    assert (following.returncode, newest.returncode) == (0, 0)
 
 
 def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -212,6 +219,23 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
         code, _, err = run(daemon, "download", job, "x", dest)
         assert (code, err.count("\n")) == (2, 1)
         assert err.startswith(f"simscope: error: {dest} cannot be written: ")
+
+
+def test_commands_leave_no_connection_open(daemon: Daemon, capfd: Any) -> None:
+    publish(daemon, done(log={"lines": ["x"]}))
+    opened: list[Any] = []
+    connection = simscope.Address.connection
+
+    def watched(address: simscope.Address) -> Any:
+        opened.append(connection(address))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simscope.Address, "connection", watched)
+        for command in ("jobs", "job 1", "wait 1", "wait 1 1", "logs 1", "watch n/1 --once", "job 4711", "status n/1"):
+            simscope.main([*command.split(), "--server", daemon.url])
+
+    assert len(opened) >= 8 and all(each.sock is None for each in opened)
 
 
 def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
@@ -323,6 +347,26 @@ def test_wait_prints_a_line_for_each_change(daemon: Daemon) -> None:
     assert (waiting.returncode, err) == (1, "")
 
 
+def test_a_wait_that_takes_too_long_names_what_is_not_over_and_prints_what_it_knows(daemon: Daemon) -> None:
+    good = publish(daemon, done("g"), "good/1")
+    late = [publish(daemon, live(str(n)), "late/1") for n in range(12)]
+
+    code, out, err = run(daemon, "wait", good, late[0], "late/1", "--timeout", "0.3")
+    assert (code, out.count("\n")) == (5, 1)
+    assert err == f"simscope: error: job {late[0]}, late/1 are not over in the time that was given\n"
+    _, _, err = run(daemon, "wait", good, *late, "--timeout", "0.3")
+    assert f"job {late[9]} and 2 more are not over" in err
+    for refs in ((late[0],), (good, late[0]), ("late/1",)):
+        code, out, err = run(daemon, "wait", *refs, "--timeout", "0.3", "--json")
+        told = [json.loads(line) for line in out.splitlines()]
+        assert (code, len(told), err.count("\n")) == (5, len(refs), 1)
+        assert (
+            told[-1]["done"] is False
+            and told[-1]["id"]
+            and [one["done"] for one in told[:-1]] == [True] * (len(refs) - 1)
+        )
+
+
 def test_wait_goes_on_through_a_restart(daemon: Daemon) -> None:
     job = publish(daemon, live())
     waiting = start(daemon, "wait", job)
@@ -403,6 +447,25 @@ def test_watch_is_a_live_view_on_a_terminal_and_lines_elsewhere(daemon: Daemon) 
     assert [json.loads(line)["status"] for line in as_json.communicate(timeout=20)[0].splitlines()][-1] == "complete"
 
 
+def test_watch_tells_every_new_fail_however_many_come_at_once(daemon: Daemon) -> None:
+    first = publish(daemon, live("first"))
+    for n in range(7):
+        publish(daemon, done(f"old{n}", "fail"))
+    watching = start(daemon, "watch", "n/1")
+    assert watching.stdout is not None
+    assert "n/1  live" in [watching.stdout.readline() for _ in range(6)][0]  # noqa: RUF015  all six are read
+
+    publish(daemon, done("first", "fail", name="the oldest job"))
+    bodies = [{"type": "job-finish", "regression": "n/1", "body": done(str(n), "fail")} for n in range(12)]
+    assert daemon.post("/messages", bodies)[0] == 200
+    daemon.post("/publish/regr-finish?regression=n%2F1")
+    out, err = watching.communicate(timeout=20)
+
+    told = re.findall(r"^  job (\d+)  fail", out, re.M)
+    assert sorted(map(int, told)) == [first, *range(first + 8, first + 20)]
+    assert (watching.returncode, err) == (1, "")
+
+
 def test_a_view_fits_its_terminal() -> None:
     jobs = [simscope.Job(id=n, name="x" * 300, result="fail", done=True) for n in range(9)]
     found = simscope.Regression(id=1, name="n" * 200, status="live", progress=simscope.Progress(1, 2, 50.0))
@@ -422,7 +485,7 @@ def test_ctrl_c_ends_watch_in_peace(daemon: Daemon) -> None:
     watching.send_signal(signal.SIGINT)
 
     assert watching.communicate(timeout=20)[1] == ""
-    assert watching.returncode == 0
+    assert watching.returncode == 130  # it is not over
 
 
 def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) -> None:
