@@ -843,11 +843,8 @@ def refusal(address: Address, answer: Any, document: Any) -> SimscopeError:
 def _refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
     text = f"the server {address.url} answered {status}" + problem_text(document)
     if status == 401:
-        start, about_token = (
-            text.rpartition(" (token)")[0] or text,
-            "was not accepted" if address.token else "is not set",
-        )
-        return NotAllowed(f"{start}; the token {about_token}")
+        about_token = "the token was not accepted" if address.token else "the token is not set"
+        return NotAllowed(re.sub(r" \(token\)$", "", text) + "; " + about_token)
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
@@ -2164,7 +2161,8 @@ class FileHash:
 
 @dataclasses.dataclass(frozen=True)
 class JobFile:
-    """A file that a job declares. `size` and `hash` are None where the job did not tell them."""
+    """A file that a job declares. `size` and `hash` are None where the job did not tell them and the server does not
+    know them: it looks at files that it serves, and hashes little ones of jobs that are done."""
 
     job_id: int = 0
     kind: str = ""

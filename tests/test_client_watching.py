@@ -899,6 +899,13 @@ def test_all_files_are_listed_however_many(shelf: Daemon) -> None:
     assert [file.name for file in Client(shelf.url).files(number)][499:] == ["f499", "f500"]
 
 
+def test_a_file_that_the_job_only_names_has_its_size_and_hash(shelf: Daemon, tmp_path: Path) -> None:
+    file = Client(shelf.url).file(declared(shelf, tmp_path), "result", "cov.dat")
+
+    assert file is not None and file.hash is not None
+    assert (file.size, file.hash.digest) == (len(CONTENT), hashlib.sha256(CONTENT).digest())
+
+
 def test_a_download_is_checked_appears_at_once_and_never_overwrites(shelf: Daemon, tmp_path: Path) -> None:
     client = Client(shelf.url)
     number = declared(shelf, tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))

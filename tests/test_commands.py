@@ -204,7 +204,7 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     entry = {"name": "cov.dat", "path": str(tmp_path / "cov"), "sha256": digest}
     job = publish(daemon, done(files=[entry | {"kind": "result"}, entry | {"kind": "log", "name": "x"}]))
 
-    assert lines(daemon, "files", job)[1].split()[:4] == ["result", "cov.dat", "-", digest]
+    assert lines(daemon, "files", job)[1].split()[:4] == ["result", "cov.dat", "8", digest]
     assert [file["name"] for file in objects(daemon, "files", job, "--kind", "log")] == ["x"]
     assert lines(daemon, "download", job, "cov.dat") == [str(daemon.folder / "cov.dat")]
     assert (daemon.folder / "cov.dat").read_bytes() == b"\x00content"
