@@ -25,10 +25,10 @@ run: $(STAMP) ## run the daemon on simscope.config.example, its spool and databa
 demo: $(STAMP) ## in a second terminal: run the example regression against the daemon of "make run"
 	$(BIN)/python examples/fifo/regress.py --spool var/spool --outdir var/demo --page http://$${SIMSCOPE_LISTEN:-127.0.0.1:8040}/
 
-test: $(STAMP) ## tests; those that need Chromium, Firefox, Node.js or Icarus Verilog say so and are left out where it is missing
+test: $(STAMP) ## tests; those that need Chromium, Firefox, Node.js, Icarus Verilog or zsh say so and are left out where it is missing
 	$(BIN)/python -m pytest -q -rs
 
-check: lint types ## all that CI runs: lint, types, and every test, with Chromium, Firefox, Node.js and Icarus Verilog
+check: lint types ## all that CI runs: lint, types, and every test, with Chromium, Firefox, Node.js, Icarus Verilog and zsh
 	$(BIN)/python -m pytest -q --everything
 
 lint: $(STAMP) ## ruff: mistakes and formatting

@@ -78,7 +78,8 @@ WHAT run DOES TO THE COMMAND
   The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
   write a JSON object to that file: result, fail_message, cycles, metadata (object or list of pairs), files,
   results (any text), env, and any field of its own; they go into the finish. Its result counts only for the
-  worse: fail beats skip beats pass, and a fail_message without a result is a fail.
+  worse: fail beats skip beats pass, and a fail_message without a result is a fail. Any other text in the file is the
+  job's results as it stands.
   Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
   there is one warning on standard error, and the messages are kept in the backlog. A server that does not answer
   holds up the end of the run by 5 s at most.
@@ -101,11 +102,12 @@ ENVIRONMENT
 EXIT CODES (of everything but run with a command that was started)
 
   0 done; what was waited for has passed or is complete
-  1 refused by the server; what was waited for has a fail
-  2 wrong usage, configuration or input file; no such job or regression
+  1 a message is refused, by the server or because it is none; what was waited for has a fail
+  2 wrong usage or configuration, an input file that is missing; no such job or regression
   3 the daemon cannot be reached
   4 what was waited for is aborted, tanked or pruned
   5 wait --timeout ran out
+  130 Ctrl-C
   A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is no error: 0.
 
 SECTIONS, in the order data flows
@@ -182,9 +184,12 @@ BACKLOG_FILES = 100000  # more are not kept
 FINISH_SECONDS = 5.0  # most that the end of a run waits for a server that does not answer
 WAIT_SECONDS = 30.0  # one question that the server answers when there is news; it allows 60
 SILENT_SECONDS = 30.0  # the server says something every 15 s on a stream; one that is silent longer is opened anew
+LATE_SECONDS = 1.0  # a question may take so long beyond the time for waiting: the answer may be on its way
+IDLE_CONNECTIONS = 8  # kept by a client
 PAUSE_FIRST = 0.5  # longest pause before the first new attempt, doubled with each failure up to
 PAUSE_MOST = 30.0
 OUTAGE_SECONDS = 600.0  # who waits puts up with a server that is away for so long
+NAMES_TOLD = 10  # of what is not over when the time for waiting is
 PAGE_ITEMS = 500  # most that the server gives of a list at once
 PAGE_LINES = 10000  # and of a log
 
@@ -235,6 +240,12 @@ class UsageError(SimscopeError, ValueError):
     exit_code = EXIT_USAGE
 
 
+class WrongInput(UsageError):
+    """A file holds no message: no JSON, or none that fits the type. Nothing was sent."""
+
+    exit_code = EXIT_NO
+
+
 class NotAllowed(UsageError, PermissionError):
     """The token is missing or wrong (401), or the server does not do this for anybody (403)."""
 
@@ -266,10 +277,12 @@ class Unreachable(SimscopeError, ConnectionError):
 
 
 class WaitTimeout(SimscopeError, TimeoutError):
-    """The time that was given for waiting is over; `snapshot` is how it looked last (None if nothing was seen)."""
+    """The time that was given for waiting is over; `snapshot` is how it looked last (None if nothing was seen), of
+    several `snapshots` are those that are not over."""
 
     exit_code = EXIT_TIMEOUT
     snapshot: Job | Regression | None = None
+    snapshots: tuple[Job | Regression, ...] = ()
 
 
 class NotPassed(SimscopeError):
@@ -564,9 +577,18 @@ def json_kind(value: Any) -> str:
 
 
 def read_messages(kind: str, regression: str, name: str) -> list[Message]:
-    """Return the messages in one file ("-": standard input); raise UsageError naming file, line and column."""
+    """Return the messages in one file ("-": standard input); raise UsageError if it cannot be read, and WrongInput,
+    naming file, line and column, if it holds something else."""
     where = "standard input" if name == "-" else name
-    text = decode_utf8(read_standard_input() if name == "-" else read_file(name), where)
+    data = read_standard_input() if name == "-" else read_file(name)
+    try:
+        return messages_in(kind, regression, data, name, where)
+    except UsageError as error:
+        raise WrongInput(str(error)) from error
+
+
+def messages_in(kind: str, regression: str, data: bytes, name: str, where: str) -> list[Message]:
+    text = decode_utf8(data, where)
     if not text.strip():
         if kind == "regr-finish":
             return [Message(kind, regression, None, where)]
@@ -705,7 +727,7 @@ def sync_folder(folder: str) -> None:
 API = "/api/v1"
 DEFAULT_SERVER = "http://127.0.0.1:8040"  # where the daemon listens if nothing else is configured
 _ASK_AGAIN = (408, 425, 429)  # "later", said with a number of the 400s
-_NOT_THIS_MESSAGE = (401, 403, 407, 421)  # the token, the proxy or the address is wrong
+_NOT_THIS_MESSAGE = (403, 407, 421)  # the proxy or the address is wrong, or nobody may
 
 
 class Address:
@@ -820,11 +842,13 @@ def refusal(address: Address, answer: Any, document: Any) -> SimscopeError:
 
 def _refusal(address: Address, status: int, kind: str, document: Any) -> SimscopeError:
     text = f"the server {address.url} answered {status}" + problem_text(document)
+    if status == 401:
+        about_token = "the token was not accepted" if address.token else "the token is not set"
+        return NotAllowed(re.sub(r" \(token\)$", "", text) + "; " + about_token)
     if status >= 500 or status in _ASK_AGAIN:
         return Unreachable(text)
     if status in _NOT_THIS_MESSAGE:
-        about_token = f" ({'the token was not accepted' if address.token else 'no token is set'})"
-        return NotAllowed(text + (about_token if status == 401 else ""))
+        return NotAllowed(text)
     if status >= 400 and kind.startswith("application/problem+json"):
         reason = str(document.get("reason")) if isinstance(document, dict) else ""
         if reason in ("bad-query", "bad-filter"):
@@ -1094,42 +1118,85 @@ class Backlog:
 # ----------------------------------------------------------------------------------------------------------------------
 
 # Each row: texts of which one must be in the line (a cheap test first), the expression, who prints it. A false alarm
-# costs trust and a miss costs a bug, so the expressions want the form of a message, not just the word "error".
-_START = r"^[#*\s]{0,16}(?:\[[^\]]{1,40}\]\s*)?"  # the "# " of Questa, the "[100] " of Verilator
+# costs trust and a miss costs a bug, so the expressions want the form of a message, not just the word "error". What may
+# repeat beside something like it is bounded: a line of blanks must not take hours.
+_START = (  # the "# " of Questa, the "KERNEL: " of Riviera, the "[100] " of Verilator, a time of day
+    r"^[#*\s]{0,16}(?:KERNEL: )?"
+    r"(?:\[[^\]]{1,40}\]\s{0,16}|(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d\S{0,12}\s{1,16})?"
+)
+# No summary: a number alone, or in front of another one. One that counts 0 may also say what of, and why.
+_COUNT = r"(?!\s{0,20}(?:counts?\s{0,20})?[:=|-]?\s{0,20}%s)"
+_NO_COUNT = _COUNT % r"\d{1,20}\s{0,20}(?:errors?\s{0,20})?(?:$|[,;|]?\s{0,20}UVM_)"
+_NOT_0 = _COUNT % r"0{1,20}\s{0,20}(?:$|[,;(|#]|of\b|errors?\b|UVM_)"
+_DEATHS = ("Aborted", "Bus error", "Illegal instruction", "Floating point exception")
 FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("UVM_ERROR", "UVM_FATAL"),
-        _START + r"UVM_(?:ERROR|FATAL)(?=[\s:(\[@])(?!\s*(?:count|reports?)?\s*[:=]?\s*0*\s*$)",
-        "UVM; a summary line only if it counts more than 0",
+        _START
+        + r"UVM_(?:ERROR|FATAL)(?=[\s:(\[@])(?!\s{0,20}$)"
+        + _NO_COUNT
+        + _NOT_0
+        + r"(?!\s{1,20}(?:severity|counts?|reports?|messages?|(?:is |are )?(?:demoted|disabled|enabled))\b)",
+        "UVM; the reports, not the summary that counts them",
     ),
     (("ERROR: ", "FATAL: "), r"^[#\s]*(?:ERROR|FATAL): \S+:\d+:", "Icarus $error and $fatal"),
-    (("FATAL:",), _START + r"FATAL:\s*(?!(?:0|none)\s*$)\S", "$fatal, hand-written test benches"),
-    (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b", "Verilator"),
+    (("FATAL:",), _START + r"FATAL:(?!\s{0,20}none\s*$)" + _NOT_0 + r"\s{0,20}\S", "$fatal, hand-written test benches"),
+    (("%Error", "%Fatal"), _START + r"%(?:Error|Fatal)\b" + _NOT_0, "Verilator"),
     (('Error: "', 'Fatal: "'), _START + r'(?:Error|Fatal): "[^"]*", \d+:', "VCS $error and $fatal"),
     (("Error-[",), r"^Error-\[[A-Z][\w-]*\]", "VCS compiler"),
     (
         ("** Error", "** Fatal", "** Failure"),
-        r"^(?:# )?\*\* (?:Error|Fatal|Failure)(?=[\s:(])",
+        r"^[#\s]{0,8}\*\* (?:Error|Fatal|Failure)(?=[\s:(])" + _NOT_0,
         "Questa; a failure is the gravest of VHDL",
     ),
-    (("$error", "$fatal"), _START + r"\$(?:error|fatal)(?: called\b|:)", "hand-written test benches"),
+    (
+        ("Error: ", "Failure: "),
+        r"^(?:# )?(?:ASSERT|RUNTIME|ELAB2|ELBREAD|VSIM|VCP) ?: (?:Fatal )?(?:Error|Failure):" + _NOT_0,
+        "Aldec",
+    ),
+    (
+        ("$error", "$fatal"),
+        _START + r"(?:\S{1,400}:\d{1,9}: )?\$(?:error|fatal)(?: called\b|:" + _NOT_0 + ")",
+        "hand-written test benches",
+    ),
     (("*E,", "*F,", "*SE,"), r"^[#\s]*(?:\w+: )?\*S?[EF],[A-Za-z0-9]+", "Xcelium"),
     ((" error: ", " error\n", "syntax error"), r"^[^\s:]\S*:\d+:(?:\d+:)? (?:\w+ )?error(?::|$)", "compilers"),
     (("ERROR: [",), r"^(?:FATAL_)?ERROR: \[\w+ \d+-\d+\]", "Vivado"),
     (("failed at",), r'^"[^"]*", \d+: .{0,400}\bstarted at \S+ failed at', "VCS assertions"),
     (("Offending '",), r"^\s*Offending '", "VCS assertions"),
     (
-        ("ssert",),
-        r"^(?!.{0,400}\b[Nn]o assert).{0,400}?\b[Aa]ssert(?:ion)?\b"
-        r"(?!.{0,200}\b(?:0|no|none|not|never|without) fail).{0,200}\bfailed\b"
-        r"(?!\s*[:=]?\s*0\b)(?! (?:count|as expected))",
-        "assertions of Xcelium, Verilator, C and others",
+        ("ssert", "SSERT"),
+        r"(?i)^(?!\s{0,20}(?://|\++ ))(?!.{0,400}(?:\b(?:no|that|if|whether)(?: an?| any| the)? assert|"
+        r"(?:\$(?:display|write|info|warning|error|fatal)|printf|uvm_\w{4,7}) ?\())"
+        r".{0,400}?\bassert(?:ion)?\b(?!.{0,200}\b(?:0|no|none|not|never|without) (?:fail|violat))"
+        r".{0,200}\b(?:failed|violated)\b(?!\s{0,20}[:=]?\s{0,20}(?:0|no|none)\b)(?! (?:count|as expected))",
+        "assertions of Xcelium, Verilator, C and others, but not where their source is shown",
     ),
+    (
+        ("ssertion ", "SSERTION "),
+        _START + r"(?:[\w.]{1,80}: )?(?i:assertion (?:failure|violation))(?:\s{0,20}$| (?:at|in|of|on)\b|:"
+        r"(?!\s{0,20}(?:0|no|none)\b))",
+        "hand-written test benches",
+    ),
+    (("AssertionError",), r"^(?:E\s{1,8})?(?:\w{1,80}\.){0,4}AssertionError(?::|\s*$)", "Python"),
     (("(assertion ",), r":\(assertion (?:error|failure)\):", "GHDL"),
     (
         ("Segmentation ",),
         r"\bSegmentation (?:fault|violation)\b(?! (?:handler|test|injection))",
         "a crash",
+    ),
+    (
+        (*_DEATHS, "Killed"),
+        rf"(?:: line \d{{1,9}}|^(?:/\S{{1,200}}/)?\w{{0,4}}sh):\s{{1,9}}\d{{1,9}} (?:{'|'.join(_DEATHS)}|Killed)\b"
+        rf"|^(?:{'|'.join(_DEATHS)})\s*$",
+        "a crash, as a shell tells it",
+    ),
+    (
+        ("free", "alloc", "munmap_chunk", "corrupted", "smashing", "overflow"),
+        r"^(?:\*\*\* .{1,400}: )?(?:double free or corruption|corrupted (?:size vs|double-linked|unsorted)"
+        r"|(?:free|[cm]alloc|realloc|munmap_chunk|malloc_consolidate)\(\): .{0,60}"
+        r"(?:invalid|corrupt|detected|mismatching))|^\*\*\* (?:stack smashing|buffer overflow) detected \*\*\*",
+        "a crash that the C library has noticed",
     ),
     (("core dumped",), r"(?:^|[(,:]\s?)core dumped[).]{0,2}\s*$", "a crash"),
     (("terminate called",), r"^terminate called (?:after|without)\b", "a crash in C++"),
@@ -1631,7 +1698,8 @@ class ResultsFile:
             warn(f"no results file: {root}: {reason_of(error)}")
 
     def read(self) -> dict[str, Any]:
-        """Return the object that the command wrote, {} if it wrote none or (with a warning) none that can be read."""
+        """Return the object that the command wrote; any other text as its results; {} for nothing but blanks, and,
+        with a warning, for what cannot be read."""
         if not self.path or not os.path.lexists(self.path):
             return {}
         try:
@@ -1641,13 +1709,10 @@ class ResultsFile:
                 data = stream.read(RESULTS_BYTES + 1)
             if len(data) > RESULTS_BYTES:
                 raise UsageError(f"is larger than {RESULTS_BYTES // 1024} KiB")
-            found = parse_json(decode_utf8(data, "the text"), "the text")
-            if not isinstance(found, dict):
-                raise UsageError(f"holds {json_kind(found)}, not an object")
         except (OSError, SimscopeError) as error:
             warn(f"the results file is not used: {reason_of(error) if isinstance(error, OSError) else error}")
             return {}
-        return {str(key): value for key, value in found.items()}
+        return read_results(data.decode("utf-8-sig", "replace"))
 
     def remove(self) -> None:
         with contextlib.suppress(OSError):
@@ -1658,6 +1723,21 @@ class ResultsFile:
             import shutil
 
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def read_results(text: str) -> dict[str, Any]:
+    """Return the JSON object in a text; what is none, but for blanks, is the job's results, as it is."""
+    try:
+        found = parse_json(text, "the text")
+        if isinstance(found, dict):
+            return found
+    except UsageError as error:
+        if text.lstrip().startswith("{"):
+            warn(f"the results file is taken as plain text: {error}")
+    if len(compact(text)) > 2 * RESULTS_BYTES:
+        warn("the results file is not used: is no text")
+        return {}
+    return {"results": text[:-1] if text.endswith("\n") else text} if text.strip() else {}
 
 
 def as_count(value: Any) -> int:
@@ -1771,7 +1851,7 @@ def verdict(ended: Ended, scanner: Scanner, found: Mapping[str, Any], wants_pass
         ending = "no line matches a pass pattern"
     if not (ending or scanner.failure or said == "fail" or (words and said is None)):
         return ("skip" if said == "skip" else "pass"), ""
-    if words or scanner.failure:
+    if words or (scanner.failure and not (ending and scanner.failure in _DEATHS)):
         return "fail", words or scanner.failure
     return "fail", "\n".join(filter(None, [ending or "the results file says fail", scanner.tail()]))
 
@@ -1980,22 +2060,66 @@ def _part(read: Callable[[Any], Any], **default: Any) -> Any:
     return dataclasses.field(compare=False, repr=False, metadata={"read": read}, **default)
 
 
+def _never(self: Any, *arguments: Any, **keywords: Any) -> Any:
+    raise WrongType("a snapshot never changes; dict(…) and list(…) make copies that do")
+
+
+class _Mapping(dict):  # type: ignore[type-arg]
+    """An object of an answer. It is a dict, for json, pickle and whoever asks, but takes no changes."""
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _never
+
+    def __reduce__(self) -> Any:
+        return _Mapping, (dict(self),)
+
+
+class _List(list):  # type: ignore[type-arg]
+    """An array of an answer, likewise."""
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = _never
+    insert = pop = remove = reverse = sort = _never
+
+    def __reduce__(self) -> Any:
+        return _List, (list(self),)
+
+
+def fixed(value: Any) -> Any:
+    """Return a JSON value that takes no changes, however deep."""
+    if isinstance(value, (_Mapping, _List)):
+        return value
+    if isinstance(value, dict):
+        return _Mapping((key, fixed(item)) for key, item in value.items())
+    return _List(map(fixed, value)) if isinstance(value, list) else value
+
+
 def _mapping() -> Any:
-    return _part(dict, default_factory=dict)
+    return _part(lambda value: fixed(dict(value)), default_factory=_Mapping)
+
+
+@contextlib.contextmanager
+def understanding() -> Iterator[None]:
+    """Turn what happens to a reader of an answer that simscoped does not give into UsageError."""
+    try:
+        yield
+    except SimscopeError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise UsageError(f"the server answered what simscoped does not: {error!r}; is this its address?") from error
 
 
 def snapshot(kind: type[T], document: Any, **more: Any) -> T:
     """Return a `kind` with the members of a JSON object that it has fields for, and with `more`.
 
-    null and what is missing leave a field at its default. Raises UsageError for what is no object.
+    null and what is missing leave a field at its default. Raises UsageError for what is no object, or a wrong one.
     """
     if not isinstance(document, dict):
         raise UsageError(f"the server answered {json_kind(document)} instead of an object; is this simscoped?")
-    values = {"raw": document, **more}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        value = document.get("_links" if field.name == "links" else field.name)
-        if value is not None and field.name not in values:
-            values[field.name] = (field.metadata.get("read") or _reader(field.name))(value)
+    values = {"raw": fixed(document), **more}
+    with understanding():
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            value = document.get("_links" if field.name == "links" else field.name)
+            if value is not None and field.name not in values:
+                values[field.name] = (field.metadata.get("read") or _reader(field.name))(value)
     return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind) if field.name in values})  # type: ignore[arg-type]
 
 
@@ -2037,7 +2161,8 @@ class FileHash:
 
 @dataclasses.dataclass(frozen=True)
 class JobFile:
-    """A file that a job declares. `size` and `hash` are None where the job did not tell them."""
+    """A file that a job declares. `size` and `hash` are None where the job did not tell them and the server does not
+    know them: it looks at files that it serves, and hashes little ones of jobs that are done."""
 
     job_id: int = 0
     kind: str = ""
@@ -2108,8 +2233,10 @@ class Job:
 
 
 def read_job(document: Any) -> Job:
-    entries = document.get("files") or () if isinstance(document, dict) else ()
-    return snapshot(Job, document, files=tuple(read_file_entry(document["id"], entry) for entry in entries))
+    with understanding():
+        entries = document.get("files") or () if isinstance(document, dict) else ()
+        files = tuple(read_file_entry(document["id"], entry) for entry in entries)
+    return snapshot(Job, document, files=files)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -2213,6 +2340,11 @@ if TYPE_CHECKING:
     Snapshot = Union[Job, Regression]
 
 
+def is_number(value: Any, *kinds: type) -> bool:
+    """Say whether a value is a number of one of these types; true and false are none."""
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def job_number(ref: Any) -> int:
     """Return the id of the job that is meant: by a snapshot of it, by its id, or by its id as text."""
     if isinstance(ref, Job):
@@ -2221,9 +2353,10 @@ def job_number(ref: Any) -> int:
         return ref.job_id
     if isinstance(ref, str) and re.fullmatch("[0-9]{1,18}", ref):
         return int(ref)
-    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
-        return ref
-    raise UsageError(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
+    if is_number(ref, int) and ref >= 0:
+        return int(ref)
+    error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
+    raise error(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
 
 
 def regression_path(ref: Any) -> str:
@@ -2234,9 +2367,10 @@ def regression_path(ref: Any) -> str:
         return f"/regressions/{ref.id}"
     if isinstance(ref, str) and ref:
         return "/regressions/" + quote(ref, safe="")
-    if isinstance(ref, int) and not isinstance(ref, bool) and ref >= 0:
+    if is_number(ref, int) and ref >= 0:
         return f"/regressions/{ref}"
-    raise UsageError(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
+    error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
+    raise error(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
 
 
 def means_regression(ref: Any) -> bool:
@@ -2252,9 +2386,18 @@ def verdict_text(found: Snapshot) -> str:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
-    return value
+    """Return a whole number that is large enough; raise UsageError, for any other type WrongType."""
+    if is_number(value, int) and value >= least:
+        return int(value)
+    error = UsageError if is_number(value, int) else WrongType
+    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
+
+
+def check_seconds(name: str, value: Any, accepted: Callable[[float], bool], words: str) -> None:
+    """Raise UsageError for a number of seconds that is not accepted, for any other type WrongType."""
+    if not is_number(value, int, float) or not accepted(value):
+        error = UsageError if is_number(value, int, float) else WrongType
+        raise error(f"{name}={value!r} is not accepted; it takes {words}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -2280,9 +2423,12 @@ def moment(timeout: float | None) -> float | None:
     """Return the moment of the monotonic clock that is `timeout` seconds away; None for None. Raises UsageError."""
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout < 1e9:
-        raise UsageError(f"timeout={timeout!r} is not accepted; it takes seconds, 0 or more, or None")
+    check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
     return time.monotonic() + timeout
+
+
+def late(error: Unreachable) -> WaitTimeout:
+    return WaitTimeout(f"the time that was given for waiting is over, and {error}")
 
 
 class Caller:
@@ -2292,12 +2438,13 @@ class Caller:
         self.address = address
         self.outage = outage
         self.reached = False  # it has answered once, so the address is right
-        self._idle: collections.deque[Any] = collections.deque(maxlen=8)
+        self._own = threading.local()  # `until` of the call of `insist` that this thread is in
+        self._idle: collections.deque[Any] = collections.deque()
 
     def ask(self, method: str, path: str, text: str | None = None, wait: float = 0.0, **headers: str) -> Any:
         """Return the JSON answer to one request, on which the server may take `wait` seconds longer than usual."""
         while True:
-            connection, used = self._connection(self.address.timeout + wait)
+            connection, used = self._connection(self.patience(wait))
             try:
                 document = ask(self.address, connection, method, path, text, **headers)
             except BaseException as error:
@@ -2306,8 +2453,20 @@ class Caller:
                     continue  # the server closed it while it was idle
                 raise
             self.reached = True
-            self._idle.append(connection)
+            self._keep(connection)
             return document
+
+    def _keep(self, connection: Any) -> None:
+        """Keep an idle connection, unless there are enough."""
+        if len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def patience(self, wait: float = 0.0) -> float:
+        """Return the seconds that one question may take: what `insist` has left sets a bound."""
+        left = max(0.0, seconds_left(getattr(self._own, "until", None)))
+        return min(self.address.timeout + wait, left + LATE_SECONDS)
 
     def _connection(self, timeout: float) -> tuple[Any, bool]:
         """Return a connection, and whether it was used before."""
@@ -2331,20 +2490,27 @@ class Caller:
 
         Gives up, with the last Unreachable, when an outage lasts too long, when `stop` is set, and at once if the
         server has never answered: then it is not an outage but the wrong address. At the moment `until` raises
-        WaitTimeout.
+        WaitTimeout, also where a server that has never answered keeps silent.
         """
+        import socket
+
         begun, failures = time.monotonic(), 0
         outage = self.outage if outage is None else outage
         while True:
+            self._own.until = until
             try:
                 return attempt()
             except Unreachable as error:
+                if isinstance(error.__cause__, socket.timeout) and seconds_left(until) <= 0:
+                    raise late(error) from error
                 if time.monotonic() > begun + outage or not self.reached or (stop is not None and stop.is_set()):
                     raise
                 if seconds_left(until) <= 0:
-                    raise WaitTimeout(f"the time that was given for waiting is over, and {error}") from error
+                    raise late(error) from error
                 self.pause(max(jitter(failures), error.retry_after), until, stop)
                 failures += 1
+            finally:
+                self._own.until = None
 
     def pause(self, seconds: float, until: float | None, stop: threading.Event | None = None) -> None:
         seconds = max(0.0, min(seconds, seconds_left(until)))
@@ -2370,10 +2536,11 @@ class Frame:
 class Stream:
     """An open stream of server-sent events."""
 
-    def __init__(self, address: Address, path: str) -> None:
-        """Open it; raises as `ask` does."""
+    def __init__(self, address: Address, path: str, timeout: float | None = None) -> None:
+        """Open it, in `timeout` seconds or those of the address; raises as `ask` does."""
         self._address = address
         self._connection = address.connection()
+        self._connection.timeout = address.timeout if timeout is None else timeout
         self._rest = b""
         try:
             with reaching(address):
@@ -2466,7 +2633,7 @@ class Follower:
     def _open(self) -> Stream:
         if self.stop.is_set():
             raise Unreachable("the stream was interrupted")
-        stream = Stream(self._caller.address, self._path())
+        stream = Stream(self._caller.address, self._path(), self._caller.patience())
         self._caller.reached = True
         return stream
 
@@ -2633,6 +2800,7 @@ class LogBuffer:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream has ended; return False if it has not after `timeout` seconds. Raises what ended it
         too early."""
+        moment(timeout)
         if self._thread is not None:
             self._thread.join(timeout)
         if self.error is not None:
@@ -2641,6 +2809,7 @@ class LogBuffer:
 
     def interrupt(self, wait: bool = True, timeout: float = 10.0) -> None:
         """End the stream, if there is one; with `wait` return when it has ended, after `timeout` seconds at most."""
+        moment(timeout)
         thread, follower = self._thread, self._follower
         if follower is not None:
             follower.interrupt()
@@ -2721,6 +2890,8 @@ class Client:
         for name, value in (("server", server), ("token", token)):
             if value is not None and not isinstance(value, str):
                 raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
+        check_seconds("timeout", timeout, lambda seconds: seconds > 0, "seconds above 0")
+        check_seconds("outage", outage, lambda seconds: seconds >= 0, "seconds, 0 or more")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
         self.caller = Caller(Address(server, token.strip(), timeout), outage)
@@ -2743,8 +2914,10 @@ class Client:
 
     def about(self) -> Mapping[str, Any]:
         """What the daemon tells about itself: version, epoch, seq (the number of the last change), now, …"""
-        about: Mapping[str, Any] = self._get("/")
-        return about
+        about = self._get("/")
+        with understanding():
+            found: Mapping[str, Any] = fixed({**about, "seq": int(about["seq"]), "epoch": str(about["epoch"])})
+        return found
 
     # Lists.
 
@@ -2781,8 +2954,9 @@ class Client:
         after = None
         while True:
             page = self._get(path, limit=min(size, PAGE_ITEMS), after=after, **filters)
-            yield from page["items"]
-            after = page["next"]
+            with understanding():
+                items, after = list(page["items"]), page["next"]
+            yield from items
             if after is None:
                 return
 
@@ -2853,8 +3027,7 @@ class Client:
         deleted because nobody heard of it is returned with reason "pruned".
         """
         until = moment(timeout)
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not interval > 0:
-            raise UsageError(f"interval={interval!r} is not accepted; it takes seconds above 0")
+        check_seconds("interval", interval, lambda value: value > 0, "seconds above 0")
         found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
         return self._judged(found[0] if found else None, ref, check)
 
@@ -2862,7 +3035,7 @@ class Client:
         what = ref if isinstance(ref, (int, str)) else ref.id
         if found is None or not found.done:
             late = WaitTimeout(f"{what} is not over in the time that was given")
-            late.snapshot = found
+            late.snapshot, late.snapshots = found, (found,) if found else ()
             raise late
         if check and not found.ok:
             error = NotPassed(f"{what}: {verdict_text(found)}")
@@ -2909,6 +3082,10 @@ class Client:
 
         Raises WaitTimeout if not all are over after `timeout` seconds, and NotFound for one that does not exist.
         """
+        if isinstance(refs, str) or not hasattr(refs, "__iter__"):
+            raise WrongType(
+                f"{refs!r} is not accepted; as_completed takes several jobs and regressions, such as a list"
+            )
         until = moment(timeout)
         about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
         waiting: dict[tuple[str, int], Job | Regression] = {}
@@ -2920,15 +3097,18 @@ class Client:
                 if found.done:
                     yield found
         waiting = {key: found for key, found in waiting.items() if not found.done}
-        for key in self._touched(about, waiting, until):
-            now = self._now(waiting[key], until) if key in waiting else None
-            if now is not None and now.done:
-                del waiting[key]
-                yield now
-            if not waiting:
-                return
+        try:
+            for key in self._touched(about, waiting, until):
+                now = self._now(waiting[key], until) if key in waiting else None
+                if now is not None and now.done:
+                    del waiting[key]
+                    yield now
+                if not waiting:
+                    return
+        except WaitTimeout as error:
+            raise not_over(list(waiting.values())) from error
         if waiting:
-            raise WaitTimeout(f"{len(waiting)} are not over in the time that was given")
+            raise not_over(list(waiting.values()))
 
     def _touched(
         self, about: Mapping[str, Any], waiting: Mapping[tuple[str, int], Job | Regression], until: float | None
@@ -2956,8 +3136,11 @@ class Client:
     def events_page(self, after: int, limit: int = 20, wait: float = 0.0, **filters: Any) -> Mapping[str, Any]:
         """Return one answer about the events behind a cursor: items, next, oldest, newest, epoch. Filters: types,
         regression, job. Raises CursorExpired."""
-        page: Mapping[str, Any] = self._get("/events", after=after, limit=limit, wait=wait, **filters)
-        return page
+        page = self._get("/events", after=after, limit=limit, wait=wait, **filters)
+        with understanding():
+            told = {"items": list(page["items"]), "next": int(page["next"]), "epoch": str(page["epoch"])}
+            found: Mapping[str, Any] = fixed({**page, **told})
+        return found
 
     def events(
         self,
@@ -2973,7 +3156,7 @@ class Client:
         Goes on where it was after an outage. If the events from there on are not kept any more, it goes on from now;
         where `after` was given it raises CursorExpired instead, for somebody counts on every single one.
         """
-        named = types if types is None or isinstance(types, str) else ",".join(types)
+        named = types_text(types)
         check_event_types(named or "")
         strict = after is not None
         if after is None:
@@ -3005,7 +3188,8 @@ class Client:
             except CursorExpired as error:
                 if strict or not isinstance(error.problem, dict):
                     raise
-                place.seq, place.epoch = error.problem["newest"], error.problem["epoch"]
+                with understanding():
+                    place.seq, place.epoch = int(error.problem["newest"]), str(error.problem["epoch"])
                 yield None
             yield from self._events_to_come(place, wanted, until)
             self.caller.pause(jitter(0) / 4, until, None)
@@ -3043,8 +3227,10 @@ class Client:
     def log_page(self, ref: JobRef, offset: int, limit: int, wait: float = 0.0) -> Mapping[str, Any]:
         """Return one answer about a job's log: first_offset, next_offset, complete, lines."""
         path = f"/jobs/{job_number(ref)}/logs"
-        page: Mapping[str, Any] = self._get(path, offset=offset, limit=limit, wait=wait)
-        return page
+        page = self._get(path, offset=offset, limit=limit, wait=wait)
+        with understanding():
+            numbers = {name: int(page[name]) for name in ("first_offset", "next_offset")}
+            return {**numbers, "complete": bool(page["complete"]), "lines": list(page["lines"])}
 
     def log_end(self, ref: JobRef) -> int:
         """Return the number that the next line of a job's log will have."""
@@ -3074,8 +3260,8 @@ class Client:
     def iter_logs(
         self, ref: JobRef, offset: int = 0, follow: bool = False, timeout: float | None = None
     ) -> Iterator[LogLine]:
-        """Yield lines of a job's log; with `follow` wait for more until the job is over, or raise WaitTimeout after
-        `timeout` seconds."""
+        """Yield lines of a job's log; with `follow` wait for more until the job is over (or pruned), or raise
+        WaitTimeout after `timeout` seconds."""
         whole_number("offset", offset, 0)
         return self._iter_logs(job_number(ref), offset, follow, moment(timeout))
 
@@ -3086,7 +3272,9 @@ class Client:
             try:
                 page = self.caller.insist(lambda: self.log_page(number, offset, PAGE_LINES, wait), until)  # noqa: B023
             except Pruned:
-                return
+                if wait:
+                    return  # the end of what was followed
+                raise
             lines = read_lines(page)
             yield from lines
             offset = max(offset, page["first_offset"]) if not lines else lines[-1].offset + 1
@@ -3109,6 +3297,8 @@ class Client:
         on_update: Callable[[LogBuffer, Sequence[LogLine]], Any] | None = None,
     ) -> LogBuffer:
         """Return a window on a job's log: see LogBuffer. Raises Refused for an offset beyond the end."""
+        if on_update is not None and not callable(on_update):
+            raise WrongType(f"on_update={on_update!r} is not accepted; it takes a function")
         number, end = job_number(ref), self.log_end(ref)
         begin = end if offset is None else whole_number("offset", offset, 0)
         if begin > end:
@@ -3132,32 +3322,38 @@ class Client:
         """Fetch a file's content: into a binary stream, or to a path, which is returned.
 
         A path appears when all is there and agrees with its SHA-256; folders above it are made; a file that is there
-        is never overwritten (AlreadyThere). A folder that exists gets a file of the same name in it. Raises
-        CannotWrite, and ChecksumMismatch; after that a stream has content that must not be used.
+        is never overwritten (AlreadyThere). A folder, one that exists or a path that ends in a slash, gets a file of
+        the same name in it. Raises CannotWrite, and ChecksumMismatch; after that a stream has content that must not be
+        used.
         """
+        if not isinstance(file, JobFile):
+            raise WrongType(f"{file!r} is no file of a job (accepted: a JobFile, as files() gives them)")
         if hasattr(dest, "write"):
-            self._fetch(file, dest)
+            self._fetch(file, functools.partial(write_to, dest))
             return None
+        if not isinstance(dest, (str, bytes, os.PathLike)):
+            raise WrongType(f"{dest!r} is not accepted; download takes a path or a binary stream")
         from pathlib import Path
 
+        path = os.fsdecode(dest)
         try:
-            return Path(self._download_to(file, os.fspath(dest)))
+            return Path(self._download_to(file, path))
         except SimscopeError:
             raise
-        except OSError as error:
-            raise CannotWrite(f"{os.fspath(dest)} cannot be written: {reason_of(error)}") from error
+        except (OSError, ValueError) as error:
+            raise CannotWrite(f"{path} cannot be written: {reason_of(error)}") from error
 
     def _download_to(self, file: JobFile, dest: str) -> str:
         """Fetch a file's content to a path, or into a folder; return the path. Raises OSError too."""
-        path = os.path.abspath(dest)
-        path = os.path.join(path, safe_name(file.name)) if os.path.isdir(path) else path
+        path, is_folder = os.path.abspath(dest), dest.endswith(os.sep) or os.path.isdir(dest)
+        path = os.path.join(path, safe_name(file.name)) if is_folder else path
         if os.path.lexists(path):
             raise AlreadyThere(f"{path} is there already; a download never overwrites")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         temporary = os.path.join(os.path.dirname(path), f".simscope-{os.getpid()}-{os.urandom(6).hex()}.part")
         try:
             with open(temporary, "xb") as stream:
-                self._fetch(file, stream)
+                self._fetch(file, stream.write)
                 stream.flush()
                 os.fsync(stream.fileno())
             put_in_place(temporary, path)
@@ -3166,8 +3362,8 @@ class Client:
                 os.unlink(temporary)
         return path
 
-    def _fetch(self, file: JobFile, stream: Any) -> None:
-        """Write a file's content to a stream and check it."""
+    def _fetch(self, file: JobFile, write: Callable[[bytes], Any]) -> None:
+        """Give a file's content to `write`, a piece at a time, and check it."""
         import hashlib
         from urllib.parse import quote
 
@@ -3183,13 +3379,23 @@ class Client:
                     break
                 found.update(data)
                 size += len(data)
-                stream.write(data)
+                write(data)
             length = answer.getheader("Content-Length")
             if length and length.isdigit() and size != int(length):
                 raise Unreachable(f"the server {address.url} sent {size} of {length} bytes of {file.name}")
             check_digest(file, found.digest(), answer.getheader("Repr-Digest") or "")
         finally:
             connection.close()
+
+
+def not_over(waiting: Sequence[Snapshot]) -> WaitTimeout:
+    """Return the error that names what is not over, as many as fit a line."""
+    names = [shown(found.name) if isinstance(found, Regression) else f"job {found.id}" for found in waiting]
+    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+    what = "is" if len(names) == 1 else "are"
+    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over in the time that was given")
+    error.snapshots = tuple(waiting)
+    return error
 
 
 _JOB_FILTERS = ("result", "category", "host", "signature", "q", "filter", "sort")
@@ -3208,6 +3414,16 @@ def query(parameters: Mapping[str, Any]) -> str:
     return "?" + urlencode(texts) if texts else ""
 
 
+def types_text(types: Any) -> str | None:
+    """Return types of events, given as a text or as several, as the server takes them; None is all."""
+    if types is None or isinstance(types, str):
+        return types
+    several = list(types) if hasattr(types, "__iter__") else [types]
+    if not all(isinstance(one, str) for one in several):
+        raise WrongType(f"types={types!r} is not accepted; it takes a text, or a list of texts")
+    return ",".join(several)
+
+
 def check_event_types(named: str) -> None:
     """Raise UsageError for a type that begins as ours do and is none; families and foreign names are the server's."""
     for name in named.split(","):
@@ -3224,14 +3440,16 @@ def pruned_job(number: int, known: Job | None) -> Job:
 def extension_ms(by: Any) -> int:
     """Return a timedelta, or seconds, as milliseconds above 0; raise UsageError for anything else."""
     seconds = by.total_seconds() if hasattr(by, "total_seconds") else by
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= DURATION_MS / 1000:
-        raise UsageError(f"by={by!r} is not accepted; it takes a timedelta or seconds, above 0 and at most 24 days")
-    return max(1, round(seconds * 1000))
+    words = "a timedelta or seconds, above 0 and at most 24 days"
+    check_seconds("by", seconds, lambda value: 0 < value <= DURATION_MS / 1000, words)
+    return max(1, round(float(seconds) * 1000))
 
 
 def aware(when: Any) -> str:
     """Return an aware datetime as RFC 3339; raise UsageError for anything else."""
-    if not hasattr(when, "utcoffset") or when.utcoffset() is None:
+    if not hasattr(when, "utcoffset") or not hasattr(when, "timestamp"):
+        raise WrongType(f"until={when!r} is not accepted; it takes a datetime with a zone")
+    if when.utcoffset() is None:
         raise UsageError(f"until={when!r} is not accepted; it takes a datetime with a zone")
     return rfc3339(when.timestamp())
 
@@ -3242,6 +3460,16 @@ def safe_name(name: str) -> str:
     if plain(base) != base or base in ("", ".", ".."):
         raise UsageError(f"{name!r} is no name for a file here; say where it shall go")
     return base
+
+
+def write_to(stream: Any, data: bytes) -> None:
+    """Write to a stream of the caller's; raise CannotWrite or WrongType where it does not take the bytes."""
+    try:
+        stream.write(data)
+    except TypeError as error:
+        raise WrongType(f"{stream!r} is not accepted; download takes a path or a binary stream") from error
+    except (OSError, ValueError) as error:  # full, read only, closed
+        raise CannotWrite(f"the stream cannot be written: {reason_of(error)}") from error
 
 
 def put_in_place(temporary: str, path: str) -> None:
@@ -3679,29 +3907,28 @@ def print_all(options: Any, items: Sequence[Any], lines: Callable[[Sequence[Any]
     return EXIT_OK
 
 
-def command_jobs(options: Any) -> int:
+def command_jobs(client: Client, options: Any) -> int:
     filters = {name: getattr(options, name) for name in ("regression", *_JOB_FILTERS)}
-    found = connect(options).jobs(options.limit, **filters)
+    found = client.jobs(options.limit, **filters)
     return print_all(options, found, functools.partial(jobs_table, width=table_width()))
 
 
-def command_regressions(options: Any) -> int:
+def command_regressions(client: Client, options: Any) -> int:
     filters = {name: getattr(options, name) for name in _REGRESSION_FILTERS}
-    found = connect(options).regressions(options.limit, **filters)
+    found = client.regressions(options.limit, **filters)
     return print_all(options, found, functools.partial(regressions_table, width=table_width()))
 
 
-def command_job(options: Any) -> int:
-    return print_all(options, [connect(options).job(options.job)], lambda jobs: details(jobs[0]))
+def command_job(client: Client, options: Any) -> int:
+    return print_all(options, [client.job(options.job)], lambda jobs: details(jobs[0]))
 
 
-def command_regression(options: Any) -> int:
-    return print_all(options, [connect(options).regression(options.name)], lambda found: details(found[0]))
+def command_regression(client: Client, options: Any) -> int:
+    return print_all(options, [client.regression(options.name)], lambda found: details(found[0]))
 
 
-def command_status(options: Any) -> int:
+def command_status(client: Client, options: Any) -> int:
     """Print how a job or a regression stands, as a word that a script can read."""
-    client = connect(options)
     if means_regression(options.ref):
         found = client._regression(options.ref)
         names = ("id", "name", "status", "reason", "counts", "version")
@@ -3713,7 +3940,7 @@ def command_status(options: Any) -> int:
     return EXIT_OK
 
 
-def command_history(options: Any) -> int:
+def command_history(client: Client, options: Any) -> int:
     def lines(entries: Sequence[HistoryEntry]) -> list[str]:
         head = ("TIME", "TYPE", "RESULT", "PHASE", "BY", "DESCRIPTION")
         rows = [
@@ -3722,7 +3949,7 @@ def command_history(options: Any) -> int:
         ]
         return table(head, rows)
 
-    return print_all(options, connect(options).history(options.ref), lines)
+    return print_all(options, client.history(options.ref), lines)
 
 
 def history_note(entry: HistoryEntry) -> str:
@@ -3747,18 +3974,27 @@ def changed_value(name: str, value: Any) -> str:
     return "-" if value is None else as_text(value)
 
 
-def command_wait(options: Any) -> int:
-    """Wait until all are over; return the worst verdict."""
-    client, board = connect(options), Board()
+def command_wait(client: Client, options: Any) -> int:
+    """Wait until all are over; return the worst verdict. As JSON print how all are then, or when the time runs out."""
+    board = Board()
     board.live = board.live and not options.json
     seconds = None if options.timeout is None else options.timeout / 1000
-    if len(options.refs) == 1:
-        found = wait_for_one(client, board, options.refs[0], seconds, options.json)
-    else:
-        found = wait_for_all(client, board, options.refs, seconds, options.json)
-    for one in found if options.json else []:
-        emit(compact({**one.raw, "done": True, "reason": one.reason}))
+    found: list[Snapshot] = []
+    try:
+        if len(options.refs) == 1:
+            found += wait_for_one(client, board, options.refs[0], seconds, options.json)
+        else:
+            wait_for_all(client, board, options, seconds, found)
+    except WaitTimeout as error:
+        print_waited(options, [*found, *error.snapshots])
+        raise
+    print_waited(options, found)
     return max(map(exit_code, found))
+
+
+def print_waited(options: Any, found: Sequence[Snapshot]) -> None:
+    for one in found if options.json else []:
+        emit(compact({**one.raw, "done": one.done, "reason": one.reason}))
 
 
 def wait_for_one(client: Client, board: Board, ref: str, seconds: float | None, quiet: bool) -> list[Snapshot]:
@@ -3770,23 +4006,20 @@ def wait_for_one(client: Client, board: Board, ref: str, seconds: float | None, 
     return [found]
 
 
-def wait_for_all(
-    client: Client, board: Board, refs: Sequence[str], seconds: float | None, quiet: bool
-) -> list[Snapshot]:
-    found: list[Snapshot] = []
-    total = len({str(ref) for ref in refs})
-    for one in client.as_completed(refs, seconds):
+def wait_for_all(client: Client, board: Board, options: Any, seconds: float | None, found: list[Snapshot]) -> None:
+    """Wait for several, and put each into `found` when it is over."""
+    total = len({str(ref) for ref in options.refs})
+    for one in client.as_completed(options.refs, seconds):
         found.append(one)
         if board.live:
             board.draw([f"{bar(len(found), total, 24)} {len(found)}/{total} over  {one_line(one)}"])
-        elif not quiet:
+        elif not options.json:
             emit(one_line(one))
-    return found
 
 
-def command_logs(options: Any) -> int:
+def command_logs(client: Client, options: Any) -> int:
     """Print the lines of a job's log, and with --follow those to come."""
-    client, offset = connect(options), options.offset
+    offset = options.offset
     if options.tail is not None:
         offset = max(0, client.log_end(options.job) - options.tail)
     lines = client.iter_logs(options.job, offset, options.follow)
@@ -3798,17 +4031,16 @@ def command_logs(options: Any) -> int:
     return EXIT_OK
 
 
-def command_files(options: Any) -> int:
+def command_files(client: Client, options: Any) -> int:
     def lines(files: Sequence[JobFile]) -> list[str]:
         rows = [(one.kind, one.name, one.size, one.hash and one.hash.hex(), one.path) for one in files]
         return table(("KIND", "NAME", "SIZE", "SHA256", "PATH"), rows)
 
-    return print_all(options, connect(options).files(options.job, options.kind), lines)
+    return print_all(options, client.files(options.job, options.kind), lines)
 
 
-def command_download(options: Any) -> int:
+def command_download(client: Client, options: Any) -> int:
     """Fetch a file of a job."""
-    client = connect(options)
     found = [file for file in client.files(options.job, options.kind) if file.name == options.name]
     kinds = sorted({file.kind for file in found})
     if not found:
@@ -3828,6 +4060,8 @@ def download_to_output(client: Client, file: JobFile) -> int:
     try:
         client.download(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+    except CannotWrite as error:
+        output_lost(error.__cause__ if isinstance(error.__cause__, OSError) else error)
     except SimscopeError:
         raise
     except OSError as error:
@@ -3835,41 +4069,55 @@ def download_to_output(client: Client, file: JobFile) -> int:
     return EXIT_OK
 
 
-def command_extend(options: Any) -> int:
+def command_extend(client: Client, options: Any) -> int:
     """Move a job's time limit."""
     if (options.time is None) == (options.until is None):
         raise UsageError("give either by how much, such as 30m, or until when, such as --until 18:30")
     by = None if options.time is None else options.time / 1000
-    job = connect(options).extend(options.job, by, until=options.until)
+    job = client.extend(options.job, by, until=options.until)
     emit(compact(job.raw) if options.json else f"{one_line(job)}  due {brief(job.due_at)}")
     return EXIT_OK
 
 
-def command_watch(options: Any) -> int:
-    """Show a regression until it is over; return its verdict, or 0 if the reader has seen enough."""
-    client, board, seen = connect(options), Board(), set()
+def command_watch(client: Client, options: Any) -> int:
+    """Show a regression until it is over; return its verdict, or 0 where nobody reads on."""
+    board = Board()
+    seen: set[tuple[int, int]] = set()
     parameters: dict[str, Any] = {}
-    try:
-        while True:
-            found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
-            fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))  # noqa: B023
-            if options.json:
-                readable = board.note(compact(found.raw))
-            elif board.live or options.once:
-                slow = client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest")
-                board.draw(view(found, fails, slow, *(terminal_size() if board.live else (None, 100))))
-                readable = True
-            else:
-                readable = board.note(one_line(found))
-                for job in reversed([job for job in fails if (job.id, job.version) not in seen]):
-                    readable = emit("  " + one_line(job)) and readable
-                    seen.add((job.id, job.version))
-            if found.done or options.once or not readable:
-                return exit_code(found) if found.done else EXIT_OK
-            time.sleep(_WATCH_PAUSE)
-            parameters = {"version": found.version, "wait": _WATCH_SECONDS}
-    except KeyboardInterrupt:
-        return EXIT_OK
+    while True:
+        found = client.caller.insist(functools.partial(client._regression, options.name, **parameters))
+        if options.json:
+            readable = board.note(compact(found.raw))
+        elif board.live or options.once:
+            board.draw(view(found, *watched_jobs(client, found), *(terminal_size() if board.live else (None, 100))))
+            readable = True
+        else:
+            readable = board.note(one_line(found))
+            for job in client.caller.insist(lambda: new_fails(client, found, seen, not parameters)):  # noqa: B023
+                readable = emit("  " + one_line(job)) and readable
+        if found.done or options.once or not readable:
+            return exit_code(found) if found.done else EXIT_OK
+        time.sleep(_WATCH_PAUSE)
+        parameters = {"version": found.version, "wait": _WATCH_SECONDS}
+
+
+def watched_jobs(client: Client, found: Regression) -> tuple[list[Job], list[Job]]:
+    """Return the newest fails, and the slowest live jobs."""
+    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))
+    slow = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest"))
+    return fails, slow
+
+
+def new_fails(client: Client, found: Regression, seen: set[tuple[int, int]], first: bool) -> list[Job]:
+    """Return the fails that were not seen yet, oldest first, and take note of them; at first only the newest."""
+    jobs = client.iter_jobs(_WATCH_ROWS if first else PAGE_ITEMS, regression=found, result="fail", sort="-finished")
+    fresh = list(
+        itertools.islice(jobs, _WATCH_ROWS)
+        if first
+        else itertools.takewhile(lambda job: (job.id, job.version) not in seen, jobs)
+    )
+    seen.update((job.id, job.version) for job in fresh)
+    return fresh[::-1]
 
 
 def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: int | None, lines: int) -> list[str]:
@@ -3894,7 +4142,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
 # ----------------------------------------------------------------------------------------------------------------------
 
 _EXIT_CODES = """exit codes:
-  0 done; passed; complete   1 refused by the server; a fail   2 wrong usage, configuration or file; no such thing
+  0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or thing
   3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over
   run ends with the exit code of its command
 
@@ -4096,7 +4344,7 @@ _NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for t
 _LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
 _KIND = arg("--kind", metavar="KIND", help="only of this kind, such as log or result")
 _Q = "text in name, component, branch or tag"
-_WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
+_WATCHING: dict[str, tuple[str, Callable[[Client, Any], int], Sequence[Any]]] = {
     "jobs": (
         "list jobs, newest first",
         command_jobs,
@@ -4105,7 +4353,8 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             arg(
                 "--result",
                 metavar="R",
-                help="one or more of live, pass, fail, skip, separated by commas",
+                action="append",
+                help="one or more of live, pass, fail, skip, separated by commas, or --result once for each",
                 words="live pass fail skip",
             ),
             arg("--category", metavar="C", help="only of this category"),
@@ -4130,7 +4379,8 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             arg(
                 "--status",
                 metavar="S",
-                help="one or more of live, complete, aborted, tanked, separated by commas",
+                action="append",
+                help="one or more of live, complete, aborted, tanked, separated by commas, or --status once for each",
                 words="live complete aborted tanked",
             ),
             arg("--series", metavar="NAME", help="only of this series"),
@@ -4161,7 +4411,9 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
             _JOB,
             arg("-f", "--follow", action="store_true", help="go on until the job is over"),
             arg("--offset", metavar="N", type=number_from_0, default=0, help="begin with line N, counted from 0 (0)"),
-            arg("--tail", metavar="N", type=positive, help="begin N lines before the end"),
+            arg(
+                "--tail", metavar="N", type=number_from_0, help="begin N lines before the end; 0 with -f: with the next"
+            ),
             arg("--limit", metavar="N", type=positive, help="print at most N lines"),
         ),
     ),
@@ -4172,7 +4424,9 @@ _WATCHING: dict[str, tuple[str, Callable[[Any], int], Sequence[Any]]] = {
         (
             _JOB,
             arg("name", metavar="NAME", help="the file's name, as files lists it"),
-            arg("dest", metavar="DEST", nargs="?", default=".", help="file, folder, or - for standard output (.)"),
+            arg(
+                "dest", metavar="DEST", nargs="?", default=".", help="file, folder, new/, or - for standard output (.)"
+            ),
             _KIND,
         ),
     ),
@@ -4206,7 +4460,9 @@ def watch_parser(name: str) -> argparse.ArgumentParser:
 
 
 def watch_main(name: str, arguments: Sequence[str]) -> int:
-    return _WATCHING[name][1](watch_parser(name).parse_intermixed_args(with_order_joined(arguments)))
+    options = watch_parser(name).parse_intermixed_args(with_order_joined(arguments))
+    with connect(options) as client:
+        return _WATCHING[name][1](client, options)
 
 
 def with_order_joined(arguments: Sequence[str]) -> list[str]:
@@ -4241,14 +4497,15 @@ _FILES = ("FILE", "FILE", "DEST")
 _PROGRAMS = ("simscope", "simscope.py")
 
 
-def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str]]]:
-    """Yield (names, help, metavar, choices) of each argument of a command; names are empty for a positional one, the
-    metavar is empty for a flag."""
+def completable(name: str) -> Iterator[tuple[list[str], str, str, Sequence[str], bool]]:
+    """Yield (names, help, metavar, choices, repeats) of each argument of a command; names are empty for a positional
+    one, the metavar is empty for a flag."""
     words = {one.names: one.words for one in _WATCHING[name][2]} if name in _WATCHING else {}
     for action in COMMANDS[name].parser()._actions:
         metavar = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
         choices = list(action.choices or words.get(tuple(action.option_strings), ()))
-        yield list(action.option_strings), (action.help or "").replace("%%", "%"), metavar, choices
+        about, repeats = (action.help or "").replace("%%", "%"), action.nargs in ("*", "+")
+        yield list(action.option_strings), about, metavar, choices, repeats
 
 
 def shell_word(text: str) -> str:
@@ -4261,7 +4518,7 @@ def bash_completion() -> str:
     for name in COMMANDS:
         own: list[str] = []
         fill = ""
-        for options, _, metavar, choices in completable(name):
+        for options, _, metavar, choices, _ in completable(name):
             own += options or choices
             if options and metavar:
                 how = f"words={shell_word(' '.join(choices))}" if choices else f"fill={_bash_files(metavar)}"
@@ -4311,12 +4568,14 @@ def zsh_completion() -> str:
     """Return a function for zsh, made of its own _describe and _arguments."""
     cases = []
     for name in COMMANDS:
-        lines = []
-        for options, about, metavar, choices in completable(name):
+        lines: list[str] = []
+        place = 0
+        for options, about, metavar, choices, repeats in completable(name):
             what = f"({' '.join(choices)})" if choices else _zsh_files(metavar)
             taken = f":{_zsh_text(metavar)}:{what}" if metavar else ""
+            place += not options
             text = f"[{_zsh_text(about)}]"
-            lines += [f"{option}{text}{taken}" for option in options] or [f"*:{_zsh_text(metavar)}:{what}"]
+            lines += [f"{option}{text}{taken}" for option in options] or [("*" if repeats else str(place)) + taken]
         specs = " \\\n            ".join(map(shell_word, lines))
         cases.append(f"        {name})\n            _arguments -s {specs} ;;")
     commands = "\n        ".join(shell_word(f"{name}:{command.about}") for name, command in COMMANDS.items())
@@ -4339,7 +4598,7 @@ _simscope() {{
         {commands}
     )
     if (( CURRENT == 2 )); then
-        _describe command commands
+        [[ $PREFIX == -* ]] && compadd -- --help --version || _describe command commands
         return
     fi
     local command=$words[2]
@@ -4370,7 +4629,7 @@ def fish_completion() -> str:
     return "\n".join(lines)
 
 
-def _fish_argument(options: Sequence[str], about: str, metavar: str, choices: Sequence[str]) -> str:
+def _fish_argument(options: Sequence[str], about: str, metavar: str, choices: Sequence[str], _: bool) -> str:
     names = "".join(f" -l {option[2:]}" if option.startswith("--") else f" -s {option[1:]}" for option in options)
     files = metavar in _FOLDERS + _FILES
     if not metavar:

@@ -296,7 +296,7 @@ ROUTES = (
         "GET",
         "/jobs/{id}/files",
         "job_files",
-        "The files that it declares",
+        "The files that it declares; size and, of a job that is done, SHA-256 of small ones also where it does not",
         (
             _ID,
             query_parameter("kind", "Only of this kind"),

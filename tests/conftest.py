@@ -255,6 +255,7 @@ NEEDED = {
     "firefox": ("firefox-esr", "firefox-esr"),
     "icarus": ("iverilog", "iverilog"),
     "node": ("node", "nodejs"),
+    "zsh": ("zsh", "zsh"),
 }
 
 

@@ -350,7 +350,7 @@ def test_json_prints_where_the_message_went(client: Client, inside: Inside) -> N
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-# input that is wrong: exit 2, the place named, nothing sent
+# input that is wrong: exit 1, or 2 where there is none; the place named, nothing sent
 # ----------------------------------------------------------------------------------------------------------------------
 
 WRONG_INPUT = [
@@ -378,7 +378,7 @@ def test_wrong_input_names_its_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(simscope.UsageError) as caught:
+    with pytest.raises(simscope.WrongInput) as caught:
         simscope.read_messages(kind, "r", name)
     assert expected in str(caught.value)
 
@@ -386,7 +386,7 @@ def test_wrong_input_names_its_place(
 def test_all_files_are_checked_before_one_is_sent(client: Client) -> None:
     good, bad = client.file("good.json", {"a": 1}), client.file("bad.json", '{"a": 1 "b"}')
     done = client("publish", "job-live", "--regression", "r", good, bad, "--spool", client.spool)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert re.search(r"^simscope: error: \S+bad\.json: line 1, column 9: ", done.stderr)
     assert client.spooled() == []
 
@@ -544,7 +544,12 @@ def test_a_long_receipt_says_what_it_leaves_out(client: Client, inside: Inside, 
         ),
         (problem(413, "Too large", reason="too-large"), 1, "413: Too large (too-large)"),
         ((413, b"<html>"), 1, "413: the message is too large"),
-        (problem(401, "Unauthorized", detail="wrong token"), 2, "401: Unauthorized: wrong token (no token is set)"),
+        (
+            problem(401, "Unauthorized", detail="wrong token"),
+            2,
+            "401: Unauthorized: wrong token; the token is not set\n",
+        ),
+        (problem(401, "Unauthorized", detail="x", reason="token"), 2, "401: Unauthorized: x; the token is not set\n"),
         (problem(403, "Forbidden", reason="bad-host"), 2, "403: Forbidden (bad-host)"),
         ((404, b"<html>not here</html>"), 2, "404, not what simscoped answers"),
         ((302, b""), 2, "302, not what simscoped answers"),
@@ -812,7 +817,15 @@ FAILS = [
     "  UVM_ERROR @ 2824.490000 us: (pwrmgr_slow_fsm.sv:362) [ASSERT FAILED] IntRstReq_A",
     "# UVM_FATAL @ 0: reporter [NOCOMP] No components instantiated.",
     "[12.5ns] UVM_FATAL: timeout",
-    "UVM_ERROR :    3",
+    "UVM_ERROR(sb.sv:12) foo",
+    "UVM_ERROR: 3 packets lost",
+    "UVM_ERROR: 5 (expected 3)",
+    "UVM_ERROR: 5, expected 3",
+    "UVM_ERROR: 3 errors in the last packet",
+    "UVM_ERROR @ 120 ns: uvm_test_top.env.scb [SCB] count: 0",
+    "# KERNEL: UVM_ERROR /a.sv(3) @ 0: x [Y] z",
+    "2026-01-01 12:00:01 UVM_ERROR /a.sv(3) @ 0: x [Y] z",
+    "12:00:01.250Z UVM_FATAL /a.sv(3) @ 0: x [Y] z",
     "ERROR: f.v:1: boom 3",
     "FATAL: t.v:1: dead",
     "FATAL: clock stopped",
@@ -824,6 +837,10 @@ FAILS = [
     'Fatal: "f.sv", 3: tb.unnamed$$_0: at time 100 ns',
     "Error-[SE] Syntax error",
     "# ** Error: scoreboard mismatch",
+    "#  ** Error: (vsim-3601) Iteration limit reached at time 0 ns.",
+    "# ** Error: 0 is not 1",
+    "# ASSERT: Error: ASRT_0005 tb.sv(33): $error",
+    "# RUNTIME: Fatal Error: RUNTIME_0035 tb.sv (12): stopped",
     "** Fatal: (vsim-160) no license",
     "# ** Error (suppressible): (vsim-8885) x",
     "xmsim: *E,ASRTST (tb.sv,12): (time 10 NS) Assertion tb.a1 has failed",
@@ -838,14 +855,44 @@ FAILS = [
     'Assertion failed "0" at line 815 in file assignmentpattern.cc',
     "sim: model.c:12: main: Assertion `x > 0' failed.",
     "Assert failed: tb.dut.a1",
+    "ASSERTION FAILED: foo",
+    "Assertion FAILED at time 3",
+    "TB: ASSERTION FAILED at 10ns: p1",
+    "tb.sv:12: assertion a1 violated",
+    "Assertion failure at tb",
+    "# Assertion violation",
+    "tb.dut: Assertion failure: a1",
+    "AssertionError: 3 != 4",
+    "cocotb.result.AssertionError",
+    "E   AssertionError: assert 3 == 4",
     "t.vhd:12:3:@10ns:(assertion error): bad",
     "t.vhd:12:3:@10ns:(assertion failure): bad",
     "# ** Failure: end of the test bench",
     "$fatal called at time 5",
     "$error: data mismatch",
+    "tb.sv:33: $fatal: bad",
     "line 1: 12345 Segmentation fault      (core dumped) ./simv",
     "Segmentation fault",
     "Aborted (core dumped)",
+    "run.sh: line 3: 12345 Aborted                 ./simv",
+    "./run.sh: line 3:  1234 Bus error               ./simv",
+    "bash: 30663 Bus error               bash -c 'kill -BUS $$'",
+    "bash: line 1: 5 Illegal instruction     ./simv",
+    "run.sh: line 3: 12345 Floating point exception ./simv",
+    "run.sh: line 30: 12345 Killed                  ./simv",
+    "Bus error",
+    "Illegal instruction",
+    "Aborted",
+    "double free or corruption (!prev)",
+    "*** Error in `./simv': double free or corruption (out): 0x0000000001c2b010 ***",
+    "free(): invalid pointer",
+    "free(): double free detected in tcache 2",
+    "malloc(): corrupted top size",
+    "malloc_consolidate(): unaligned fastbin chunk detected",
+    "munmap_chunk(): invalid pointer",
+    "corrupted size vs. prev_size",
+    "corrupted double-linked list",
+    "*** stack smashing detected ***: terminated",
     "terminate called after throwing an instance of 'std::bad_alloc'",
     "An unexpected termination has occurred in ./simv due to a signal",
     "Internal error: node table is corrupt",
@@ -868,6 +915,25 @@ PASSES = [
     "UVM_ERROR: 0",
     "UVM_ERROR",
     "UVM_ERROR count : 0",
+    "UVM_ERROR :    2",
+    "# UVM_FATAL :    1",
+    "UVM_ERROR : 0 UVM_FATAL : 0",
+    "UVM_ERROR : 2, UVM_FATAL : 1",
+    "# UVM_ERROR:0, UVM_FATAL:0",
+    "UVM_ERROR :    0 (expected)",
+    "UVM_ERROR: 0 errors",
+    "UVM_ERROR | 0",
+    "UVM_ERROR - 0",
+    "UVM_ERROR severity set to UVM_LOG",
+    "UVM_ERROR messages are demoted to UVM_WARNING",
+    "UVM_FATAL disabled",
+    "# KERNEL: UVM_ERROR :    0",
+    "** Error: 0",
+    "** Error count: 0",
+    "%Error: 0",
+    "$error: 0",
+    "FATAL: 0 errors",
+    "# ASSERT: Error: 0",
     "Number of caught UVM_ERROR reports  :    0",
     "Number of demoted UVM_FATAL reports :    0",
     "UVM_INFO @ 0: reporter [CFG] UVM_ERROR is demoted to UVM_INFO",
@@ -897,6 +963,28 @@ PASSES = [
     "No assertion has failed",
     "Stopping new assertion attempts at time 0ps: level = 0",
     "Assertion coverage enabled",
+    "assertion failures: 0",
+    "ASSERTION FAILED: 0",
+    "Assertion failure: none",
+    "Assertion violations: 0",
+    "no assertion failed",
+    "checking that assertion failures are counted",
+    "checking that an assertion failed",
+    "the run stops on assertion failure",
+    "Assertion violation detection enabled",
+    '    assert (a) else $error("assertion failed");',
+    '12: $display("ASSERTION FAILED: foo");',
+    '`uvm_error("TB", "assertion failed")',
+    "// ASSERTION FAILED is what the bench prints",
+    "+ grep 'ASSERTION FAILED' run.log",
+    "with pytest.raises(AssertionError):",
+    "reset aborted: Aborted by the user",
+    "Killed 3 background tasks",
+    "tb: 3 Aborted transfers",
+    "run.sh: line 3: see above",
+    "free(): 3 calls",
+    "packet corrupted on purpose",
+    "it is a Bus error that is injected",
     "Installing Segmentation fault handler",
     "Segmentation fault handler installed",
     "state of core dumped to regs.txt",
@@ -930,6 +1018,20 @@ def test_a_failing_line(line: str) -> None:
 @pytest.mark.parametrize("line", PASSES)
 def test_a_harmless_line(line: str) -> None:
     assert not fails(line)
+
+
+LONG = [" ", "#", "0", "1", "#1", "- ", ":1", ": line 1", "[1", "assert ", "Assertion failure ", "a.", "1:", "\\", "'"]
+
+
+@pytest.mark.parametrize("unit", LONG)
+def test_a_line_of_a_megabyte_is_looked_at_once(unit: str) -> None:
+    """With one start for each of the patterns, and one that satisfies their hints: time that grew with the square of
+    the length would be hours."""
+    starts = ["UVM_ERROR", "** Error", "%Error:", "$error:", "FATAL:", "# ASSERT: Error:", "TB: ASSERTION FAILED", ""]
+    for start in starts:
+        hints = " UVM_ERROR Killed free corrupted $error AssertionError SSERTION ssertion failed"
+        fails(start + (unit * 1_000_000)[:1_000_000] + hints)
+        fails(start + (unit * 1_000_000)[: simscope.LINE_BYTES - 200] + hints)
 
 
 def test_each_default_pattern_has_its_example() -> None:
@@ -967,6 +1069,8 @@ def test_without_a_failing_line_the_end_of_the_output_is_told(client: Client) ->
         ("kill -SEGV $$", 139, "killed by SIGSEGV"),
         ("sh -c 'kill -ABRT $$'; exit $?", 134, "exit code 134 (SIGABRT)"),
         ("kill -KILL $$", 137, "killed by SIGKILL"),
+        ("sh -c 'kill -ABRT $$'; true", 0, "Aborted"),
+        ("echo running; sh -c 'kill -BUS $$'; true", 0, "Bus error"),
     ],
 )
 def test_a_command_that_a_signal_kills(client: Client, script: str, code: int, message: str) -> None:
@@ -1104,8 +1208,6 @@ def test_results_count_only_for_the_worse(found: Any, output: str, code: int, re
 @pytest.mark.parametrize(
     ("document", "warning"),
     [
-        ('{"cycles": ', "the results file is not used: the text: line 1, column 12: Expecting value"),
-        ("[1]", "the results file is not used: holds an array, not an object"),
         ('{"cycles": -1}', "the results file: cycles is '-1' (accepted: a whole number of at least 0)"),
         ('{"runtime_ms": 99999999999}', "runtime_ms is '99999999999' (accepted: milliseconds, at most 24 days)"),
         ('{"metadata": "x"}', "metadata is 'x' (accepted: an object, or a list of [name, value])"),
@@ -1113,6 +1215,7 @@ def test_results_count_only_for_the_worse(found: Any, output: str, code: int, re
         ('{"result": "PASS"}', "result is 'PASS' (accepted: pass, fail, skip)"),
         ('{"uniqueid": "stolen"}', "the results file may not set uniqueid"),
         ('{"x": "%s"}' % ("x" * 300_000), "the results file is not used: is larger than 256 KiB"),
+        ("\1" * 100_000, "the results file is not used: is no text"),
     ],
 )
 def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, document: str, warning: str) -> None:
@@ -1128,9 +1231,35 @@ def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, d
 
 
 def test_a_broken_results_file_harms_nothing(client: Client) -> None:
-    finish, stderr = results(client, "{")
-    assert stderr.startswith("simscope: warning: the results file is not used: the text: line 1")
-    assert finish["result"] == "pass"
+    finish, stderr = results(client, '{"cycles": ')
+    assert stderr == (
+        "simscope: warning: the results file is taken as plain text: the text: line 1, column 12: Expecting value\n"
+    )
+    assert (finish["result"], finish["results"]) == ("pass", '{"cycles": ')
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("score 91\nseed 3\n\n", "score 91\nseed 3\n"),
+        ("no end of line", "no end of line"),
+        ("[1]\n", "[1]"),
+        ('{"a": 1}\n{"a": 2}', '{"a": 1}\n{"a": 2}'),
+        (b"\xef\xbb\xbf\xff\0x", "\ufffdx"),
+        (" \n\t\n", None),
+        ("", None),
+    ],
+)
+def test_a_results_file_that_is_no_object_is_the_results(
+    tmp_path: Path, capfd: Any, written: str | bytes, expected: str | None
+) -> None:
+    file = simscope.ResultsFile({"TMPDIR": str(tmp_path)})
+    Path(file.path).write_bytes(written if isinstance(written, bytes) else written.encode())
+
+    finish = simscope.finish_body({}, simscope.Ended(0), simscope.Scanner(), file.read(), False)
+
+    assert (finish.get("results"), finish["result"]) == (expected, "pass")
+    assert bool(capfd.readouterr().err) == str(written).startswith("{")
 
 
 def test_what_the_daemon_would_refuse_is_made_harmless() -> None:
@@ -1418,7 +1547,7 @@ def test_a_wrong_token_keeps_the_messages(client: Client, tracker: Tracker) -> N
     )
     done = run_to(client, "--server", tracker.url, "--token", "wrong")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "out\n", 1)
-    assert "401: Unauthorized: wrong token (the token was not accepted)" in done.stderr
+    assert "401: Unauthorized: wrong token; the token was not accepted" in done.stderr
     assert len(client.kept()) == 2
     finish = ("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
     assert client(*finish, SIMSCOPE_TOKEN="wrong").returncode == 2

@@ -5,11 +5,16 @@ In this order: snapshots and lists, waiting, outages, logs, files, events, error
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import hashlib
+import http.server
 import io
 import itertools
+import json
+import os
+import pickle
 import random
 import re
 import threading
@@ -204,6 +209,122 @@ def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
             call()
 
 
+def test_an_argument_of_a_type_that_is_not_taken_is_a_type_error_too() -> None:
+    client = Client("http://127.0.0.1:1")
+    file = simscope.JobFile(job_id=1, kind="log", name="x")
+    wrong: list[Callable[[], Any]] = [
+        lambda: client.job(None),
+        lambda: client.job(1.0),
+        lambda: client.regression(None),
+        lambda: client.jobs(limit=1.5),
+        lambda: client.jobs(limit=True),
+        lambda: client.wait(None),
+        lambda: client.wait(1, timeout="5"),
+        lambda: client.wait(1, interval="5"),
+        lambda: client.logs(1, "1"),
+        lambda: client.extend(1, "60"),
+        lambda: client.extend(1, until="x"),
+        lambda: next(client.as_completed(5)),
+        lambda: next(client.as_completed("12")),
+        lambda: client.events(types=5),
+        lambda: client.events(types=["job.live", 5]),
+        lambda: client.log_buffer(1, on_update=5),
+        lambda: client.download("x", "/nowhere/x"),
+        lambda: client.download(file, 5),
+        lambda: Client("http://127.0.0.1:1", timeout="5"),
+    ]
+    for call in wrong:
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert isinstance(caught.value, simscope.WrongType) and isinstance(caught.value, ValueError)
+
+
+@pytest.fixture
+def answer_with() -> Iterator[Callable[[Any], Client]]:
+    """Makes a server that answers every question with the same document, and gives a client of it."""
+    servers: list[http.server.HTTPServer] = []
+
+    def make(document: Any) -> Client:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                content = json.dumps(document).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return Client(f"http://127.0.0.1:{servers[-1].server_port}")
+
+    yield make
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+JOB = {"id": 1, "result": "live", "done": False, "regression": "r", "regression_id": 1, "version": 1}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        5, [], {}, {"items": 5}, {"items": [5], "next": None}, {"items": []}, {"lines": 5},
+        {"seq": "x", "epoch": 1}, {"items": [JOB | {"submitted_at": "soon"}], "next": None},
+        {"items": [JOB | {"files": 5}], "next": None}, {"items": [JOB | {"files": [{"name": "x"}], "id": None}]},
+        {"items": [JOB | {"env": 5, "created": 7, "at": "x"}], "next": None},
+    ],
+)  # fmt: skip
+def test_an_answer_that_simscoped_does_not_give_is_an_error_of_ours(
+    answer_with: Callable[[Any], Client], document: Any
+) -> None:
+    client = answer_with(document)
+
+    for call in (
+        client.jobs, client.about, lambda: client.logs(1), lambda: next(client.events(after=0)),
+        lambda: list(client.as_completed([1])),
+    ):  # fmt: skip
+        with pytest.raises(simscope.UsageError, match=r"the server .*answered "):
+            call()
+
+
+def test_a_wrong_time_in_a_job_is_an_error_of_ours(answer_with: Callable[[Any], Client]) -> None:
+    for wrong in ({"submitted_at": "soon"}, {"submitted_at": 5}, {"env": 5}, {"metadata": 5}, {"files": "x"}):
+        with pytest.raises(simscope.UsageError, match="the server answered "):
+            answer_with(JOB | wrong).wait(1)
+
+
+def test_a_snapshot_takes_no_changes_however_deep_and_is_still_a_dict(daemon: Daemon, client: Client) -> None:
+    job = client.job(publish(daemon, live(env={"A": "1"}, odd=[{"B": [2]}], log={"lines": ["x"]})))
+    regression = client.regression("r/1")
+    assert job is not None and regression is not None
+    wrong: list[Callable[[], Any]] = [
+        lambda: job.env.update(A="x"),
+        lambda: job.extra["odd"][0]["B"].append(3),
+        lambda: job.raw["env"].clear(),
+        lambda: job.raw.pop("id"),
+        lambda: job.links.setdefault("x", 1),
+        lambda: regression.counts.__setitem__("fail", 7),
+        lambda: client.about().__delitem__("seq"),
+    ]
+    for change in wrong:
+        with pytest.raises(TypeError, match="a snapshot never changes"):
+            change()
+
+    assert json.loads(json.dumps(job.raw)) == job.raw == dict(job.raw)
+    for again in (pickle.loads(pickle.dumps(job)), copy.deepcopy(job), copy.copy(job)):
+        assert (again, again.raw, again.extra) == (job, job.raw, {"odd": [{"B": [2]}]})
+        with pytest.raises(TypeError):
+            again.raw["extra"]["odd"].clear()
+    assert dataclasses.asdict(job)["env"] == {"A": "1"}
+    mine = dict(job.env)
+    mine["A"] = "2"
+    assert job.env == {"A": "1"}
+
+
 def test_the_history_of_a_job_and_of_a_regression_is_told_oldest_first(daemon: Daemon, client: Client) -> None:
     number = publish(daemon, live(phase="queued"))
     publish(daemon, live(phase="running"))
@@ -341,8 +462,9 @@ def test_a_job_that_is_deleted_ends_the_waiting(make_daemon: Callable[..., Daemo
     assert (found.id, found.done, found.reason, found.host, found.ok) == (number, True, "pruned", "h", False)
     assert [one.reason for one in many.result()] == ["pruned"]
     assert log.result(SOON + 15) == []
-    with pytest.raises(simscope.Pruned):
-        client.job(number)
+    for call in (client.job, client.logs, client.history, lambda ref: list(client.iter_logs(ref, follow=True))):
+        with pytest.raises(simscope.Pruned):
+            call(number)  # type: ignore[operator]
 
 
 def test_a_limit_is_extended_by_or_until_and_a_repeat_under_one_key_counts_once(daemon: Daemon, client: Client) -> None:
@@ -462,6 +584,27 @@ def test_the_time_for_waiting_ends_during_an_outage_too(daemon: Daemon, client: 
         with pytest.raises(TimeoutError):
             call()
         assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_the_time_for_waiting_ends_while_the_server_keeps_silent_too(daemon: Daemon, wire: Wire, known: bool) -> None:
+    number = publish(daemon, live())
+    client = Client(wire.url, timeout=60)
+    if known:
+        client.about()
+    wire.hold()
+
+    for call in (
+        lambda: client.wait(number, timeout=0.2),
+        lambda: list(client.as_completed([number], timeout=0.2)),
+        lambda: list(client.iter_logs(number, follow=True, timeout=0.2)),
+    ):
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            call()
+        assert time.monotonic() - begun < SOON
+    with pytest.raises(ConnectionError):
+        Client("http://127.0.0.1:9").wait(1, timeout=0)
 
 
 def test_an_outage_that_lasts_too_long_ends_the_waiting(daemon: Daemon) -> None:
@@ -756,6 +899,13 @@ def test_all_files_are_listed_however_many(shelf: Daemon) -> None:
     assert [file.name for file in Client(shelf.url).files(number)][499:] == ["f499", "f500"]
 
 
+def test_a_file_that_the_job_only_names_has_its_size_and_hash(shelf: Daemon, tmp_path: Path) -> None:
+    file = Client(shelf.url).file(declared(shelf, tmp_path), "result", "cov.dat")
+
+    assert file is not None and file.hash is not None
+    assert (file.size, file.hash.digest) == (len(CONTENT), hashlib.sha256(CONTENT).digest())
+
+
 def test_a_download_is_checked_appears_at_once_and_never_overwrites(shelf: Daemon, tmp_path: Path) -> None:
     client = Client(shelf.url)
     number = declared(shelf, tmp_path, sha256=hashlib.sha256(CONTENT).hexdigest(), size=len(CONTENT))
@@ -775,6 +925,26 @@ def test_a_download_is_checked_appears_at_once_and_never_overwrites(shelf: Daemo
     in_folder = client.download(file, path.parent)
     assert in_folder == path.parent / "cov.dat"
     assert sorted(found.name for found in path.parent.iterdir()) == ["cov.dat", "mine"]
+    assert client.download(file, f"{tmp_path}/not/yet/") == tmp_path / "not" / "yet" / "cov.dat"
+
+
+def test_a_destination_may_be_bytes_and_a_stream_that_takes_nothing_is_an_error_of_ours(
+    shelf: Daemon, tmp_path: Path
+) -> None:
+    client = Client(shelf.url)
+    file = client.files(declared(shelf, tmp_path))[0]
+    closed = io.BytesIO()
+    closed.close()
+
+    assert client.download(file, os.fsencode(tmp_path / "b")) == tmp_path / "b"
+    with open("/dev/full", "wb", buffering=0) as full, open("/dev/null", "rb") as read_only:
+        for stream in (closed, full, read_only):
+            with pytest.raises(simscope.CannotWrite):
+                client.download(file, stream)
+    with pytest.raises(simscope.WrongType):
+        client.download(file, io.StringIO())
+    with pytest.raises(simscope.CannotWrite):
+        client.download(file, "a\0b")
 
 
 def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemon, tmp_path: Path) -> None:
@@ -783,8 +953,8 @@ def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemo
     target = tmp_path / "target"
     fetch = client._fetch
 
-    def fetching(file: Any, stream: Any) -> None:
-        fetch(file, stream)
+    def fetching(file: Any, write: Any) -> None:
+        fetch(file, write)
         target.write_text("somebody else's")
 
     client._fetch = fetching  # type: ignore[method-assign]

@@ -76,6 +76,10 @@ def test_jobs_and_job(daemon: Daemon) -> None:
     assert re.match(rf"{fail}\s+fail\s+\S+\s+h1\s+n/1\s+bad seed\s+7\s+UVM_ERROR x$", second)
     assert [job["id"] for job in objects(daemon, "jobs", "--result", "fail,skip")] == [fail]
     assert [job["id"] for job in objects(daemon, "jobs", "--regression", "n/$", "--limit", "1")] == [running]
+    assert [job["id"] for job in objects(daemon, "jobs", "--result", "live", "--result", "fail,skip")] == [
+        running,
+        fail,
+    ]
     shown = "\n".join(lines(daemon, "job", fail))
     assert re.search(r"^seed\s+7$", shown, re.M) and re.search(r"^fail_message\s+more$", shown, re.M)
     assert objects(daemon, "job", fail)[0]["fail_message"] == "UVM_ERROR x\nmore"
@@ -177,14 +181,17 @@ def test_logs_in_all_its_ways(daemon: Daemon) -> None:
     assert lines(daemon, "logs", job, "--tail", "2") == ["line 8", "line 9"]
     assert lines(daemon, "logs", job, "--offset", "3", "--limit", "1") == ["line 3"]
     assert objects(daemon, "logs", job, "--tail", "1")[0] | {"at": ""} == {"offset": 9, "at": "", "message": "line 9"}
+    assert lines(daemon, "logs", job, "--tail", "0") == []
     following = start(daemon, "logs", "-f", job)
+    newest = start(daemon, "logs", "-f", "--tail", "0", job)
     assert following.stdout is not None
     assert [following.stdout.readline() for _ in range(10)][-1] == "line 9\n"
     daemon.post(f"/jobs/{job}/logs", {"lines": ["more"]})
     assert following.stdout.readline() == "more\n"
     publish(daemon, done(log={"lines": ["end"]}))
     assert following.communicate(timeout=20) == ("end\n", "")
-    assert following.returncode == 0
+    assert "line" not in newest.communicate(timeout=20)[0]
+    assert (following.returncode, newest.returncode) == (0, 0)
 
 
 def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
@@ -197,7 +204,7 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     entry = {"name": "cov.dat", "path": str(tmp_path / "cov"), "sha256": digest}
     job = publish(daemon, done(files=[entry | {"kind": "result"}, entry | {"kind": "log", "name": "x"}]))
 
-    assert lines(daemon, "files", job)[1].split()[:4] == ["result", "cov.dat", "-", digest]
+    assert lines(daemon, "files", job)[1].split()[:4] == ["result", "cov.dat", "8", digest]
     assert [file["name"] for file in objects(daemon, "files", job, "--kind", "log")] == ["x"]
     assert lines(daemon, "download", job, "cov.dat") == [str(daemon.folder / "cov.dat")]
     assert (daemon.folder / "cov.dat").read_bytes() == b"\x00content"
@@ -205,12 +212,30 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     assert (code, "never overwrites" in err) == (2, True)
     assert run(daemon, "download", job, "x", "-")[:2] == (0, "\x00content")
     assert objects(daemon, "download", job, "x", "new/y") == [{"path": str(daemon.folder / "new/y"), "size": 8}]
+    assert lines(daemon, "download", job, "x", "logs/") == [str(daemon.folder / "logs" / "x")]
     code, _, err = run(daemon, "download", job, "nope")
     assert (code, f"job {job} declares no file 'nope'" in err) == (2, True)
     for dest in ("cov.dat/y", "cov.dat/y/z", "/proc/nothing/x"):
         code, _, err = run(daemon, "download", job, "x", dest)
         assert (code, err.count("\n")) == (2, 1)
         assert err.startswith(f"simscope: error: {dest} cannot be written: ")
+
+
+def test_commands_leave_no_connection_open(daemon: Daemon, capfd: Any) -> None:
+    publish(daemon, done(log={"lines": ["x"]}))
+    opened: list[Any] = []
+    connection = simscope.Address.connection
+
+    def watched(address: simscope.Address) -> Any:
+        opened.append(connection(address))
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simscope.Address, "connection", watched)
+        for command in ("jobs", "job 1", "wait 1", "wait 1 1", "logs 1", "watch n/1 --once", "job 4711", "status n/1"):
+            simscope.main([*command.split(), "--server", daemon.url])
+
+    assert len(opened) >= 8 and all(each.sock is None for each in opened)
 
 
 def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
@@ -291,6 +316,21 @@ def test_the_exit_code_of_wait_is_the_verdict(daemon: Daemon) -> None:
     assert [json.loads(line)["id"] for line in run(daemon, "wait", good, bad, "--json")[1].splitlines()] == [good, bad]
 
 
+def test_wait_ends_in_time_while_the_daemon_hangs(daemon: Daemon) -> None:
+    job = publish(daemon, live())
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        told = [run(daemon, "wait", *refs, "--timeout", "0.2") for refs in ((job,), (job, "n/1"))]
+        assert time.monotonic() - begun < 16
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+    assert [code for code, _, _ in told] == [5, 5]
+    assert all("the time that was given for waiting is over" in err for _, _, err in told)
+
+
 def test_wait_prints_a_line_for_each_change(daemon: Daemon) -> None:
     job = publish(daemon, live(name="smoke", phase="queued"))
     waiting = start(daemon, "wait", job)
@@ -305,6 +345,26 @@ def test_wait_prints_a_line_for_each_change(daemon: Daemon) -> None:
     assert first.startswith(f"job {job}  live (queued)") and second.startswith(f"job {job}  live (running)")
     assert rest.startswith(f"job {job}  fail") and rest.count("\n") == 1 and "no" in rest
     assert (waiting.returncode, err) == (1, "")
+
+
+def test_a_wait_that_takes_too_long_names_what_is_not_over_and_prints_what_it_knows(daemon: Daemon) -> None:
+    good = publish(daemon, done("g"), "good/1")
+    late = [publish(daemon, live(str(n)), "late/1") for n in range(12)]
+
+    code, out, err = run(daemon, "wait", good, late[0], "late/1", "--timeout", "0.3")
+    assert (code, out.count("\n")) == (5, 1)
+    assert err == f"simscope: error: job {late[0]}, late/1 are not over in the time that was given\n"
+    _, _, err = run(daemon, "wait", good, *late, "--timeout", "0.3")
+    assert f"job {late[9]} and 2 more are not over" in err
+    for refs in ((late[0],), (good, late[0]), ("late/1",)):
+        code, out, err = run(daemon, "wait", *refs, "--timeout", "0.3", "--json")
+        told = [json.loads(line) for line in out.splitlines()]
+        assert (code, len(told), err.count("\n")) == (5, len(refs), 1)
+        assert (
+            told[-1]["done"] is False
+            and told[-1]["id"]
+            and [one["done"] for one in told[:-1]] == [True] * (len(refs) - 1)
+        )
 
 
 def test_wait_goes_on_through_a_restart(daemon: Daemon) -> None:
@@ -387,6 +447,25 @@ def test_watch_is_a_live_view_on_a_terminal_and_lines_elsewhere(daemon: Daemon) 
     assert [json.loads(line)["status"] for line in as_json.communicate(timeout=20)[0].splitlines()][-1] == "complete"
 
 
+def test_watch_tells_every_new_fail_however_many_come_at_once(daemon: Daemon) -> None:
+    first = publish(daemon, live("first"))
+    for n in range(7):
+        publish(daemon, done(f"old{n}", "fail"))
+    watching = start(daemon, "watch", "n/1")
+    assert watching.stdout is not None
+    assert "n/1  live" in [watching.stdout.readline() for _ in range(6)][0]  # noqa: RUF015  all six are read
+
+    publish(daemon, done("first", "fail", name="the oldest job"))
+    bodies = [{"type": "job-finish", "regression": "n/1", "body": done(str(n), "fail")} for n in range(12)]
+    assert daemon.post("/messages", bodies)[0] == 200
+    daemon.post("/publish/regr-finish?regression=n%2F1")
+    out, err = watching.communicate(timeout=20)
+
+    told = re.findall(r"^  job (\d+)  fail", out, re.M)
+    assert sorted(map(int, told)) == [first, *range(first + 8, first + 20)]
+    assert (watching.returncode, err) == (1, "")
+
+
 def test_a_view_fits_its_terminal() -> None:
     jobs = [simscope.Job(id=n, name="x" * 300, result="fail", done=True) for n in range(9)]
     found = simscope.Regression(id=1, name="n" * 200, status="live", progress=simscope.Progress(1, 2, 50.0))
@@ -406,7 +485,7 @@ def test_ctrl_c_ends_watch_in_peace(daemon: Daemon) -> None:
     watching.send_signal(signal.SIGINT)
 
     assert watching.communicate(timeout=20)[1] == ""
-    assert watching.returncode == 0
+    assert watching.returncode == 130  # it is not over
 
 
 def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) -> None:
@@ -600,6 +679,59 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert completed(["simscope", "publish", "job-l"], tmp_path) == ["job-live"]
     assert completed(["simscope", "publish", "--spool", "f"], tmp_path) == ["folder"]
     assert completed(["simscope", "publish", "job-live", "fi"], tmp_path) == ["file.json"]
+
+
+def test_zsh_is_told_the_place_of_each_argument_and_only_a_repeated_one_has_all_the_rest() -> None:
+    text = simscope.zsh_completion()
+    cases = re.findall(r"^ {8}([a-z]+)\)\n(.*?) ;;$", text, re.M | re.S)
+    places = {name: re.findall(r"'([0-9*]):([A-Z]+):", case) for name, case in cases}
+
+    assert set(places) == set(simscope.COMMANDS)
+    assert all([place for place, _ in each if place == "*"] in ([], ["*"]) for each in places.values())
+    assert places["publish"] == [("1", "TYPE"), ("*", "FILE")]
+    assert places["download"] == [("1", "JOB"), ("2", "NAME"), ("3", "DEST")]
+    assert (places["extend"], places["wait"]) == ([("1", "JOB"), ("2", "TIME")], [("*", "REF")])
+
+
+def read_until(controller: int, wanted: str, seconds: float = 20) -> str:
+    """What a program on a terminal writes, up to and with the first match of an expression."""
+    shown, end = "", time.monotonic() + seconds
+    while time.monotonic() < end:
+        if select.select([controller], [], [], 0.2)[0]:
+            shown += os.read(controller, 65536).decode("utf-8", "replace")
+        if found := re.search(wanted, shown):
+            return found[0]
+    raise AssertionError(f"no {wanted!r} in {shown!r}")
+
+
+@pytest.mark.zsh
+def test_a_real_zsh_completes_commands_options_values_and_files(tmp_path: Path) -> None:
+    """The command is a function that tells with which words it was called: as the Tab key has left them."""
+    (tmp_path / "made.json").touch()
+    (tmp_path / "completion").write_text(simscope.zsh_completion())
+    controller, terminal = pty.openpty()
+    kept = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "dumb"}
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    zsh = subprocess.Popen(["zsh", "-f", "-i"], cwd=tmp_path, env=kept, start_new_session=True, **streams)  # type: ignore[call-overload]
+    os.close(terminal)
+    got: list[str] = []
+    try:
+        setup = "autoload -Uz compinit; compinit -u -D; . ./completion; simscope() { echo told:$*:; }; PS1=re''ady"
+        os.write(controller, setup.encode() + b"\n")
+        read_until(controller, "ready")
+        for typed in ("--ver", "publi", "publish job-f", "publish job-live ma", "download 1 cov ma", "extend 1 5m --un",
+                      "jobs --result sk", "completion z"):  # fmt: skip
+            os.write(controller, f"simscope {typed}\t\n".encode())
+            got.append(read_until(controller, r"(?s)told:[^$\n]*:\r.*ready"))
+    finally:
+        zsh.kill()
+        zsh.wait()
+        os.close(controller)
+
+    assert [told.partition("told:")[2].partition(":\r")[0] for told in got] == [
+        "--version", "publish", "publish job-finish", "publish job-live made.json", "download 1 cov made.json",
+        "extend 1 5m --until", "jobs --result skip", "completion zsh",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -549,6 +549,27 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     assert again[0] == 304
 
 
+def test_size_and_hash_of_a_served_file_are_told_where_the_job_does_not(with_files: Daemon, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "big").write_bytes(bytes(simscoped.HASHED_BYTES))
+    declared = {"kind": "log", "name": "mine", "path": "sim.log", "size": 3, "sha256": "ab" * 32}
+    files = [
+        {"kind": "log", "name": name, "path": name} for name in ("sim.log", "big", "../secret", "link", "gone", "")
+    ]
+
+    def told(result: str) -> list[tuple[int | None, str | None]]:
+        job = publish(with_files, {**live("b"), "result": result, "jobdir": str(runs), "files": [declared, *files]})[
+            "job"
+        ]
+        items = with_files.get(f"/jobs/{job}/files")["items"]
+        return [(file.get("size"), file.get("sha256")) for file in items]
+
+    digest = hashlib.sha256(b"0123456789").hexdigest()
+    big, nothing = simscoped.HASHED_BYTES, [(None, None)] * 4
+    assert told("live") == [(3, "ab" * 32), (10, None), (big, None), *nothing]  # it may still be written to
+    assert told("pass") == [(3, "ab" * 32), (10, digest), (big, None), *nothing]
+
+
 def _digest(header: str) -> bytes:
     return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
 
