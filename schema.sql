@@ -44,7 +44,7 @@ CREATE TABLE regression (
     tag              TEXT,
     submitted        INTEGER,           -- publisher: how many jobs there will be; NULL not said
     running          INTEGER,           -- publisher: how many run on the farm now
-    starttime_at     INTEGER,           -- publisher's starttime: tells a new run under the same name from an old message
+    starttime_at     INTEGER,           -- publisher's starttime at start and finish: tells a new run under the same name from an old message
     time_limit_ms    INTEGER,           -- publisher's time_limit_hours; NULL none
     fields           TEXT NOT NULL,     -- JSON object: every field as published, merged
     ended            TEXT CHECK (ended IN ('finish', 'timeout', 'time-limit')),  -- how it ended; NULL: it has not

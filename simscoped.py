@@ -1007,6 +1007,16 @@ def run_of(said: int | None, known: int | None) -> str:
     return "older" if said < known else "newer"
 
 
+def says_over(message: Message) -> bool:
+    """Does a message about a regression say that it is over?"""
+    return message.type == REGR_FINISH or message.pending is False
+
+
+def names_run(message: Message) -> bool:
+    """Does the starttime of a message about a regression tell its run? In an update it is a field like others."""
+    return message.type == REGR_START or says_over(message)
+
+
 def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick: int | None, tick: int) -> bool:
     """Does a live message move a job's time limit out of the past, so that it lives again?"""
     if "time_limit_ms" not in said or said["time_limit_ms"] == old_limit_ms:
@@ -1998,19 +2008,18 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     known = batch.counters.seq
     regression = heard_of(batch, message.regression)
     made = regression.version > known
-    said, stored = message.values.get("starttime_at"), regression.starttime_at
-    run = run_of(said, stored)
-    if run == "older" and message.type != REGR_UPDATE:
+    run = run_of(message.values.get("starttime_at"), regression.starttime_at) if names_run(message) else "same"
+    if run == "older":
         _tell_update(batch, regression, _merge_regression(batch, regression, message, fill=True))
         return _became("ignored", "older-run")
     opened = regression.ended or regression.ending
     changed = _merge_regression(batch, regression, message)
-    if message.type == REGR_START and run == "newer" and opened:
-        start_again(batch, regression)
-    elif message.type == REGR_FINISH or message.pending is False:
+    if says_over(message):
         if "finish" in (regression.ended, regression.ending) and not changed:
             return _became("duplicate", "same-content")
         end(batch, regression, "finish")
+    elif message.type == REGR_START and run == "newer" and opened:
+        start_again(batch, regression)
     elif message.pending and "timeout" in (regression.ended, regression.ending):
         reopen(batch, regression, "a message says that it is still pending")
     elif (
@@ -2054,8 +2063,6 @@ def _merge_regression(
     stored = json_object(regression.fields)
     pairs = dict(stored.get("custom_metadata", ()))
     said = dict(message.extra)
-    if _keeps_starttime(regression, message):
-        said.pop("starttime", None)
     if fill:
         said = {field: value for field, value in said.items() if field not in stored}
     if message.metadata:
@@ -2066,9 +2073,7 @@ def _merge_regression(
         regression.fields = to_json(stored | said)
     for column, value in message.values.items():
         old = getattr(regression, column)
-        if (fill and old is not None) or old == value:
-            continue
-        if column == "starttime_at" and _keeps_starttime(regression, message):
+        if (fill and old is not None) or old == value or (column == "starttime_at" and not names_run(message)):
             continue
         setattr(regression, column, value)
         changed.setdefault(column, [old, value])
@@ -2076,11 +2081,6 @@ def _merge_regression(
         limit = regression.time_limit_ms
         regression.limit_tick = None if limit is None else regression.first_tick + limit
     return changed
-
-
-def _keeps_starttime(regression: Regression, message: Message) -> bool:
-    """An update may name a starttime that is not known yet, but only a start or a finish may move it."""
-    return regression.starttime_at is not None and message.type == REGR_UPDATE
 
 
 def end(batch: Batch, regression: Regression, how: str) -> None:

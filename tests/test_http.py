@@ -869,6 +869,20 @@ def test_the_etag_of_a_job_changes_when_its_clock_starts(shared: Daemon, run: st
     assert (seen(after) == seen(before)) == unchanged(shared, f"/api/v1/jobs/{job}", tag)
 
 
+def test_a_regression_started_when_the_last_message_says(shared: Daemon, run: str) -> None:
+    publish(shared, "regr-update", run, {"component": "cpu"})
+    first = shared.get(f"/regressions/{run}")["started_at"]
+
+    publish(shared, "regr-start", run, {"starttime": "2026-01-01T00:00:00Z"})
+    by_start = shared.get(f"/regressions/{run}")["started_at"]
+    publish(shared, "regr-update", run, {"starttime": "2026-01-01T01:00:00.1239+01:00"})
+    by_update = shared.get(f"/regressions/{run}")["started_at"]
+
+    assert first > "2026-01-01T00:00:00.000Z"
+    assert by_start == "2026-01-01T00:00:00.000Z"
+    assert by_update == "2026-01-01T00:00:00.123Z"
+
+
 # --- diff -------------------------------------------------------------------------------------------------------------
 
 

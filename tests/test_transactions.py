@@ -1307,13 +1307,66 @@ def test_the_year_1_does_not_show_as_a_starttime(story):
     assert fields(story)["starttime"] == T1
 
 
-def test_an_update_moves_no_starttime(story):
+@pytest.mark.parametrize("starttime", [T1, T3])
+def test_the_starttime_of_an_update_is_shown_and_tells_no_run(story, starttime):
     story.regr("regr-start", starttime=T2)
 
-    story.regr("regr-update", starttime=T1)
+    story.regr("regr-update", starttime=starttime)
 
     assert story.regression()["starttime_at"] == 1735776000000
-    assert fields(story)["starttime"] == T2
+    assert fields(story)["starttime"] == starttime
+    assert told(story, "regression.updated") == [{"changed": {"starttime": [T2, starttime]}}]
+
+
+@pytest.mark.parametrize("said", [{}, {"pending": True}])
+def test_a_finish_closes_its_run_whatever_updates_say_of_its_start(said):
+    messages = [
+        ("regr-start", {"starttime": T1}),
+        ("regr-update", {"starttime": T2} | said),
+        ("regr-finish", {"starttime": T1}),
+    ]
+    for order in itertools.permutations(messages):
+        story = Story()
+        for kind, body in order:
+            story.regr(kind, **body)
+
+        assert status(story) == ("complete", "finish"), order
+
+
+@pytest.mark.parametrize(
+    ("over", "later", "ends"),
+    [(T1, T2, ("live", None)), (T2, T1, ("complete", "finish")), (T2, T2, ("complete", "finish"))],
+)
+@pytest.mark.parametrize("kind", ["regr-update", "regr-start"])
+def test_pending_false_closes_the_run_that_it_names_as_a_finish_does(kind, over, later, ends):
+    messages = [
+        ("regr-start", {"starttime": T1}),
+        (kind, {"starttime": over, "pending": False}),
+        ("regr-start", {"starttime": later}),
+    ]
+    for order in itertools.permutations(messages):
+        story = Story()
+        for message in order:
+            story.regr(message[0], **message[1])
+
+        assert status(story) == ends, order
+
+
+def test_pending_false_of_an_earlier_run_is_told_apart(story):
+    story.regr("regr-start", starttime=T2)
+
+    outcome = story.regr("regr-update", starttime=T1, pending=False)
+
+    assert (outcome.outcome, outcome.reason) == ("ignored", "older-run")
+
+
+def test_a_start_that_says_it_is_over_does_not_open_what_an_earlier_run_closed(story):
+    story.regr("regr-start", starttime=T1)
+    story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2, pending=False)
+
+    assert status(story) == ("complete", "finish")
 
 
 # 9  Off switch.
