@@ -51,14 +51,14 @@ CREATE TABLE regression (
     ending           TEXT CHECK (ending IN ('finish', 'timeout', 'time-limit', 'tank')), -- decided, but its jobs are still being migrated
     tanked_at        INTEGER,           -- set: hidden from the default list
     tank_reason      TEXT,
-    created_at       INTEGER NOT NULL,  -- first message
+    created_at       INTEGER NOT NULL,  -- first message of this run
     ended_at         INTEGER,
     last_activity_at INTEGER NOT NULL,  -- last message
     active_tick      INTEGER NOT NULL,  -- the same, in ticks: autotimeouthours counts from here
-    first_tick       INTEGER NOT NULL,  -- first message of this run: time_limit_ms counts from here
+    first_tick       INTEGER NOT NULL,  -- the same in ticks: time_limit_ms counts from here
     limit_tick       INTEGER,           -- first_tick + time_limit_ms
     progress_seq     INTEGER,           -- its newest event that told how many jobs run and nothing else
-    first_failure    INTEGER NOT NULL DEFAULT 0,  -- 1: regression.first_failure was told
+    first_failure    INTEGER NOT NULL DEFAULT 0,  -- 1: regression.first_failure was told of this run
     new_signatures   INTEGER NOT NULL DEFAULT 0,  -- signatures that were first seen here (25 at most, then the overflow)
     n_pass           INTEGER NOT NULL DEFAULT 0,
     n_fail           INTEGER NOT NULL DEFAULT 0,  -- migrated ones included

@@ -1478,6 +1478,7 @@ class Batch:
         self.counted: dict[int, Tally] = {}  # what of a job is in the counters of its regression
         self.events: dict[int, tuple[Any, ...]] = {}
         self.replaced: list[int] = []
+        self.failed: set[int] = set()  # regressions of which a job has failed
         self.signatures.clear()
         self.sightings.clear()
 
@@ -1957,6 +1958,7 @@ def write_verdict(batch: Batch, regression: Regression, job: Job, message: Messa
     if job.result == FAIL:
         title = signatures.title_of(job.fail_message, job.bucket)
         job.signature_id = batch.signature(regression, job.category, title)
+        batch.failed.add(regression.id)
     batch.touch(job)
 
 
@@ -1985,6 +1987,7 @@ def _give_up(batch: Batch, regression: Regression, job: Job, reason: str, event:
     job.result, job.reason, job.fail_message = FAIL, reason, why
     job.done_at = batch.moment.now
     job.signature_id = batch.signature(regression, job.category, title, ours=True)
+    batch.failed.add(regression.id)
     batch.touch(job)
     batch.tell(event, regression, job, description=why)
 
@@ -2012,13 +2015,12 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     if run == "older":
         _tell_update(batch, regression, _merge_regression(batch, regression, message, fill=True))
         return _became("ignored", "older-run")
-    opened = regression.ended or regression.ending
     changed = _merge_regression(batch, regression, message)
     if says_over(message):
         if "finish" in (regression.ended, regression.ending) and not changed:
             return _became("duplicate", "same-content")
         end(batch, regression, "finish")
-    elif message.type == REGR_START and run == "newer" and opened:
+    elif message.type == REGR_START and run == "newer":
         start_again(batch, regression)
     elif message.pending and "timeout" in (regression.ended, regression.ending):
         reopen(batch, regression, "a message says that it is still pending")
@@ -2115,10 +2117,16 @@ def flush(batch: Batch) -> None:
     for regression in batch.regressions.values():
         if regression.ending is not None or regression.ended is not None:
             _end_slice(batch, regression)
-        if regression.n_fail and not regression.first_failure:
-            regression.first_failure = 1
-            batch.tell("regression.first_failure", regression)
+        tell_first_failure(batch, regression)
     batch.write()
+
+
+def tell_first_failure(batch: Batch, regression: Regression) -> None:
+    """Tell, once in a run of a regression, that a job has failed."""
+    if regression.id in batch.failed and not regression.first_failure:
+        regression.first_failure = 1
+        batch.tell("regression.first_failure", regression)
+    batch.failed.discard(regression.id)
 
 
 def _end_slice(batch: Batch, regression: Regression) -> None:
@@ -2146,10 +2154,13 @@ def reopen_after_silence(batch: Batch, regression: Regression) -> None:
 
 
 def start_again(batch: Batch, regression: Regression) -> None:
-    """The name is used for a new run. Unfinished jobs are live as long as a regression is open, whatever the order in
-    which its messages arrived; so those that the end of the earlier run took along live again."""
+    """The name is used for a new run, whether or not the earlier one was closed: clocks and news begin anew. Unfinished
+    jobs are live as long as a regression is open, whatever the order in which its messages arrived; so those that the
+    end of the earlier run took along live again."""
+    tell_first_failure(batch, regression)
+    regression.first_failure = 0
     regression.ended = regression.ended_at = regression.ending = None
-    regression.first_tick = batch.moment.tick
+    regression.created_at, regression.first_tick = batch.moment
     if regression.time_limit_ms is not None:
         regression.limit_tick = regression.first_tick + regression.time_limit_ms
     batch.tell("regression.started", regression, description="started again, with a later starttime")

@@ -1228,6 +1228,36 @@ def test_a_later_starttime_uses_the_name_again(story):
     assert_consistent(story)
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_new_run_has_clocks_of_its_own_whether_or_not_the_earlier_one_was_closed(story, closed):
+    story.regr("regr-start", starttime=T1, time_limit_hours=1)
+    story.live()
+    wait(story, 0.9 * HOUR_S)
+    if closed:
+        story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2)
+
+    assert story.regression()["created_at"] == story.now
+    wait(story, 0.9 * HOUR_S)
+    assert status(story) == ("live", None)
+    wait(story, 0.1 * HOUR_S)
+    assert status(story) == ("aborted", "time-limit")
+    assert_consistent(story)
+
+
+def test_a_new_run_brings_back_the_jobs_that_silence_took_from_the_earlier_one(story):
+    story.regr("regr-start", starttime=T1)
+    story.live()
+    wait(story, DAY_S)
+    story.live(uniqueid="b")
+    assert counts(story) == {"live": 1, "fail": 1, "migrated": 1}
+
+    story.regr("regr-start", starttime=T2)
+
+    assert counts(story) == {"live": 2}
+
+
 @pytest.mark.parametrize("starttime", [{}, {"starttime": T1}, {"starttime": T2}])
 def test_without_a_later_starttime_nothing_is_used_again(story, starttime):
     story.regr("regr-start", starttime=T2)
@@ -1713,6 +1743,33 @@ def test_the_first_failure_is_told_once(story):
 
     assert story.events().count("regression.first_failure") == 1
     assert story.events().index("regression.first_failure") == story.events().index("job.failed") + 1
+
+
+def test_the_first_failure_is_told_again_in_a_new_run(story):
+    story.regr("regr-start", starttime=T1)
+    story.finish(result="fail", start_time=T1)
+    story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2)
+    story.live(host="farm1")
+    told_before = story.events().count("regression.first_failure")
+    story.finish(result="fail", start_time=T2)
+    story.finish(uniqueid="b", result="fail")
+
+    assert told_before == 1
+    assert story.events().count("regression.first_failure") == 2
+
+
+def test_the_first_failure_of_each_run_is_told_where_both_come_at_once(story):
+    deliver(
+        story,
+        {"type": "regr-start", "regression": "r/1", "body": {"starttime": T1}},
+        finish_of("a", "fail"),
+        {"type": "regr-start", "regression": "r/1", "body": {"starttime": T2}},
+        finish_of("b", "fail"),
+    )
+
+    assert story.events().count("regression.first_failure") == 2
 
 
 # Series.
