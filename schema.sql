@@ -21,7 +21,7 @@ PRAGMA user_version = 2;
 CREATE TABLE daemon (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
     epoch           TEXT NOT NULL,     -- random, made with the file: cursors and ETags of another file never match
-    tick            INTEGER NOT NULL,  -- uptime clock, saved with every batch and every few seconds
+    tick            INTEGER NOT NULL,  -- uptime clock, saved with every batch, and every second while a time limit runs
     seq             INTEGER NOT NULL,  -- last number taken by a change; never reused, also after pruning
     last_job_id     INTEGER NOT NULL,  -- last job id given out; never reused, also after pruning
     last_receipt_id INTEGER NOT NULL,  -- the same for receipts

@@ -2338,6 +2338,22 @@ def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
     return bool(row[0]) or bool(_overdue_regressions(conn, tick, config))
 
 
+TICK_SAVED_MS, TICK_SAVED_RARELY_MS = 600, 10_000
+
+
+def is_tick_old(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
+    """Is it time to save the uptime? Each transaction does; between them no more than a second of it, of two looks at
+    the deadlines, may be lost by a kill as long as a time limit runs, else ten."""
+    sql = """
+        SELECT ? - tick >= iif(
+            EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM regression
+                WHERE ended IS NULL AND tanked_at IS NULL AND (limit_tick IS NOT NULL OR ?)), ?, ?) FROM daemon
+    """
+    found = conn.execute(sql, (tick, config.autotimeouthours > 0, TICK_SAVED_MS, TICK_SAVED_RARELY_MS))
+    return bool(found.fetchone()[0])
+
+
 def prune_jobs(batch: Batch) -> bool:
     """Delete live jobs without news for prunelivedays, leaving a tombstone and an event. -> True if there are more."""
     if not batch.config.prunelivedays:
@@ -2895,7 +2911,6 @@ def start_writer(config: Config) -> WriterProcess:
 READERS = 3
 WRITER_LOST = "the process that writes the database is gone"
 READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
-TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
 class Bell:
@@ -3042,7 +3057,7 @@ class Store:
             await reader.close()
         if hasattr(self, "listener"):
             with contextlib.suppress(StorageError):
-                await self.change(_save_tick)
+                await self.change(save_tick)
             self._closing = True
             self._say.write(framed(GOODBYE))
         self._writer.line.close() if not hasattr(self, "_say") else self._say.close()
@@ -3095,7 +3110,7 @@ class Store:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _save_tick(batch: Batch) -> None:
+def save_tick(batch: Batch) -> None:
     """Nothing to write but the uptime, which every Batch writes."""
 
 
@@ -4072,7 +4087,6 @@ async def watch_deadlines(store: Store, spool: Spool) -> None:
     """Act on time limits, for ever, once the spool that waited at the start is drained. Saves the uptime as it goes."""
     await spool.drained.wait()
     chores = [
-        Chore(TICK_SAVE_S, lambda: store.change(_save_tick)),
         Chore(prune_interval(store.config), lambda: until_done(store, prune_jobs)),
         Chore(HOUSEKEEPING_S, lambda: keep_house(store)),
     ]
@@ -4080,6 +4094,8 @@ async def watch_deadlines(store: Store, spool: Spool) -> None:
         try:
             if await store.look(anything_due, store.config, store.clock.moment().tick):
                 await until_done(store, expire)
+            if await store.look(is_tick_old, store.config, store.clock.moment().tick):
+                await store.change(save_tick)
             for chore in chores:
                 await chore.do_if_due()
         except StorageError:

@@ -78,6 +78,10 @@ def finish_of(uniqueid: str, result: str = "pass", **said: Any) -> dict[str, Any
     return {"type": "job-finish", "regression": "r/1", "body": body}
 
 
+def live_body(**said: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": "a", "result": "live"} | said
+
+
 # The public documents.
 
 # Both full examples of the page about uniqueid, as they are printed.
@@ -1085,6 +1089,29 @@ def test_both_clocks_tick_together_and_a_step_of_the_wall_clock_stops_no_uptime(
     assert abs(moments[0].tick - 1000) <= 1
     assert after.now < moments[0].now
     assert moments[-1].tick <= after.tick <= moments[-1].tick + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "messages", "often"),
+    [
+        ({}, [], False),
+        ({}, [("job-live", live_body())], True),
+        ({}, [("job-live", live_body()), ("regr-finish", None)], False),
+        ({"autotimeouthours": 0}, [("job-live", live_body())], False),
+        ({"autotimeouthours": 0}, [("regr-start", {"time_limit_hours": 1})], True),
+        ({"autotimeouthours": 0}, [("job-live", live_body(time_limit_ms=9000))], True),
+        ({"autotimeouthours": 0}, [("job-live", live_body(time_limit_ms=9000, phase="queued"))], False),
+    ],
+)
+def test_the_uptime_is_saved_often_while_a_time_limit_runs(options, messages, often):
+    story = Story(**options)
+    for kind, body in messages:
+        story.send((kind, "r/1", body))
+    story.change(simscoped.save_tick)
+
+    old = [simscoped.is_tick_old(story.conn, story.config, story.tick + ms) for ms in (500, 1000, 9999, 10_000)]
+
+    assert old == [False, often, often, True]
 
 
 def test_a_wall_clock_that_jumps_ends_nothing(story):
