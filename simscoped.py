@@ -373,7 +373,9 @@ MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there
 
 # Fields that belong to a verdict: a live message has none to give, and a finish that leaves them out clears them. Every
 # other field stays when a message does not speak of it.
-OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
+OF_VERDICT = frozenset("fail_message bucket reason exit_code finish_at compute_ms runtime_ms cycles".split())
+TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
+NOT_OF_LIVE = sorted(TIME_COLUMNS.get(column, column) for column in OF_VERDICT)
 
 TIMES = frozenset(("start_time", "finish_time", "starttime", "model_timestamp"))
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -865,9 +867,9 @@ def _check_durations(typed: dict[str, Any], values: dict[str, Any], path: str) -
 
 def _doubts(typed: dict[str, Any], result: int) -> list[str]:
     """Warnings about what a job message says, or leaves out."""
-    told = _missed(typed, result) if result != LIVE else []
-    if result == LIVE and not OF_VERDICT.isdisjoint(typed):
-        told = [f"{field} is not taken from a live message" for field in sorted(OF_VERDICT.intersection(typed))]
+    if result == LIVE:
+        return [f"{field} is not taken from a live message" for field in NOT_OF_LIVE if typed.get(field)]
+    told = _missed(typed, result)
     cycles = typed.get("cycles", 0)
     if cycles != counted_cycles(cycles):
         told.append(f"cycles {cycles} count as {counted_cycles(cycles)} in sums")
@@ -1903,9 +1905,6 @@ def _merged(stored: str | None, said: dict[str, Any], fill: bool) -> str:
     known = json_object(stored)
     merged = said | known if fill else known | said
     return stored if merged == known else to_json(merged)
-
-
-TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
 
 
 def difference(before: Job, after: Job) -> dict[str, list[Any]]:

@@ -239,7 +239,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
         "time_limit_ms": limit_that_holds(row["time_limit_ms"], row["extended_ms"]),
         "compute_ms": row["compute_ms"],
-        "runtime_ms": row["runtime_ms"] if live else row["counted_runtime_ms"],
+        "runtime_ms": row["counted_runtime_ms"],
         "cycles": row["cycles"],
         "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
         "exit_code": row["exit_code"],

@@ -45,6 +45,10 @@ NOT_OF_LIVE = {
     "fail_message": st.just("not yet"),
     "bucket": st.just("not yet"),
     "exit_code": st.just(9),
+    "finish_time": st.just(T2),
+    "compute_ms": st.just(99),
+    "runtime_ms": st.just(99),
+    "cycles": st.just(99),
 }
 VERDICTS = st.fixed_dictionaries(
     {"result": st.sampled_from(["pass", "fail", "skip"])},

@@ -236,12 +236,17 @@ def test_the_twelve_messages_in_one_batch_come_to_the_same(story):
 # 2  Live.
 
 
-def test_a_live_message_creates_a_live_job_that_adds_nothing_to_the_statistics(story):
-    story.live(compute_ms=5, runtime_ms=6, cycles=7)
-
-    row = story.regression()
+def test_live_messages_add_nothing_to_the_statistics_before_and_after_the_finish(story):
+    measured = {"compute_ms": 5, "runtime_ms": 6, "cycles": 7, "finish_time": T3}
+    story.live(start_time=T1, **measured)
     assert state(story) == ("live", None, None)
-    assert (row["sum_compute_ms"], row["sum_runtime_ms"], row["sum_cycles"]) == (0, 0, 0)
+
+    story.finish(finish_time="2025-01-01T01:00:00Z")
+    story.live(**measured)
+
+    row, job = story.regression(), story.job()
+    assert (row["sum_compute_ms"], row["sum_runtime_ms"], row["sum_cycles"]) == (0, HOUR_S * 1000, 0)
+    assert (job["compute_ms"], job["runtime_ms"], job["cycles"]) == (None, None, None)
 
 
 def test_a_repeated_live_message_merges(story):
