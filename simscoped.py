@@ -1875,14 +1875,18 @@ def limit_ends(job: Job) -> int | None:
 
 
 def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
-    """Make a job live again whose verdict was ours, and merge the message that did it."""
+    """Make a job live again whose verdict was ours, and merge the message that did it. If the end of its regression
+    takes it along at once, only that is told: it was not live as seen from outside."""
     before = copied(job)
     job.result, job.state, job.signature_id, job.done_at = LIVE, ALIVE, None, None
     job.reason = job.fail_message = None
-    if message is not None:
-        merge_live(batch, job, message)
+    merged = merge_live(batch, job, message) if message is not None else {}
     batch.touch(job)
-    batch.tell("job.revived", regression, job, changed=difference(before, job), **data)
+    how = regression.ending or regression.ended
+    if how is not None and batch.config.livetimeoutsignature:
+        condemn(batch, regression, job, how, **({"changed": merged} if merged else {}))
+    else:
+        batch.tell("job.revived", regression, job, changed=difference(before, job), **data)
 
 
 def take_over(job: Job, message: Message, *, fill: bool = False) -> None:
@@ -1965,12 +1969,12 @@ def tell_verdict(batch: Batch, regression: Regression, job: Job, **data: Any) ->
     batch.tell(("job.live", "job.passed", "job.failed", "job.skipped")[job.result], regression, job, **data)
 
 
-def condemn(batch: Batch, regression: Regression, job: Job, how: str) -> None:
+def condemn(batch: Batch, regression: Regression, job: Job, how: str, **data: Any) -> None:
     """Give a live job the verdict that its regression's end (or a person) leaves it: a fail that nobody reported."""
     reason, event = LEFT_BEHIND[how]
     title = TANKED_SIGNATURE if how == "tank" else batch.config.livetimeoutsignature
     job.state = TANKED if how == "tank" else MIGRATED
-    _give_up(batch, regression, job, reason, event, title, why_ended(batch.config, regression, how))
+    _give_up(batch, regression, job, reason, event, title, why_ended(batch.config, regression, how), **data)
 
 
 def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
@@ -1981,14 +1985,16 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
-def _give_up(batch: Batch, regression: Regression, job: Job, reason: str, event: str, title: str, why: str) -> None:
+def _give_up(
+    batch: Batch, regression: Regression, job: Job, reason: str, event: str, title: str, why: str, **data: Any
+) -> None:
     why = f"{why}; last sign of life {utc(job.seen_at)}"
     job.result, job.reason, job.fail_message = FAIL, reason, why
     job.done_at = batch.moment.now
     job.signature_id = batch.signature(regression, job.category, title, ours=True)
     batch.failed.add(regression.id)
     batch.touch(job)
-    batch.tell(event, regression, job, description=why)
+    batch.tell(event, regression, job, description=why, **data)
 
 
 def why_ended(config: Config, regression: Regression, how: str) -> str:
@@ -2210,7 +2216,7 @@ def tank_regression(batch: Batch, regression_id: int, reason: str) -> None:
 
 
 def untank_regression(batch: Batch, regression_id: int) -> None:
-    """Show a regression again, and bring its tanked jobs back: live, or (by flush) missing if it is over by now."""
+    """Show a regression again, and bring its tanked jobs back: live, or missing if it is over by now."""
     regression = regression_by_id(batch, regression_id)
     if regression.tanked_at is None:
         return

@@ -182,7 +182,7 @@ AFTER_LIVE = {
 }
 AFTER_LIVE_THAT_MOVES_THE_LIMIT = {
     (LIMITED, OPEN): After(*APPLIED, ALIVE, "live", None, ["job.revived"]),
-    (LIMITED, OVER): After(*APPLIED, MIGRATED, "fail", "missing", ["job.revived", "job.missing"]),
+    (LIMITED, OVER): After(*APPLIED, MIGRATED, "fail", "missing", ["job.missing"]),
     (LIMITED, TANKED): After(*IGNORED_TANKED, LIMITED, "fail", "time-limit", [], None),
 }
 AFTER_FINISH = {

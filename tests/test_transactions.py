@@ -1036,6 +1036,19 @@ def test_a_live_message_that_moves_the_limit_revives_a_job(story, limit, lives):
     assert_consistent(story)
 
 
+def test_a_limit_that_is_moved_after_the_end_of_the_regression_tells_what_changed_and_why_the_job_ended(story):
+    story.live(time_limit_ms=60_000)
+    wait(story, 90)
+    story.regr("regr-finish")
+
+    story.live(time_limit_ms=120_000, host="farm1")
+
+    [missing] = told(story, "job.missing")
+    assert missing["changed"] == {"time_limit_ms": [60_000, 120_000], "host": [None, "farm1"]}
+    assert "finished while this job was live" in missing["description"]
+    assert story.events("job.") == ["job.live", "job.timed_out", "job.missing"]
+
+
 def test_a_limit_may_be_moved_before_it_is_reached(story):
     story.live(time_limit_ms=60_000)
     wait(story, 30)
@@ -1553,6 +1566,7 @@ def test_untanking_a_regression_that_has_finished_meanwhile_makes_its_jobs_missi
 
     assert status(story) == ("aborted", "finish")
     assert state(story) == ("fail", "missing", SIGNATURE)
+    assert story.events("job.") == ["job.live", "job.tanked", "job.missing"]
     assert_consistent(story)
 
 
