@@ -844,14 +844,15 @@ def _job_result(typed: dict[str, Any], kind: str, path: str) -> int:
 
 
 def _job_key(typed: dict[str, Any], values: dict[str, Any], start: int | None, path: str) -> str | bytes:
-    """The identity of a job inside its regression: text for a uniqueid, else a digest of five fields.
+    """The identity of a job inside its regression: text for a uniqueid, else a digest of five fields, of which "" says
+    no more than one that is left out: publishers written in Go send either.
 
     The two can never collide, because the database keeps text and bytes apart."""
     if typed.get("uniqueid"):
         return str(typed["uniqueid"])
     if start is None:
         raise Refused("missing-field", "a job needs a uniqueid, or else a start_time", f"{path}.uniqueid")
-    five = [start, *(values.get(field) for field in ("category", "jobdir", "seed", "config"))]
+    five = [start, *(values.get(field) or None for field in ("category", "jobdir", "seed", "config"))]
     return hashlib.blake2b(msgspec.json.encode(five), digest_size=16).digest()
 
 

@@ -802,6 +802,11 @@ def test_each_of_the_five_fields_makes_another_identity(change):
     assert key_of(**change) != key_of()
 
 
+@pytest.mark.parametrize("field", ["jobdir", "seed", "config"])
+def test_an_empty_field_makes_the_same_identity_as_none(field):
+    assert key_of(**{field: ""}) == key_of(**{field: None})
+
+
 def test_the_text_of_a_uniqueid_never_equals_a_digest():
     digest = key_of()
 
