@@ -1800,6 +1800,7 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     before = copied(job)
     for column in SAID:
         setattr(job, column, None)
+    job.running_at = job.running_tick = job.extended_ms = None
     write_verdict(batch, regression, job, message)
     batch.restart_log(message.regression, message.key, (message.log or LogLines()).get("offset", 0))
     tell_verdict(batch, regression, job, description="run again", changed=difference(before, job))
