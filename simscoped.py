@@ -4521,17 +4521,17 @@ class Api:
         return self._versioned(request, row["version"], self.regression_object(row))
 
     async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
-        """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series."""
+        """The regression that REF means: an id, SERIES/$ for the latest of a series that has runs, or a name."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
             rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (int(ref),))
             if rows:
                 return rows[0]
-        rows = await self.store.read(f"{REGRESSION} WHERE r.name = ?", (ref,))
-        series = ref.removesuffix(f"{self.config.seriesseparator}$")
-        if not rows and series != ref:
+        rows, series = [], ref.removesuffix(f"{self.config.seriesseparator}$")
+        if series != ref:
             latest = f"{REGRESSION} WHERE r.series = ? ORDER BY r.number DESC LIMIT 1"
             rows = await self.store.read(latest, (series,))
+        rows = rows or await self.store.read(f"{REGRESSION} WHERE r.name = ?", (ref,))
         if not rows:
             raise Problem(404, "no-such-regression", f"there is no regression {ref!r}")
         return rows[0]

@@ -762,6 +762,27 @@ def test_series_dollar_means_the_latest_by_number(shared: Daemon, run: str) -> N
     problem(shared.request("GET", f"/api/v1/regressions/{run}%2F%24"), 404, "no-such-regression")
 
 
+def test_series_dollar_is_a_name_only_where_the_series_has_no_run(shared: Daemon, run: str) -> None:
+    publish(shared, "job-live", f"{run}/$", live("mistake"))
+    before = shared.get(f"/regressions/{run}%2F%24")["name"]
+
+    publish(shared, "job-live", f"{run}/1", live())
+
+    assert before == f"{run}/$"
+    assert shared.get(f"/regressions/{run}%2F%24")["name"] == f"{run}/1"
+
+
+def test_a_job_that_was_run_again_started_when_its_last_run_did(shared: Daemon, run: str) -> None:
+    job = publish(shared, "job-live", run, live(time_limit_ms=100_000))["details"][0]["job"]
+    shared.post(f"/jobs/{job}/extend", {"by_ms": 1000})
+    publish(shared, "job-finish", run, done(result="fail", start_time="2026-01-01T10:00:00Z"))
+
+    publish(shared, "job-finish", run, done(start_time="2026-01-01T11:00:00Z"))
+
+    told = shared.get(f"/jobs/{job}")
+    assert (told["started_at"], told["time_limit_ms"]) == ("2026-01-01T11:00:00.000Z", None)
+
+
 @pytest.mark.parametrize("ref", ["nowhere", "999999999", "99999999999999999999", "%24", "%2F%24", "a%00b"])
 def test_a_regression_that_is_not_there_is_404(shared: Daemon, ref: str) -> None:
     for path in ("", "/jobs", "/signatures", "/diff"):
