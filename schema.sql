@@ -21,7 +21,7 @@ PRAGMA user_version = 3;
 CREATE TABLE daemon (
     one             INTEGER PRIMARY KEY CHECK (one = 1),
     epoch           TEXT NOT NULL,     -- random, made with the file: cursors and ETags of another file never match
-    tick            INTEGER NOT NULL,  -- uptime clock, saved with every batch and every few seconds
+    tick            INTEGER NOT NULL,  -- uptime clock, saved with every batch, and every second while a time limit runs
     seq             INTEGER NOT NULL,  -- last number taken by a change; never reused; begins at the ms since 1970
     last_job_id     INTEGER NOT NULL,  -- last job id given out; never reused, also after pruning
     last_receipt_id INTEGER NOT NULL,  -- the same for receipts
@@ -44,21 +44,21 @@ CREATE TABLE regression (
     tag              TEXT,
     submitted        INTEGER,           -- publisher: how many jobs there will be; NULL not said
     running          INTEGER,           -- publisher: how many run on the farm now
-    starttime_at     INTEGER,           -- publisher's starttime: tells a new run under the same name from an old message
+    starttime_at     INTEGER,           -- publisher's starttime at start and finish: tells a new run under the same name from an old message
     time_limit_ms    INTEGER,           -- publisher's time_limit_hours; NULL none
     fields           TEXT NOT NULL,     -- JSON object: every field as published, merged
     ended            TEXT CHECK (ended IN ('finish', 'timeout', 'time-limit')),  -- how it ended; NULL: it has not
     ending           TEXT CHECK (ending IN ('finish', 'timeout', 'time-limit', 'tank')), -- decided, but its jobs are still being migrated
     tanked_at        INTEGER,           -- set: hidden from the default list
     tank_reason      TEXT,
-    created_at       INTEGER NOT NULL,  -- first message
+    created_at       INTEGER NOT NULL,  -- first message of this run
     ended_at         INTEGER,
     last_activity_at INTEGER NOT NULL,  -- last message
     active_tick      INTEGER NOT NULL,  -- the same, in ticks: autotimeouthours counts from here
-    first_tick       INTEGER NOT NULL,  -- first message of this run: time_limit_ms counts from here
+    first_tick       INTEGER NOT NULL,  -- the same in ticks: time_limit_ms counts from here
     limit_tick       INTEGER,           -- first_tick + time_limit_ms
     progress_seq     INTEGER,           -- its newest event that told how many jobs run and nothing else
-    first_failure    INTEGER NOT NULL DEFAULT 0,  -- 1: regression.first_failure was told
+    first_failure    INTEGER NOT NULL DEFAULT 0,  -- 1: regression.first_failure was told of this run
     new_signatures   INTEGER NOT NULL DEFAULT 0,  -- signatures that were first seen here (25 at most, then the overflow)
     n_pass           INTEGER NOT NULL DEFAULT 0,
     n_fail           INTEGER NOT NULL DEFAULT 0,  -- migrated ones included

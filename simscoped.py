@@ -413,7 +413,9 @@ MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there
 
 # Fields that belong to a verdict: a live message has none to give, and a finish that leaves them out clears them. Every
 # other field stays when a message does not speak of it.
-OF_VERDICT = frozenset(("fail_message", "bucket", "reason", "exit_code"))
+OF_VERDICT = frozenset("fail_message bucket reason exit_code finish_at compute_ms runtime_ms cycles".split())
+TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
+NOT_OF_LIVE = sorted(TIME_COLUMNS.get(column, column) for column in OF_VERDICT)
 
 TIMES = frozenset(("start_time", "finish_time", "starttime", "model_timestamp"))
 LATEST = datetime.max.replace(tzinfo=UTC)
@@ -883,14 +885,15 @@ def _job_result(typed: dict[str, Any], kind: str, path: str) -> int:
 
 
 def _job_key(typed: dict[str, Any], values: dict[str, Any], start: int | None, path: str) -> str | bytes:
-    """The identity of a job inside its regression: text for a uniqueid, else a digest of five fields.
+    """The identity of a job inside its regression: text for a uniqueid, else a digest of five fields, of which "" says
+    no more than one that is left out: publishers written in Go send either.
 
     The two can never collide, because the database keeps text and bytes apart."""
     if typed.get("uniqueid"):
         return str(typed["uniqueid"])
     if start is None:
         raise Refused("missing-field", "a job needs a uniqueid, or else a start_time", f"{path}.uniqueid")
-    five = [start, *(values.get(field) for field in ("category", "jobdir", "seed", "config"))]
+    five = [start, *(values.get(field) or None for field in ("category", "jobdir", "seed", "config"))]
     return hashlib.blake2b(msgspec.json.encode(five), digest_size=16).digest()
 
 
@@ -906,9 +909,9 @@ def _check_durations(typed: dict[str, Any], values: dict[str, Any], path: str) -
 
 def _doubts(typed: dict[str, Any], result: int) -> list[str]:
     """Warnings about what a job message says, or leaves out."""
-    told = _missed(typed, result) if result != LIVE else []
-    if result == LIVE and not OF_VERDICT.isdisjoint(typed):
-        told = [f"{field} is not taken from a live message" for field in sorted(OF_VERDICT.intersection(typed))]
+    if result == LIVE:
+        return [f"{field} is not taken from a live message" for field in NOT_OF_LIVE if typed.get(field)]
+    told = _missed(typed, result)
     cycles = typed.get("cycles", 0)
     if cycles != counted_cycles(cycles):
         told.append(f"cycles {cycles} count as {counted_cycles(cycles)} in sums")
@@ -1046,6 +1049,16 @@ def run_of(said: int | None, known: int | None) -> str:
     if said is None or known is None or said == known:
         return "same"
     return "older" if said < known else "newer"
+
+
+def says_over(message: Message) -> bool:
+    """Does a message about a regression say that it is over?"""
+    return message.type == REGR_FINISH or message.pending is False
+
+
+def names_run(message: Message) -> bool:
+    """Does the starttime of a message about a regression tell its run? In an update it is a field like others."""
+    return message.type == REGR_START or says_over(message)
 
 
 def moves_limit(old_limit_ms: int | None, said: Mapping[str, Any], running_tick: int | None, tick: int) -> bool:
@@ -1510,6 +1523,7 @@ class Batch:
         self.counted: dict[int, Tally] = {}  # what of a job is in the counters of its regression
         self.events: dict[int, tuple[Any, ...]] = {}
         self.replaced: list[int] = []
+        self.failed: set[int] = set()  # regressions of which a job has failed
         self.signatures.clear()
         self.sightings.clear()
 
@@ -1857,6 +1871,7 @@ def repeat_finish(batch: Batch, regression: Regression, job: Job, message: Messa
     before = copied(job)
     for column in SAID:
         setattr(job, column, None)
+    job.running_at = job.running_tick = job.extended_ms = None
     write_verdict(batch, regression, job, message)
     batch.leave_log(job.id)
     if message.log is not None:
@@ -1935,14 +1950,18 @@ def limit_ends(job: Job) -> int | None:
 
 
 def revive(batch: Batch, regression: Regression, job: Job, message: Message | None, **data: Any) -> None:
-    """Make a job live again whose verdict was ours, and merge the message that did it."""
+    """Make a job live again whose verdict was ours, and merge the message that did it. If the end of its regression
+    takes it along at once, only that is told: it was not live as seen from outside."""
     before = copied(job)
     job.result, job.state, job.signature_id, job.done_at = LIVE, ALIVE, None, None
     job.reason = job.fail_message = None
-    if message is not None:
-        merge_live(batch, job, message)
+    merged = merge_live(batch, job, message) if message is not None else {}
     batch.touch(job)
-    batch.tell("job.revived", regression, job, changed=difference(before, job), **data)
+    how = regression.ending or regression.ended
+    if how is not None and batch.config.livetimeoutsignature:
+        condemn(batch, regression, job, how, **({"changed": merged} if merged else {}))
+    else:
+        batch.tell("job.revived", regression, job, changed=difference(before, job), **data)
 
 
 def take_over(job: Job, message: Message, *, fill: bool = False) -> None:
@@ -1965,9 +1984,6 @@ def _merged(stored: str | None, said: dict[str, Any], fill: bool) -> str:
     known = json_object(stored)
     merged = said | known if fill else known | said
     return stored if merged == known else to_json(merged)
-
-
-TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
 
 
 def difference(before: Job, after: Job) -> dict[str, list[Any]]:
@@ -2020,6 +2036,7 @@ def write_verdict(batch: Batch, regression: Regression, job: Job, message: Messa
     if job.result == FAIL:
         title = signatures.title_of(job.fail_message, job.bucket)
         job.signature_id = batch.signature(regression, job.category, title)
+        batch.failed.add(regression.id)
     batch.touch(job)
 
 
@@ -2027,12 +2044,12 @@ def tell_verdict(batch: Batch, regression: Regression, job: Job, **data: Any) ->
     batch.tell(("job.live", "job.passed", "job.failed", "job.skipped")[job.result], regression, job, **data)
 
 
-def condemn(batch: Batch, regression: Regression, job: Job, how: str) -> None:
+def condemn(batch: Batch, regression: Regression, job: Job, how: str, **data: Any) -> None:
     """Give a live job the verdict that its regression's end (or a person) leaves it: a fail that nobody reported."""
     reason, event = LEFT_BEHIND[how]
     title = TANKED_SIGNATURE if how == "tank" else batch.config.livetimeoutsignature
     job.state = TANKED if how == "tank" else MIGRATED
-    _give_up(batch, regression, job, reason, event, title, why_ended(batch.config, regression, how))
+    _give_up(batch, regression, job, reason, event, title, why_ended(batch.config, regression, how), **data)
 
 
 def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
@@ -2043,13 +2060,16 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
-def _give_up(batch: Batch, regression: Regression, job: Job, reason: str, event: str, title: str, why: str) -> None:
+def _give_up(
+    batch: Batch, regression: Regression, job: Job, reason: str, event: str, title: str, why: str, **data: Any
+) -> None:
     why = f"{why}; last sign of life {utc(job.seen_at)}"
     job.result, job.reason, job.fail_message = FAIL, reason, why
     job.done_at = batch.moment.now
     job.signature_id = batch.signature(regression, job.category, title, ours=True)
+    batch.failed.add(regression.id)
     batch.touch(job)
-    batch.tell(event, regression, job, description=why)
+    batch.tell(event, regression, job, description=why, **data)
 
 
 def why_ended(config: Config, regression: Regression, how: str) -> str:
@@ -2071,19 +2091,17 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     known = batch.counters.seq
     regression = heard_of(batch, message.regression)
     made = regression.version > known
-    said, stored = message.values.get("starttime_at"), regression.starttime_at
-    run = run_of(said, stored)
-    if run == "older" and message.type != REGR_UPDATE:
+    run = run_of(message.values.get("starttime_at"), regression.starttime_at) if names_run(message) else "same"
+    if run == "older":
         _tell_update(batch, regression, _merge_regression(batch, regression, message, fill=True))
         return _became("ignored", "older-run")
-    opened = regression.ended or regression.ending
     changed = _merge_regression(batch, regression, message)
-    if message.type == REGR_START and run == "newer" and opened:
-        start_again(batch, regression)
-    elif message.type == REGR_FINISH or message.pending is False:
+    if says_over(message):
         if "finish" in (regression.ended, regression.ending) and not changed:
             return _became("duplicate", "same-content")
         end(batch, regression, "finish")
+    elif message.type == REGR_START and run == "newer":
+        start_again(batch, regression)
     elif message.pending and "timeout" in (regression.ended, regression.ending):
         reopen(batch, regression, "a message says that it is still pending")
     elif (
@@ -2127,8 +2145,6 @@ def _merge_regression(
     stored = json_object(regression.fields)
     pairs = dict(stored.get("custom_metadata", ()))
     said = dict(message.extra)
-    if _keeps_starttime(regression, message):
-        said.pop("starttime", None)
     if fill:
         said = {field: value for field, value in said.items() if field not in stored}
     if message.metadata:
@@ -2139,9 +2155,7 @@ def _merge_regression(
         regression.fields = to_json(stored | said)
     for column, value in message.values.items():
         old = getattr(regression, column)
-        if (fill and old is not None) or old == value:
-            continue
-        if column == "starttime_at" and _keeps_starttime(regression, message):
+        if (fill and old is not None) or old == value or (column == "starttime_at" and not names_run(message)):
             continue
         setattr(regression, column, value)
         changed.setdefault(column, [old, value])
@@ -2149,11 +2163,6 @@ def _merge_regression(
         limit = regression.time_limit_ms
         regression.limit_tick = None if limit is None else regression.first_tick + limit
     return changed
-
-
-def _keeps_starttime(regression: Regression, message: Message) -> bool:
-    """An update may name a starttime that is not known yet, but only a start or a finish may move it."""
-    return regression.starttime_at is not None and message.type == REGR_UPDATE
 
 
 def end(batch: Batch, regression: Regression, how: str) -> None:
@@ -2188,10 +2197,16 @@ def flush(batch: Batch) -> None:
     for regression in batch.regressions.values():
         if regression.ending is not None or regression.ended is not None:
             _end_slice(batch, regression)
-        if regression.n_fail and not regression.first_failure:
-            regression.first_failure = 1
-            batch.tell("regression.first_failure", regression)
+        tell_first_failure(batch, regression)
     batch.write()
+
+
+def tell_first_failure(batch: Batch, regression: Regression) -> None:
+    """Tell, once in a run of a regression, that a job has failed."""
+    if regression.id in batch.failed and not regression.first_failure:
+        regression.first_failure = 1
+        batch.tell("regression.first_failure", regression)
+    batch.failed.discard(regression.id)
 
 
 def _end_slice(batch: Batch, regression: Regression) -> None:
@@ -2219,10 +2234,13 @@ def reopen_after_silence(batch: Batch, regression: Regression) -> None:
 
 
 def start_again(batch: Batch, regression: Regression) -> None:
-    """The name is used for a new run. Unfinished jobs are live as long as a regression is open, whatever the order in
-    which its messages arrived; so those that the end of the earlier run took along live again."""
+    """The name is used for a new run, whether or not the earlier one was closed: clocks and news begin anew. Unfinished
+    jobs are live as long as a regression is open, whatever the order in which its messages arrived; so those that the
+    end of the earlier run took along live again."""
+    tell_first_failure(batch, regression)
+    regression.first_failure = 0
     regression.ended = regression.ended_at = regression.ending = None
-    regression.first_tick = batch.moment.tick
+    regression.created_at, regression.first_tick = batch.moment
     if regression.time_limit_ms is not None:
         regression.limit_tick = regression.first_tick + regression.time_limit_ms
     batch.tell("regression.started", regression, description="started again, with a later starttime")
@@ -2276,7 +2294,7 @@ def tank_regression(batch: Batch, regression_id: int, reason: str) -> None:
 
 
 def untank_regression(batch: Batch, regression_id: int) -> None:
-    """Show a regression again, and bring its tanked jobs back: live, or (by flush) missing if it is over by now."""
+    """Show a regression again, and bring its tanked jobs back: live, or missing if it is over by now."""
     regression = regression_by_id(batch, regression_id)
     if regression.tanked_at is None:
         return
@@ -2416,6 +2434,22 @@ def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
         (tick,),
     ).fetchone()
     return bool(row[0]) or bool(_overdue_regressions(conn, tick, config))
+
+
+TICK_SAVED_MS, TICK_SAVED_RARELY_MS = 600, 10_000
+
+
+def is_tick_old(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
+    """Is it time to save the uptime? Each transaction does; between them no more than a second of it, of two looks at
+    the deadlines, may be lost by a kill as long as a time limit runs, else ten."""
+    sql = """
+        SELECT ? - tick >= iif(
+            EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick IS NOT NULL)
+            OR EXISTS (SELECT 1 FROM regression
+                WHERE ended IS NULL AND tanked_at IS NULL AND (limit_tick IS NOT NULL OR ?)), ?, ?) FROM daemon
+    """
+    found = conn.execute(sql, (tick, config.autotimeouthours > 0, TICK_SAVED_MS, TICK_SAVED_RARELY_MS))
+    return bool(found.fetchone()[0])
 
 
 def prune_jobs(batch: Batch) -> bool:
@@ -2998,7 +3032,6 @@ def start_writer(config: Config) -> WriterProcess:
 READERS = 3
 WRITER_LOST = "the process that writes the database is gone"
 READ_MOST_S = 5.0  # a reader that asks for more gets nothing: there are few connections, and others wait
-TICK_SAVE_S = 10.0  # so much uptime at most does not count after a kill
 
 
 class Bell:
@@ -3199,7 +3232,7 @@ class Store:
             await reader.close()
         if hasattr(self, "listener"):
             with contextlib.suppress(StorageError):
-                await self.change(_save_tick)
+                await self.change(save_tick)
             self._closing = True
             self._say.write(framed(GOODBYE))
         self._writer.line.close() if not hasattr(self, "_say") else self._say.close()
@@ -3266,7 +3299,7 @@ class Store:
                 await asyncio.sleep(1)
 
 
-def _save_tick(batch: Batch) -> None:
+def save_tick(batch: Batch) -> None:
     """Nothing to write but the uptime, which every Batch writes."""
 
 
@@ -4305,7 +4338,6 @@ async def watch_deadlines(store: Store, spool: Spool) -> None:
     """Act on time limits, for ever, once the spool that waited at the start is drained. Saves the uptime as it goes."""
     await spool.drained.wait()
     chores = [
-        Chore(TICK_SAVE_S, lambda: store.change(_save_tick)),
         Chore(prune_interval(store.config), lambda: until_done(store, prune_jobs)),
         Chore(HOUSEKEEPING_S, lambda: keep_house(store)),
     ]
@@ -4313,6 +4345,8 @@ async def watch_deadlines(store: Store, spool: Spool) -> None:
         try:
             if await store.look(anything_due, store.config, store.clock.moment().tick):
                 await until_done(store, expire)
+            if await store.look(is_tick_old, store.config, store.clock.moment().tick):
+                await store.change(save_tick)
             for chore in chores:
                 await chore.do_if_due()
         except StorageError:
@@ -4784,17 +4818,17 @@ class Api:
         return self._versioned(request, row["version"], self.regression_object(row))
 
     async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
-        """The regression that REF means: an id, a name, or SERIES/$ for the latest of a series."""
+        """The regression that REF means: an id, SERIES/$ for the latest of a series that has runs, or a name."""
         ref = request.match_info["ref"] if ref is None else ref
         if ref.isascii() and ref.isdigit() and len(ref) < 19:
             rows = await self.store.read(f"{REGRESSION} WHERE r.id = ?", (int(ref),))
             if rows:
                 return rows[0]
-        rows = await self.store.read(f"{REGRESSION} WHERE r.name = ?", (ref,))
-        series = ref.removesuffix(f"{self.config.seriesseparator}$")
-        if not rows and series != ref:
+        rows, series = [], ref.removesuffix(f"{self.config.seriesseparator}$")
+        if series != ref:
             latest = f"{REGRESSION} WHERE r.series = ? ORDER BY r.number DESC LIMIT 1"
             rows = await self.store.read(latest, (series,))
+        rows = rows or await self.store.read(f"{REGRESSION} WHERE r.name = ?", (ref,))
         if not rows:
             raise Problem(404, "no-such-regression", f"there is no regression {ref!r}")
         return rows[0]

@@ -10,9 +10,11 @@ import math
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import convert
 from msgspec.json import decode as decode_json
 
 API = "/api/v1"
@@ -148,7 +150,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         },
         "eta_at": utc(estimate.at) if estimate else None,
         "eta": estimate_object(estimate),
-        "started_at": utc(row["starttime_at"] or row["created_at"]),
+        "started_at": _started(row, fields.get("starttime")),
         "finished_at": utc(row["ended_at"]),
         "last_activity_at": utc(row["last_activity_at"]),
         "due_at": _regression_due(row, seen) if live else None,
@@ -173,6 +175,13 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
             "web": {"href": f"{seen.base}/r/{web_path}"},
         },
     }
+
+
+def _started(row: Row, said: str | None) -> str | None:
+    """When a regression started: as was said last, else when its first message came."""
+    if said is None:
+        return utc(row["created_at"])
+    return utc((convert(said, datetime) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1))
 
 
 def _regression_due(row: Row, seen: Viewpoint) -> str | None:
@@ -231,7 +240,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
         "time_limit_ms": limit_that_holds(row["time_limit_ms"], row["extended_ms"]),
         "compute_ms": row["compute_ms"],
-        "runtime_ms": row["runtime_ms"] if live else row["counted_runtime_ms"],
+        "runtime_ms": row["counted_runtime_ms"],
         "cycles": row["cycles"],
         "cycles_per_s": _per_second(row["cycles"], row["compute_ms"]),
         "exit_code": row["exit_code"],

@@ -231,9 +231,8 @@ def test_publish_of_an_unknown_type_is_422_with_a_receipt(shared: Daemon, run: s
 
 
 def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_out(shared: Daemon, run: str) -> None:
-    times = {"start_time": "2026-01-02T03:04:05.678Z", "finish_time": "2026-01-02T03:05:05.678Z"}
     said: dict[str, Any] = dict.fromkeys(("config", "seed", "build", "testgroup", "jobdir", "host", "name"), "x")
-    said |= times | {"compute_ms": 1, "runtime_ms": 2, "cycles": 3, "time_limit_ms": 3_600_000, "phase": "p"}
+    said |= {"start_time": "2026-01-02T03:04:05.678Z", "time_limit_ms": 3_600_000, "phase": "p"}
     said |= {"metadata": [["k", "v"]], "env": {"A": "1"}, "results": "r", "files": [{"path": "/f"}]}
     said |= {"progress": {"done": 1}}
     extra = {"extid": "e", "sourcecode": "s", "username": "u", "mine": 1}
@@ -243,8 +242,8 @@ def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_
     publish(shared, "job-finish", run, done())
     over = shared.get(f"/jobs/{job}")
 
-    of_verdict = {"fail_message", "bucket", "reason", "exit_code"}
-    assert simscoped.JOB_FIELDS - said.keys() - extra.keys() == of_verdict | {"category", "uniqueid", "result", "log"}
+    others = {"category", "uniqueid", "result", "log", *simscoped.NOT_OF_LIVE}
+    assert simscoped.JOB_FIELDS - said.keys() - extra.keys() == others
     for told in (alive, over):
         assert {field: told[field] for field in said} == said
         assert told["extra"] == extra
@@ -784,6 +783,27 @@ def test_series_dollar_means_the_latest_by_number(shared: Daemon, run: str) -> N
     problem(shared.request("GET", f"/api/v1/regressions/{run}%2F%24"), 404, "no-such-regression")
 
 
+def test_series_dollar_is_a_name_only_where_the_series_has_no_run(shared: Daemon, run: str) -> None:
+    publish(shared, "job-live", f"{run}/$", live("mistake"))
+    before = shared.get(f"/regressions/{run}%2F%24")["name"]
+
+    publish(shared, "job-live", f"{run}/1", live())
+
+    assert before == f"{run}/$"
+    assert shared.get(f"/regressions/{run}%2F%24")["name"] == f"{run}/1"
+
+
+def test_a_job_that_was_run_again_started_when_its_last_run_did(shared: Daemon, run: str) -> None:
+    job = publish(shared, "job-live", run, live(time_limit_ms=100_000))["details"][0]["job"]
+    shared.post(f"/jobs/{job}/extend", {"by_ms": 1000})
+    publish(shared, "job-finish", run, done(result="fail", start_time="2026-01-01T10:00:00Z"))
+
+    publish(shared, "job-finish", run, done(start_time="2026-01-01T11:00:00Z"))
+
+    told = shared.get(f"/jobs/{job}")
+    assert (told["started_at"], told["time_limit_ms"]) == ("2026-01-01T11:00:00.000Z", None)
+
+
 @pytest.mark.parametrize("ref", ["nowhere", "999999999", "99999999999999999999", "%24", "%2F%24", "a%00b"])
 def test_a_regression_that_is_not_there_is_404(shared: Daemon, ref: str) -> None:
     for path in ("", "/jobs", "/signatures", "/diff"):
@@ -920,6 +940,20 @@ def test_the_etag_of_a_job_changes_when_its_clock_starts(shared: Daemon, run: st
 
     _, after = tag_of(shared, f"/api/v1/jobs/{job}")
     assert (seen(after) == seen(before)) == unchanged(shared, f"/api/v1/jobs/{job}", tag)
+
+
+def test_a_regression_started_when_the_last_message_says(shared: Daemon, run: str) -> None:
+    publish(shared, "regr-update", run, {"component": "cpu"})
+    first = shared.get(f"/regressions/{run}")["started_at"]
+
+    publish(shared, "regr-start", run, {"starttime": "2026-01-01T00:00:00Z"})
+    by_start = shared.get(f"/regressions/{run}")["started_at"]
+    publish(shared, "regr-update", run, {"starttime": "2026-01-01T01:00:00.1239+01:00"})
+    by_update = shared.get(f"/regressions/{run}")["started_at"]
+
+    assert first > "2026-01-01T00:00:00.000Z"
+    assert by_start == "2026-01-01T00:00:00.000Z"
+    assert by_update == "2026-01-01T00:00:00.123Z"
 
 
 # --- diff -------------------------------------------------------------------------------------------------------------

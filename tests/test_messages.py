@@ -802,6 +802,11 @@ def test_each_of_the_five_fields_makes_another_identity(change):
     assert key_of(**change) != key_of()
 
 
+@pytest.mark.parametrize("field", ["jobdir", "seed", "config"])
+def test_an_empty_field_makes_the_same_identity_as_none(field):
+    assert key_of(**{field: ""}) == key_of(**{field: None})
+
+
 def test_the_text_of_a_uniqueid_never_equals_a_digest():
     digest = key_of()
 
@@ -895,7 +900,15 @@ COMPLETE = {"start_time": "2025-02-01T07:00:11Z", "compute_ms": 5, "config": "c"
         (finish("pass", cycles=2**48, **COMPLETE), []),
         (finish("pass", cycles=2**48 + 1, **COMPLETE), [f"cycles {2**48 + 1} count as {2**48} in sums"]),
         (finish("pass", cycles=-1, **COMPLETE), ["cycles -1 count as 0 in sums"]),
-        (live(cycles=-1, exit_code=0), ["exit_code is not taken from a live message", "cycles -1 count as 0 in sums"]),
+        (
+            live(cycles=-1, exit_code=2, runtime_ms=5, compute_ms=5, finish_time=COMPLETE["start_time"], bucket="x"),
+            [
+                f"{field} is not taken from a live message"
+                for field in ("bucket", "compute_ms", "cycles", "exit_code", "finish_time", "runtime_ms")
+            ],
+        ),
+        (live(cycles=0, exit_code=0, runtime_ms=0, compute_ms=0, finish_time="0001-01-01T00:00:00Z", bucket=""), []),
+        (live(start_time="2025-01-02T00:00:00Z", finish_time="0001-01-01T00:00:00Z"), []),
         (envelope("regr-start", {}), ["missing component", "missing project", "missing starttime"]),
         (envelope("regr-start", {"component": "c", "project": "p", "starttime": COMPLETE["start_time"]}), []),
         (

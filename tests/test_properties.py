@@ -45,6 +45,10 @@ NOT_OF_LIVE = {
     "fail_message": st.just("not yet"),
     "bucket": st.just("not yet"),
     "exit_code": st.just(9),
+    "finish_time": st.just(T2),
+    "compute_ms": st.just(99),
+    "runtime_ms": st.just(99),
+    "cycles": st.just(99),
 }
 VERDICTS = st.fixed_dictionaries(
     {"result": st.sampled_from(["pass", "fail", "skip"])},
@@ -66,6 +70,8 @@ REGRESSION_TRUTH = {
     "later": st.just([1]),
     "time_limit_hours": st.just(5),
 }
+# Two ways to say that a run is over.
+ENDS = [("regr-finish", {}), ("regr-update", {"pending": False})]
 PAIRS = {"custom_metadata": st.just([["coverage", "98"]]) | st.just([["owner", "ann"]])}
 
 
@@ -108,14 +114,16 @@ def regression_histories(draw: st.DrawFn, regression: str) -> list[Said]:
         for start in (T1, T2):
             run = {"starttime": start}
             messages.append(("regr-start", regression, draw(part_of(truth | PAIRS)) | run))
-            if draw(st.booleans(), label="regr-finish"):
-                messages.append(("regr-finish", regression, draw(part_of(truth | PAIRS)) | run))
+            for kind, said in draw(st.lists(st.sampled_from(ENDS), max_size=2), label="ends"):
+                messages.append((kind, regression, draw(part_of(truth | PAIRS)) | run | said))
     else:
         start_time = draw(part_of({"starttime": st.just(T1)}))
         messages.append(("regr-start", regression, draw(part_of(truth | PAIRS)) | start_time))
-        if draw(st.booleans(), label="regr-finish"):
-            messages.append(("regr-finish", regression, draw(st.none() | part_of(truth | PAIRS))))
-    messages += [("regr-update", regression, body) for body in draw(st.lists(part_of(truth | PAIRS), max_size=2))]
+        for kind, said in draw(st.lists(st.sampled_from(ENDS), max_size=2), label="ends"):
+            messages.append((kind, regression, draw(part_of(truth | PAIRS)) | said or None))
+    newest = {"starttime": st.just(T2 if used_again else T1)}
+    updates = draw(st.lists(part_of(truth | PAIRS | newest), max_size=2))
+    messages += [("regr-update", regression, body) for body in updates]
     for number in range(draw(st.integers(0, 4), label="jobs")):
         messages += draw(job_histories(regression, number))
     return messages

@@ -27,8 +27,10 @@ from simscoped import (
     is_later_run,
     is_running,
     moves_limit,
+    names_run,
     regression_state,
     run_of,
+    says_over,
     split_series,
     tally,
 )
@@ -180,7 +182,7 @@ AFTER_LIVE = {
 }
 AFTER_LIVE_THAT_MOVES_THE_LIMIT = {
     (LIMITED, OPEN): After(*APPLIED, ALIVE, "live", None, ["job.revived"]),
-    (LIMITED, OVER): After(*APPLIED, MIGRATED, "fail", "missing", ["job.revived", "job.missing"]),
+    (LIMITED, OVER): After(*APPLIED, MIGRATED, "fail", "missing", ["job.missing"]),
     (LIMITED, TANKED): After(*IGNORED_TANKED, LIMITED, "fail", "time-limit", [], None),
 }
 AFTER_FINISH = {
@@ -326,6 +328,25 @@ def test_where_a_regression_stands(ended, ending, tanked_at, state):
 )
 def test_which_run_a_message_speaks_of(said, known, run):
     assert run_of(said, known) == run
+
+
+@pytest.mark.parametrize(
+    ("kind", "pending", "over", "names"),
+    [
+        ("regr-start", None, False, True),
+        ("regr-start", True, False, True),
+        ("regr-start", False, True, True),
+        ("regr-update", None, False, False),
+        ("regr-update", True, False, False),
+        ("regr-update", False, True, True),
+        ("regr-finish", None, True, True),
+        ("regr-finish", True, True, True),
+    ],
+)
+def test_which_message_ends_a_regression_and_which_names_its_run(kind, pending, over, names):
+    message = simscoped.Message(0, kind, "r/1", {}, {}, {}, pending=pending)
+
+    assert (says_over(message), names_run(message)) == (over, names)
 
 
 @pytest.mark.parametrize(

@@ -450,6 +450,14 @@ def test_the_uptime_clock_is_saved_and_never_goes_back(make_daemon: Callable[...
     assert daemon.rows("SELECT max(seen_tick) FROM job")[0][0] <= ticks[-1]
 
 
+def test_a_kill_after_a_quiet_time_takes_no_more_than_a_second_of_uptime(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(CONFIG).start()
+    publish(daemon, "job-live", "r", live())
+    ((before,),) = daemon.rows("SELECT seen_tick FROM job")
+
+    wait_until(lambda: daemon.rows("SELECT tick FROM daemon")[0][0] >= before + 2000, 7)
+
+
 SLOW_SPOOL = """
 claim = simscoped.SpoolFolder.claim
 

@@ -78,6 +78,10 @@ def finish_of(uniqueid: str, result: str = "pass", **said: Any) -> dict[str, Any
     return {"type": "job-finish", "regression": "r/1", "body": body}
 
 
+def live_body(**said: Any) -> dict[str, Any]:
+    return {"category": "sim", "uniqueid": "a", "result": "live"} | said
+
+
 # The public documents.
 
 # Both full examples of the page about uniqueid, as they are printed.
@@ -232,12 +236,17 @@ def test_the_twelve_messages_in_one_batch_come_to_the_same(story):
 # 2  Live.
 
 
-def test_a_live_message_creates_a_live_job_that_adds_nothing_to_the_statistics(story):
-    story.live(compute_ms=5, runtime_ms=6, cycles=7)
-
-    row = story.regression()
+def test_live_messages_add_nothing_to_the_statistics_before_and_after_the_finish(story):
+    measured = {"compute_ms": 5, "runtime_ms": 6, "cycles": 7, "finish_time": T3}
+    story.live(start_time=T1, **measured)
     assert state(story) == ("live", None, None)
-    assert (row["sum_compute_ms"], row["sum_runtime_ms"], row["sum_cycles"]) == (0, 0, 0)
+
+    story.finish(finish_time="2025-01-01T01:00:00Z")
+    story.live(**measured)
+
+    row, job = story.regression(), story.job()
+    assert (row["sum_compute_ms"], row["sum_runtime_ms"], row["sum_cycles"]) == (0, HOUR_S * 1000, 0)
+    assert (job["compute_ms"], job["runtime_ms"], job["cycles"]) == (None, None, None)
 
 
 def test_a_repeated_live_message_merges(story):
@@ -1058,6 +1067,19 @@ def test_a_live_message_that_moves_the_limit_revives_a_job(story, limit, lives):
     assert_consistent(story)
 
 
+def test_a_limit_that_is_moved_after_the_end_of_the_regression_tells_what_changed_and_why_the_job_ended(story):
+    story.live(time_limit_ms=60_000)
+    wait(story, 90)
+    story.regr("regr-finish")
+
+    story.live(time_limit_ms=120_000, host="farm1")
+
+    [missing] = told(story, "job.missing")
+    assert missing["changed"] == {"time_limit_ms": [60_000, 120_000], "host": [None, "farm1"]}
+    assert "finished while this job was live" in missing["description"]
+    assert story.events("job.") == ["job.live", "job.timed_out", "job.missing"]
+
+
 def test_a_limit_may_be_moved_before_it_is_reached(story):
     story.live(time_limit_ms=60_000)
     wait(story, 30)
@@ -1116,6 +1138,29 @@ def test_both_clocks_tick_together_and_a_step_of_the_wall_clock_stops_no_uptime(
     assert abs(moments[0].tick - 1000) <= 1
     assert after.now < moments[0].now
     assert moments[-1].tick <= after.tick <= moments[-1].tick + 1
+
+
+@pytest.mark.parametrize(
+    ("options", "messages", "often"),
+    [
+        ({}, [], False),
+        ({}, [("job-live", live_body())], True),
+        ({}, [("job-live", live_body()), ("regr-finish", None)], False),
+        ({"autotimeouthours": 0}, [("job-live", live_body())], False),
+        ({"autotimeouthours": 0}, [("regr-start", {"time_limit_hours": 1})], True),
+        ({"autotimeouthours": 0}, [("job-live", live_body(time_limit_ms=9000))], True),
+        ({"autotimeouthours": 0}, [("job-live", live_body(time_limit_ms=9000, phase="queued"))], False),
+    ],
+)
+def test_the_uptime_is_saved_often_while_a_time_limit_runs(options, messages, often):
+    story = Story(**options)
+    for kind, body in messages:
+        story.send((kind, "r/1", body))
+    story.change(simscoped.save_tick)
+
+    old = [simscoped.is_tick_old(story.conn, story.config, story.tick + ms) for ms in (500, 1000, 9999, 10_000)]
+
+    assert old == [False, often, often, True]
 
 
 def test_a_wall_clock_that_jumps_ends_nothing(story):
@@ -1259,6 +1304,36 @@ def test_a_later_starttime_uses_the_name_again(story):
     assert_consistent(story)
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_new_run_has_clocks_of_its_own_whether_or_not_the_earlier_one_was_closed(story, closed):
+    story.regr("regr-start", starttime=T1, time_limit_hours=1)
+    story.live()
+    wait(story, 0.9 * HOUR_S)
+    if closed:
+        story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2)
+
+    assert story.regression()["created_at"] == story.now
+    wait(story, 0.9 * HOUR_S)
+    assert status(story) == ("live", None)
+    wait(story, 0.1 * HOUR_S)
+    assert status(story) == ("aborted", "time-limit")
+    assert_consistent(story)
+
+
+def test_a_new_run_brings_back_the_jobs_that_silence_took_from_the_earlier_one(story):
+    story.regr("regr-start", starttime=T1)
+    story.live()
+    wait(story, DAY_S)
+    story.live(uniqueid="b")
+    assert counts(story) == {"live": 1, "fail": 1, "migrated": 1}
+
+    story.regr("regr-start", starttime=T2)
+
+    assert counts(story) == {"live": 2}
+
+
 @pytest.mark.parametrize("starttime", [{}, {"starttime": T1}, {"starttime": T2}])
 def test_without_a_later_starttime_nothing_is_used_again(story, starttime):
     story.regr("regr-start", starttime=T2)
@@ -1338,13 +1413,66 @@ def test_the_year_1_does_not_show_as_a_starttime(story):
     assert fields(story)["starttime"] == T1
 
 
-def test_an_update_moves_no_starttime(story):
+@pytest.mark.parametrize("starttime", [T1, T3])
+def test_the_starttime_of_an_update_is_shown_and_tells_no_run(story, starttime):
     story.regr("regr-start", starttime=T2)
 
-    story.regr("regr-update", starttime=T1)
+    story.regr("regr-update", starttime=starttime)
 
     assert story.regression()["starttime_at"] == 1735776000000
-    assert fields(story)["starttime"] == T2
+    assert fields(story)["starttime"] == starttime
+    assert told(story, "regression.updated") == [{"changed": {"starttime": [T2, starttime]}}]
+
+
+@pytest.mark.parametrize("said", [{}, {"pending": True}])
+def test_a_finish_closes_its_run_whatever_updates_say_of_its_start(said):
+    messages = [
+        ("regr-start", {"starttime": T1}),
+        ("regr-update", {"starttime": T2} | said),
+        ("regr-finish", {"starttime": T1}),
+    ]
+    for order in itertools.permutations(messages):
+        story = Story()
+        for kind, body in order:
+            story.regr(kind, **body)
+
+        assert status(story) == ("complete", "finish"), order
+
+
+@pytest.mark.parametrize(
+    ("over", "later", "ends"),
+    [(T1, T2, ("live", None)), (T2, T1, ("complete", "finish")), (T2, T2, ("complete", "finish"))],
+)
+@pytest.mark.parametrize("kind", ["regr-update", "regr-start"])
+def test_pending_false_closes_the_run_that_it_names_as_a_finish_does(kind, over, later, ends):
+    messages = [
+        ("regr-start", {"starttime": T1}),
+        (kind, {"starttime": over, "pending": False}),
+        ("regr-start", {"starttime": later}),
+    ]
+    for order in itertools.permutations(messages):
+        story = Story()
+        for message in order:
+            story.regr(message[0], **message[1])
+
+        assert status(story) == ends, order
+
+
+def test_pending_false_of_an_earlier_run_is_told_apart(story):
+    story.regr("regr-start", starttime=T2)
+
+    outcome = story.regr("regr-update", starttime=T1, pending=False)
+
+    assert (outcome.outcome, outcome.reason) == ("ignored", "older-run")
+
+
+def test_a_start_that_says_it_is_over_does_not_open_what_an_earlier_run_closed(story):
+    story.regr("regr-start", starttime=T1)
+    story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2, pending=False)
+
+    assert status(story) == ("complete", "finish")
 
 
 # 9  Off switch.
@@ -1469,6 +1597,7 @@ def test_untanking_a_regression_that_has_finished_meanwhile_makes_its_jobs_missi
 
     assert status(story) == ("aborted", "finish")
     assert state(story) == ("fail", "missing", SIGNATURE)
+    assert story.events("job.") == ["job.live", "job.tanked", "job.missing"]
     assert_consistent(story)
 
 
@@ -1691,6 +1820,33 @@ def test_the_first_failure_is_told_once(story):
 
     assert story.events().count("regression.first_failure") == 1
     assert story.events().index("regression.first_failure") == story.events().index("job.failed") + 1
+
+
+def test_the_first_failure_is_told_again_in_a_new_run(story):
+    story.regr("regr-start", starttime=T1)
+    story.finish(result="fail", start_time=T1)
+    story.regr("regr-finish", starttime=T1)
+
+    story.regr("regr-start", starttime=T2)
+    story.live(host="farm1")
+    told_before = story.events().count("regression.first_failure")
+    story.finish(result="fail", start_time=T2)
+    story.finish(uniqueid="b", result="fail")
+
+    assert told_before == 1
+    assert story.events().count("regression.first_failure") == 2
+
+
+def test_the_first_failure_of_each_run_is_told_where_both_come_at_once(story):
+    deliver(
+        story,
+        {"type": "regr-start", "regression": "r/1", "body": {"starttime": T1}},
+        finish_of("a", "fail"),
+        {"type": "regr-start", "regression": "r/1", "body": {"starttime": T2}},
+        finish_of("b", "fail"),
+    )
+
+    assert story.events().count("regression.first_failure") == 2
 
 
 # Series.
