@@ -5174,7 +5174,7 @@ async def _charts(api: Api, regression: int) -> dict[str, Any]:
     first, last = span["first"], span["last"]
     step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
     edges = figures.edges_between(span["least"], span["most"])
-    finished = await api.store.read(figures.FINISHED, here | {"first": first, "step": step})
+    finished = await api.store.read(figures.FINISHED, here | {"first": first, "last": last, "step": step})
     runtimes = await api.store.read(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
     points = await api.store.read(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
     told = figures.finished_object(finished, first, last, step)

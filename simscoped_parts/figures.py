@@ -139,7 +139,10 @@ SPAN = f"""
            (SELECT count(*) FROM job WHERE regression_id = :regression AND result <> 0 AND state <> 'done') AS left_out
     FROM {_DONE}
 """
-FINISHED = f"SELECT (ended - :first) / :step AS class, result, count(*) AS n FROM {_DONE} GROUP BY 1, 2"
+FINISHED = f"""
+    SELECT (ended - :first) / :step AS class, result, count(*) AS n
+    FROM {_DONE} WHERE ended BETWEEN :first AND :last GROUP BY 1, 2
+"""
 RUNTIMES = f"""
     SELECT {{place}} AS class, result, count(*) AS n FROM {_DONE} WHERE result <> 3 AND took IS NOT NULL GROUP BY 1, 2
 """

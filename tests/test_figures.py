@@ -401,6 +401,24 @@ def test_charts_of_nothing(shared: Daemon, run: str) -> None:
     }
 
 
+def found(story: Story, sql: str, named: dict[str, Any]) -> list[dict[str, Any]]:
+    cursor = story.conn.execute(sql, named)
+    return [dict(zip((column[0] for column in cursor.description), row, strict=True)) for row in cursor]
+
+
+def test_jobs_that_finish_while_charts_are_read_are_left_to_the_next_reading(story: Story) -> None:
+    story.finish(uniqueid="a", finish_time=at(10))
+    here = {"regression": 1}
+    (span,) = found(story, figures.SPAN, here)
+    story.finish(uniqueid="earlier", finish_time=at(1))
+    story.finish(uniqueid="later", finish_time=at(50))
+
+    times = {"first": span["first"], "last": span["last"], "step": 1000}
+    rows = found(story, figures.FINISHED, here | times)
+
+    assert figures.finished_object(rows, **times)["pass"] == [1]
+
+
 @pytest.mark.parametrize("path", ["timeline", "charts", "diff"])
 def test_figures_are_not_sent_again_while_nothing_changes(shared: Daemon, run: str, path: str) -> None:
     publish(shared, f"{run}/1", done(config="c"))
