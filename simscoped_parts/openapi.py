@@ -176,10 +176,15 @@ ROUTES = (
         "GET",
         "/regressions/{ref}/diff",
         "regression_diff",
-        "Its jobs against another regression's, matched by config; which signatures are new, which are gone",
+        "Its jobs against another regression's; which signatures are new, which are gone",
         (
             _REF,
             query_parameter("base", "The other regression (REF); else the one before in the series"),
+            query_parameter(
+                "by",
+                "What jobs are matched by: config, the default; test, which leaves their seeds out; auto: test where "
+                "less than half of the configs were run before, and more of the tests",
+            ),
             query_parameter(
                 "slower", "Percent of the runtime, and a second at least, from which a job is slower or faster", 20
             ),

@@ -1430,7 +1430,7 @@ def test_every_parameter_that_lists_take_is_described(shared: Daemon) -> None:
         "/regressions/{ref}/history": "ref limit after",
         "/regressions/{ref}/jobs": "ref result signature category host q filter sort limit after",
         "/regressions/{ref}/signatures": "ref q category limit after",
-        "/regressions/{ref}/diff": "ref base slower limit",
+        "/regressions/{ref}/diff": "ref base by slower limit",
         "/regressions/{ref}/timeline": "ref from to most",
         "/series": "series limit after",
         "/jobs": "regression result signature category host q filter sort limit after",
