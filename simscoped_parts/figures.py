@@ -17,8 +17,6 @@ Row = Mapping[str, Any]
 
 RUNS_SHOWN = 20  # of a test
 
-# The runtime that counts, as in view jobs, of a job that is done.
-_TOOK = "coalesce(runtime_ms, CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms)"
 LANES_DEFAULT, LANES_MOST = 5000, 20_000  # jobs of a timeline
 STEPS_MOST = 120  # of a chart over time
 CLASSES_MOST = 48  # of a histogram
@@ -39,7 +37,7 @@ PASSES_SHOWN = 100
 PASSES = f"""
     SELECT wanted.value AS test_id, (
         SELECT json_group_array(took) FROM (
-            SELECT result, {_TOOK} AS took FROM job
+            SELECT result, counted_runtime_ms AS took FROM jobs
             WHERE test_id = wanted.value AND result <> 0 ORDER BY regression_id DESC LIMIT {PASSES_SHOWN})
         WHERE result = 1 AND took IS NOT NULL) AS passes
     FROM json_each(?) AS wanted
@@ -95,9 +93,9 @@ LAST_MS = 253_402_300_799_999  # ms since 1970: after the year 9999 there are no
 _ENDED = f"coalesce(finish_at, min({LAST_MS}, start_at + coalesce(runtime_ms, compute_ms)), done_at)"
 TIMELINE = f"""
     WITH timed AS (
-        SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - {_TOOK}, submitted_at) AS begins,
+        SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - counted_runtime_ms, submitted_at) AS begins,
                CASE WHEN result <> 0 THEN {_ENDED} END AS ends
-        FROM job WHERE regression_id = :regression),
+        FROM jobs WHERE regression_id = :regression),
     bar AS (SELECT id, host, result, begins, max(begins, coalesce(ends, :now)) AS ends FROM timed)
     SELECT *, count(*) OVER () AS jobs FROM bar WHERE begins <= :until AND ends >= :since
     ORDER BY result = 0 DESC, result = 2 DESC, ends - begins DESC, id LIMIT :most
@@ -128,9 +126,8 @@ def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
 # What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database; `left_out`
 # are those that were given up without. A job ended when its publisher says so, else when the daemon heard of it.
 _DONE = f"""
-    (SELECT id, result, cycles, {_TOOK} AS took,
-            {_ENDED} AS ended
-     FROM job WHERE regression_id = :regression AND result <> 0 AND state = 'done')
+    (SELECT id, result, cycles, counted_runtime_ms AS took, {_ENDED} AS ended
+     FROM jobs WHERE regression_id = :regression AND result <> 0 AND state = 'done')
 """
 SPAN = f"""
     SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
