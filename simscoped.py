@@ -5589,7 +5589,7 @@ async def _charts(api: Api, regression: int) -> dict[str, Any]:
     first, last = span["first"], span["last"]
     step = figures.step_of(last - first) if span["jobs"] else figures.STEPS_MS[0]
     edges = figures.edges_between(span["least"], span["most"])
-    finished = await find(figures.FINISHED, here | {"first": first, "step": step})
+    finished = await find(figures.FINISHED, here | {"first": first, "last": last, "step": step})
     runtimes = await find(figures.RUNTIMES.format(place=figures.class_of("took", edges)), here)
     points = await find(figures.POINTS, here | figures.shares(span["pass_points"], span["fail_points"]))
     told = figures.finished_object(finished, first, last, step)
@@ -5604,21 +5604,35 @@ async def _charts(api: Api, regression: int) -> dict[str, Any]:
 
 @handler
 async def regression_diff(api: Api, request: web.Request) -> web.Response:
-    """Jobs of two regressions, matched by config; without `base`, against the one before in the series."""
+    """Jobs of two regressions, matched by config or by test; without `base`, against the one before in the series."""
     here = await api.regression_row(request)
     there = await _base_of(api, request, here)
     slower = queries.whole_number("slower", request.query.get("slower") or str(figures.SLOWER_DEFAULT), 1, 10_000)
     limit = queries.whole_number("limit", request.query.get("limit") or str(figures.DIFF_MOST), 0, figures.DIFF_MOST)
-    both = {"here": here["id"], "there": there["id"]}
+    by = request.query.get("by") or "config"
+    if by not in figures.DIFF_BY:
+        raise queries.BadQuery("by", by, "one of " + ", ".join(figures.DIFF_BY))
+    wanted = {"here": here["id"], "there": there["id"], "slower": slower, "limit": limit}
 
     async def told() -> dict[str, Any]:
-        rows = await api.store.read(figures.DIFF, both | {"slower": slower}, search=True)
-        buckets = await api.store.read(figures.DIFF_SIGNATURES, both, search=True)
-        differ = figures.diff_object(rows, buckets, limit)
         names = {"regression": here["name"], "base": there["name"]}
-        return {**names, "regression_id": here["id"], "base_id": there["id"], **differ}
+        return {**names, "regression_id": here["id"], "base_id": there["id"], **await _differ(api, by, wanted)}
 
     return await api.versioned(request, max(here["version"], there["version"]), told)
+
+
+async def _differ(api: Api, by: str, wanted: dict[str, int]) -> dict[str, Any]:
+    """What differs. `by` "auto" is by config, or by test where few configs were run before and more of the tests."""
+    found = await api.store.read(figures.DIFF_SIGNATURES, wanted, search=True)
+
+    async def matched_by(what: str) -> dict[str, Any]:
+        rows = await api.store.read(figures.DIFF[what], wanted, search=True)
+        return figures.diff_object(what, rows, found, wanted["limit"])
+
+    differ = await matched_by("test" if by == "test" else "config")
+    if by != "auto" or figures.share_matched(differ) >= figures.MATCHED_ENOUGH:
+        return differ
+    return max(differ, await matched_by("test"), key=figures.share_matched)
 
 
 async def _base_of(api: Api, request: web.Request, here: Row) -> Row:

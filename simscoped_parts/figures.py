@@ -17,8 +17,6 @@ Row = Mapping[str, Any]
 
 RUNS_SHOWN = 20  # of a test
 
-# The runtime that counts, as in view jobs, of a job that is done.
-_TOOK = "coalesce(runtime_ms, CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms)"
 LANES_DEFAULT, LANES_MOST = 5000, 20_000  # jobs of a timeline
 STEPS_MOST = 120  # of a chart over time
 CLASSES_MOST = 48  # of a histogram
@@ -26,6 +24,7 @@ POINTS_MOST = 2000  # of a cloud of points
 SLOWER_DEFAULT = 20  # percent
 DIFFERENCE_LEAST_MS = 1000  # below this nothing is slower or faster
 DIFF_MOST = 500  # entries of each kind
+MATCHED_ENOUGH = 0.5  # of the configs: with less, tests may match better
 
 
 def series_object(row: Row) -> dict[str, Any]:
@@ -38,7 +37,7 @@ PASSES_SHOWN = 100
 PASSES = f"""
     SELECT wanted.value AS test_id, (
         SELECT json_group_array(took) FROM (
-            SELECT result, {_TOOK} AS took FROM job
+            SELECT result, counted_runtime_ms AS took FROM jobs
             WHERE test_id = wanted.value AND result <> 0 ORDER BY regression_id DESC LIMIT {PASSES_SHOWN})
         WHERE result = 1 AND took IS NOT NULL) AS passes
     FROM json_each(?) AS wanted
@@ -94,9 +93,9 @@ LAST_MS = 253_402_300_799_999  # ms since 1970: after the year 9999 there are no
 _ENDED = f"coalesce(finish_at, min({LAST_MS}, start_at + coalesce(runtime_ms, compute_ms)), done_at)"
 TIMELINE = f"""
     WITH timed AS (
-        SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - {_TOOK}, submitted_at) AS begins,
+        SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - counted_runtime_ms, submitted_at) AS begins,
                CASE WHEN result <> 0 THEN {_ENDED} END AS ends
-        FROM job WHERE regression_id = :regression),
+        FROM jobs WHERE regression_id = :regression),
     bar AS (SELECT id, host, result, begins, max(begins, coalesce(ends, :now)) AS ends FROM timed)
     SELECT *, count(*) OVER () AS jobs FROM bar WHERE begins <= :until AND ends >= :since
     ORDER BY result = 0 DESC, result = 2 DESC, ends - begins DESC, id LIMIT :most
@@ -127,9 +126,8 @@ def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
 # What charts are drawn from: jobs that have their publisher's verdict, counted by classes in the database; `left_out`
 # are those that were given up without. A job ended when its publisher says so, else when the daemon heard of it.
 _DONE = f"""
-    (SELECT id, result, cycles, {_TOOK} AS took,
-            {_ENDED} AS ended
-     FROM job WHERE regression_id = :regression AND result <> 0 AND state = 'done')
+    (SELECT id, result, cycles, counted_runtime_ms AS took, {_ENDED} AS ended
+     FROM jobs WHERE regression_id = :regression AND result <> 0 AND state = 'done')
 """
 SPAN = f"""
     SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
@@ -139,7 +137,10 @@ SPAN = f"""
            (SELECT count(*) FROM job WHERE regression_id = :regression AND result <> 0 AND state <> 'done') AS left_out
     FROM {_DONE}
 """
-FINISHED = f"SELECT (ended - :first) / :step AS class, result, count(*) AS n FROM {_DONE} GROUP BY 1, 2"
+FINISHED = f"""
+    SELECT (ended - :first) / :step AS class, result, count(*) AS n
+    FROM {_DONE} WHERE ended BETWEEN :first AND :last GROUP BY 1, 2
+"""
 RUNTIMES = f"""
     SELECT {{place}} AS class, result, count(*) AS n FROM {_DONE} WHERE result <> 3 AND took IS NOT NULL GROUP BY 1, 2
 """
@@ -217,45 +218,59 @@ def points_object(rows: Sequence[Row], known: int) -> dict[str, Any]:
     }
 
 
-# Jobs of two regressions side by side, by their config. A config that stands for several jobs (seeds) has failed if one
-# of them has. Live jobs take no part, but what is live here is not missing. `here` and `there` are an example's id, a
-# failing one where there is one; what a config took is the mean over its passes, and differs by a second at least.
-_BY_CONFIG = """
-    SELECT config, max(result = 2) AS failed, max(result <> 3) AS ran, count(*) AS n,
-           coalesce(min(CASE WHEN result = 2 THEN id END), min(id)) AS id,
-           avg(CASE WHEN result = 1 THEN {took} END) AS took
-    FROM job WHERE regression_id = {regression} AND result <> 0 AND config IS NOT NULL GROUP BY config
+# Jobs of two regressions side by side, matched by their config or by their test. What stands for several jobs (seeds)
+# has failed if one of them has. Live jobs take no part, but what is live in a run is not missing there. `job` and
+# `base_job` are an example's id, a failing one where there is one; `took` is the mean over the passes. Both runs are
+# grouped at once, and of each kind of difference no more entries are made than are shown.
+_SIDE = """
+    count(*) FILTER (WHERE {here} AND result <> 0) AS {of}jobs,
+    count(*) FILTER (WHERE {here} AND result = 2) AS {of}fails,
+    max({here} AND result IN (1, 2)) AS {of}ran, max({here} AND result = 0) AS {of}live,
+    coalesce(min(id) FILTER (WHERE {here} AND result = 2), min(id) FILTER (WHERE {here} AND result <> 0)) AS {of}job,
+    avg(counted_runtime_ms) FILTER (WHERE {here} AND result = 1) AS {of}took
 """
-DIFF = f"""
-WITH
-here AS MATERIALIZED ({_BY_CONFIG.format(took=_TOOK, regression=":here")}),
-there AS MATERIALIZED ({_BY_CONFIG.format(took=_TOOK, regression=":there")}),
-both AS MATERIALIZED (
-    SELECT here.config, here.id AS here, there.id AS there, here.n, here.failed, here.ran, there.failed AS had_failed,
-           here.took AS took, there.took AS had_taken, 100.0 * (here.took - there.took) / there.took AS percent
-    FROM here JOIN there ON there.config = here.config)
-SELECT kind, config, here, there, n, took, had_taken, percent FROM (
-    SELECT CASE WHEN failed AND had_failed THEN 'still_failing'
-                WHEN failed THEN 'newly_failing'
-                WHEN had_failed AND ran THEN 'fixed' END AS kind,
-           config, here, there, n, NULL AS took, NULL AS had_taken, NULL AS percent
-    FROM both
-    UNION ALL
-    SELECT CASE WHEN percent > 0 THEN 'slower' ELSE 'faster' END, config, here, there, n, took, had_taken, percent
-    FROM both WHERE abs(percent) >= :slower AND abs(took - had_taken) >= {DIFFERENCE_LEAST_MS}
-    UNION ALL
-    SELECT 'missing', there.config, NULL, there.id, there.n, NULL, NULL, NULL
-    FROM there LEFT JOIN here ON here.config = there.config
-    WHERE here.config IS NULL
-      AND there.config NOT IN (SELECT config FROM job WHERE regression_id = :here AND result = 0 AND config IS NOT NULL)
-    UNION ALL
-    SELECT 'added', here.config, here.id, NULL, here.n, NULL, NULL, NULL
-    FROM here LEFT JOIN there ON there.config = here.config WHERE there.config IS NULL)
-WHERE kind IS NOT NULL
-ORDER BY kind, abs(percent) DESC, config
+_PAIR = f"""
+    SELECT {{column}} AS what, {_SIDE.format(here="regression_id = :here", of="")},
+           {_SIDE.format(here="regression_id = :there", of="base_")}
+    FROM jobs WHERE regression_id IN (:here, :there) AND {{column}} IS NOT NULL GROUP BY {{column}}
 """
-CHANGED_KINDS = ("newly_failing", "fixed", "still_failing", "missing", "added")
-TIMED_KINDS = ("slower", "faster")
+CHANGED_KINDS = {
+    "newly_failing": "fails AND base_jobs AND NOT base_fails",
+    "fixed": "base_fails AND ran AND NOT fails",
+    "still_failing": "fails AND base_fails",
+    "missing": "base_jobs AND NOT jobs AND NOT live",
+    "added": "jobs AND NOT base_jobs AND NOT base_live",
+}
+TIMED_KINDS = {
+    "slower": f"percent >= :slower AND took - base_took >= {DIFFERENCE_LEAST_MS}",
+    "faster": f"percent <= -:slower AND base_took - took >= {DIFFERENCE_LEAST_MS}",
+}
+
+
+def _entries_of(kind: str, condition: str, rank: str) -> str:
+    """The first :limit entries of a kind, one at least, each with the number of all."""
+    return f"""
+        SELECT * FROM (
+            SELECT '{kind}' AS kind, (SELECT count(*) FROM pair WHERE {condition}) AS number, {rank} AS rank, *
+            FROM pair WHERE {condition} ORDER BY rank, title LIMIT max(1, :limit))
+    """
+
+
+def _diff(column: str, title: str) -> str:
+    parts = [_entries_of(kind, condition, "0") for kind, condition in CHANGED_KINDS.items()]
+    parts += [_entries_of(kind, condition, "-abs(percent)") for kind, condition in TIMED_KINDS.items()]
+    return f"""
+        WITH pair AS MATERIALIZED (
+            SELECT *, {title} AS title, 100.0 * (took - base_took) / base_took AS percent
+            FROM ({_PAIR.format(column=column)}))
+        SELECT 'matched' AS kind, count(*) AS number, 0 AS rank, * FROM pair WHERE jobs AND base_jobs
+        UNION ALL {"UNION ALL".join(parts)}
+        ORDER BY kind, rank, title
+    """
+
+
+DIFF = {"config": _diff("config", "what"), "test": _diff("test_id", "(SELECT title FROM test WHERE id = what)")}
+DIFF_BY = (*DIFF, "auto")
 
 DIFF_SIGNATURES = """
     SELECT s.id, s.category, s.title, count(*) FILTER (WHERE j.regression_id = :here) AS here,
@@ -266,18 +281,19 @@ DIFF_SIGNATURES = """
 """
 
 
-def diff_object(rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> dict[str, Any]:
-    """What differs: counts of everything, and of each kind the first `limit` entries."""
-    found: dict[str, list[Row]] = {kind: [] for kind in (*CHANGED_KINDS, *TIMED_KINDS)}
-    for kind, group in itertools.groupby(rows, key=lambda row: str(row["kind"])):
-        found[kind] = list(group)
+def diff_object(by: str, rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> dict[str, Any]:
+    """What differs, matched by "config" or "test": counts of everything, and of each kind the first `limit` entries."""
+    found = {str(kind): list(group) for kind, group in itertools.groupby(rows, key=lambda row: row["kind"])}
+    shown = {kind: found.get(kind, [])[:limit] for kind in (*CHANGED_KINDS, *TIMED_KINDS)}
     new = [row for row in signatures if not row["there"]]
     fixed = [row for row in signatures if not row["here"]]
-    counts = {kind: len(entries) for kind, entries in found.items()}
+    counts = {kind: found[kind][0]["number"] if kind in found else 0 for kind in shown}
     return {
+        "by": by,
+        "matched": found["matched"][0]["number"],
         "counts": {**counts, "new_signatures": len(new), "fixed_signatures": len(fixed)},
-        **{kind: [_changed(row) for row in found[kind][:limit]] for kind in CHANGED_KINDS},
-        **{kind: [_timed(row) for row in found[kind][:limit]] for kind in TIMED_KINDS},
+        **{kind: [_changed(row, by) for row in shown[kind]] for kind in CHANGED_KINDS},
+        **{kind: [_timed(row, by) for row in shown[kind]] for kind in TIMED_KINDS},
         "signatures": {
             "new": [_signature(row, "here") for row in new[:limit]],
             "fixed": [_signature(row, "there") for row in fixed[:limit]],
@@ -286,13 +302,20 @@ def diff_object(rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> d
     }
 
 
-def _changed(row: Row) -> dict[str, Any]:
-    return {"config": row["config"], "jobs": row["n"], "job": row["here"], "base_job": row["there"]}
+def share_matched(differ: Mapping[str, Any]) -> float:
+    """How much of what was run has been run before."""
+    matched, added = int(differ["matched"]), int(differ["counts"]["added"])
+    return matched / max(1, matched + added)
 
 
-def _timed(row: Row) -> dict[str, Any]:
-    times = {"runtime_ms": round(row["took"]), "base_runtime_ms": round(row["had_taken"])}
-    return {**_changed(row), **times, "percent": round(row["percent"], 1)}
+def _changed(row: Row, by: str) -> dict[str, Any]:
+    names = ("fails", "base_jobs", "base_fails", "job", "base_job")
+    return {by: row["title"], "jobs": row["jobs"] or row["base_jobs"], **{name: row[name] for name in names}}
+
+
+def _timed(row: Row, by: str) -> dict[str, Any]:
+    times = {"runtime_ms": round(row["took"]), "base_runtime_ms": round(row["base_took"])}
+    return {**_changed(row, by), **times, "percent": round(row["percent"], 1)}
 
 
 def _signature(row: Row, where: str) -> dict[str, Any]:

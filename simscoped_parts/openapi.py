@@ -22,6 +22,7 @@ class Route(NamedTuple):
     parameters: tuple[Schema, ...] = ()
     body: str | None = None
     answer: str = ""
+    also: tuple[str, ...] = ()  # answers besides 200 and refusals; see ALSO
 
 
 def path_parameter(name: str, text: str, *, integer: bool = False, words: Iterable[str] = ()) -> Schema:
@@ -155,6 +156,7 @@ ROUTES = (
         "One regression; blocks while you wait for it",
         (_REF, *_AWAIT),
         answer="Regression",
+        also=("304",),
     ),
     Route(
         "GET", "/regressions/{ref}/jobs", "regression_jobs", "Its jobs", (_REF, *_JOB_FILTERS, *_PAGE), answer="JobList"
@@ -176,16 +178,22 @@ ROUTES = (
         "GET",
         "/regressions/{ref}/diff",
         "regression_diff",
-        "Its jobs against another regression's, matched by config; which signatures are new, which are gone",
+        "Its jobs against another regression's; which signatures are new, which are gone",
         (
             _REF,
             query_parameter("base", "The other regression (REF); else the one before in the series"),
+            query_parameter(
+                "by",
+                "What jobs are matched by: config, the default; test, which leaves their seeds out; auto: test where "
+                "less than half of the configs were run before, and more of the tests",
+            ),
             query_parameter(
                 "slower", "Percent of the runtime, and a second at least, from which a job is slower or faster", 20
             ),
             query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
         ),
         answer="Diff",
+        also=("304",),
     ),
     Route(
         "GET",
@@ -207,6 +215,7 @@ ROUTES = (
             query_parameter("most", "How many jobs, 1 to 20000", 5000),
         ),
         answer="Timeline",
+        also=("304",),
     ),
     Route(
         "GET",
@@ -215,6 +224,7 @@ ROUTES = (
         "Finished jobs over time, runtimes, runtime against cycles",
         (_REF,),
         answer="Charts",
+        also=("304",),
     ),
     Route(
         "GET",
@@ -242,8 +252,11 @@ ROUTES = (
         "One job; blocks while you wait for it",
         (_ID, *_AWAIT),
         answer="Job",
+        also=("304",),
     ),
-    Route("GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID, *_AWAIT), answer="JobStatus"),
+    Route(
+        "GET", "/jobs/{id}/status", "job_status", "Its result, small", (_ID, *_AWAIT), answer="JobStatus", also=("304",)
+    ),
     Route(
         "GET",
         "/jobs/{id}/history",
@@ -312,6 +325,7 @@ ROUTES = (
         "A file's content, from below [server] file_roots; ranges are answered",
         (_ID, path_parameter("kind", "The file's kind"), path_parameter("name", "The file's name")),
         answer="Content",
+        also=("206", "304", "412", "416"),
     ),
     Route("POST", "/jobs/{id}/tank", "tank_job", "Give a live job up", (_ID,), body="Reason", answer="Job"),
     Route(
@@ -359,13 +373,21 @@ ROUTES = (
 
 
 def _object(**properties: Any) -> Schema:
-    return {"type": "object", "properties": properties}
+    """An object that always has these properties."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _and(schema: Schema, **properties: Any) -> Schema:
+    """The same with properties that may be missing."""
+    return schema | {"properties": schema["properties"] | properties}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return schema | {"type": [schema["type"], "null"]}
 
 
 def _list_of(name: str) -> Schema:
-    return _object(items={"type": "array", "items": _ref(name)}, next={"type": ["string", "null"]}) | {
-        "required": ["items", "next"]
-    }
+    return _object(items={"type": "array", "items": _ref(name)}, next={"type": ["string", "null"]})
 
 
 def _ref(name: str) -> Schema:
@@ -382,6 +404,7 @@ TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
 FREE = {"type": "object", "additionalProperties": True}
 LIST = {"type": "array", "items": FREE}
 INTEGERS = {"type": "array", "items": INTEGER}
+TEXTS = {"type": "array", "items": TEXT}
 PAIRS = {"type": "array", "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}}
 RESULT = {"type": "string", "enum": ["live", "pass", "fail", "skip"]}
 
@@ -390,6 +413,18 @@ def _fields(schema: Schema, names: str) -> dict[str, Schema]:
     return dict.fromkeys(names.split(), schema)
 
 
+_PROBLEM = _and(
+    _object(type=TEXT, title=TEXT, status=INTEGER, detail=TEXT, reason=TEXT),
+    **_fields(TEXT, "path epoch"),
+    **_fields(INTEGER, "oldest newest next_offset"),
+)
+_RECEIPT = _object(
+    **_fields(INTEGER, "id messages applied duplicate ignored rejected"),
+    name=TEXT,
+    received_at=TIME_OR_NULL,
+    details={"type": "array", "items": _ref("Outcome")},
+)
+
 ANSWERS: dict[str, Schema] = {
     "About": _object(
         **_fields(TEXT, "name version epoch now series_separator"),
@@ -397,19 +432,17 @@ ANSWERS: dict[str, Schema] = {
         live_enabled=FLAG,
         token_required=FLAG,
     ),
-    "Problem": _object(type=TEXT, title=TEXT, status=INTEGER, detail=TEXT, reason=TEXT, path=TEXT)
-    | {"required": ["type", "title", "status", "detail", "reason"]},
-    "Receipt": _object(
-        **_fields(INTEGER, "id messages applied duplicate ignored rejected"),
-        name=TEXT,
-        received_at=TIME_OR_NULL,
-        details={"type": "array", "items": _ref("Outcome")},
+    "Problem": _PROBLEM,
+    "Receipt": _RECEIPT,
+    "Refusal": _and(
+        _object(**_RECEIPT["properties"], **{name: _PROBLEM["properties"][name] for name in _PROBLEM["required"]}),
+        path=TEXT,
     ),
     "Outcome": _object(
         index=INTEGER,
         **_fields(TEXT_OR_NULL, "type regression reason path detail"),
         outcome={"type": "string", "enum": ["applied", "duplicate", "ignored", "rejected"]},
-        warnings={"type": "array", "items": TEXT},
+        warnings=TEXTS,
         job=INTEGER_OR_NULL,
     ),
     "Regression": _object(
@@ -424,10 +457,7 @@ ANSWERS: dict[str, Schema] = {
         stats=_object(
             **_fields(INTEGER, "compute_ms runtime_ms cycles"), **_fields(NUMBER_OR_NULL, "cycles_per_s pass_rate")
         ),
-        eta={
-            "type": ["object", "null"],
-            "properties": {**_fields(TIME_OR_NULL, "at low high"), "basis": TEXT},
-        },
+        eta=_or_null(_object(**_fields(TIME_OR_NULL, "at low high"), basis=TEXT)),
         custom_metadata=PAIRS,
         fields=FREE,
         _links=FREE,
@@ -449,8 +479,8 @@ ANSWERS: dict[str, Schema] = {
         result=RESULT,
         done=FLAG,
         migrated=FLAG,
-        progress={"type": ["object", "null"], "additionalProperties": True},
-        signature={"type": ["object", "null"], "properties": {"id": INTEGER, "title": TEXT}},
+        progress=_or_null(FREE),
+        signature=_or_null(_object(id=INTEGER, title=TEXT)),
         metadata=PAIRS,
         env=FREE,
         files={"type": "array", "items": FREE},
@@ -467,10 +497,12 @@ ANSWERS: dict[str, Schema] = {
     ),
     "FileList": _object(items={"type": "array", "items": FREE}, next=INTEGER_OR_NULL),
     "Content": {"type": "string", "format": "binary"},
-    "HistoryEntry": _object(
-        seq=INTEGER,
-        created=TIME_OR_NULL,
-        **_fields(TEXT_OR_NULL, "type result reason phase description created_by"),
+    "HistoryEntry": _and(
+        _object(
+            seq=INTEGER,
+            created=TIME_OR_NULL,
+            **_fields(TEXT_OR_NULL, "type result reason phase description created_by"),
+        ),
         progress=FREE,
         changed=FREE,
     ),
@@ -482,22 +514,26 @@ ANSWERS: dict[str, Schema] = {
         first_seen_at=TIME_OR_NULL,
         last_seen_at=TIME_OR_NULL,
         first_regression=_object(id=INTEGER, name=TEXT_OR_NULL),
-        elsewhere=_object(count=INTEGER, series={"type": "array", "items": TEXT}),
+        elsewhere=_object(count=INTEGER, series=TEXTS),
         hosts={"type": "array", "items": _object(host=TEXT, count=INTEGER)},
         hosts_count=INTEGER,
         example=FREE,
     ),
-    "DiffEntry": _object(
-        config=TEXT,
-        jobs=INTEGER,
-        **_fields(INTEGER_OR_NULL, "job base_job runtime_ms base_runtime_ms"),
-        percent=NUMBER_OR_NULL,
+    "DiffEntry": _and(
+        _object(**_fields(INTEGER, "jobs fails base_jobs base_fails"), **_fields(INTEGER_OR_NULL, "job base_job")),
+        **_fields(TEXT, "config test"),
+        **_fields(INTEGER, "runtime_ms base_runtime_ms"),
+        percent={"type": "number"},
     ),
     "Diff": _object(
         regression=TEXT,
         base=TEXT,
-        **_fields(INTEGER, "regression_id base_id"),
-        counts=FREE,
+        **_fields(INTEGER, "regression_id base_id matched"),
+        by={"type": "string", "enum": ["config", "test"]},
+        counts=_object(
+            **_fields(INTEGER, "newly_failing fixed still_failing missing added slower faster"),
+            **_fields(INTEGER, "new_signatures fixed_signatures"),
+        ),
         **_fields(
             {"type": "array", "items": _ref("DiffEntry")},
             "newly_failing fixed still_failing missing added slower faster",
@@ -507,14 +543,14 @@ ANSWERS: dict[str, Schema] = {
     "Host": _object(host=TEXT_OR_NULL, **_fields(INTEGER, "pass fail skip live runtime_ms"), fail_rate=NUMBER_OR_NULL),
     "Timeline": _object(
         **dict.fromkeys(("from", "to", "now"), TIME_OR_NULL),
-        hosts={"type": "array", "items": TEXT},
+        hosts=TEXTS,
         **_fields(INTEGER, "jobs shown"),
         **_fields({"type": "array", "items": INTEGER_OR_NULL}, "id host start length result"),
     ),
     "Charts": _object(
         **_fields(INTEGER, "jobs left_out"),
         finished=_object(**{"from": TIME_OR_NULL}, step_ms=INTEGER, **_fields(INTEGERS, "pass fail skip")),
-        runtime=_object(edges_ms={"type": ["array", "null"], "items": INTEGER}, **_fields(INTEGERS, "pass fail")),
+        runtime=_object(edges_ms=_or_null(INTEGERS), **_fields(INTEGERS, "pass fail")),
         cycles=_object(**_fields(INTEGER, "shown of"), **_fields(INTEGERS, "id runtime_ms cycles result")),
     ),
     "Series": _object(series=TEXT, runs={"type": "array", "items": FREE}),
@@ -544,6 +580,10 @@ ANSWERS: dict[str, Schema] = {
         "description": "Blocks of `id`, `data`; `event: reset` when the cursor is too old; `event: problem`, with an "
         "error as its data, where one ends the stream",
     },
+    "LogStream": {
+        "type": "string",
+        "description": "Blocks of `id`, `data`: a line each; `event: complete` at the end",
+    },
     "RegressionList": _list_of("Regression"),
     "JobList": _list_of("Job"),
     "SignatureList": _list_of("Signature"),
@@ -553,12 +593,12 @@ ANSWERS: dict[str, Schema] = {
     "History": _object(items={"type": "array", "items": _ref("HistoryEntry")}, next=INTEGER_OR_NULL),
     "Extension": {
         "oneOf": [
-            _object(by_ms={"type": "integer", "minimum": 1}) | {"required": ["by_ms"]},
-            _object(until={"type": "string", "format": "date-time"}) | {"required": ["until"]},
+            _object(by_ms={"type": "integer", "minimum": 1}),
+            _object(until={"type": "string", "format": "date-time"}),
         ]
     },
     "Document": FREE,
-    "Reason": _object(reason=TEXT),
+    "Reason": _and(_object(), reason=TEXT),
 }
 
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
@@ -579,7 +619,24 @@ BODIES: dict[str, Schema] = {
         }
     },
 }
-ENVELOPE = _object(type=TEXT, regression=TEXT, body={})
+ENVELOPE = _and(_object(), type=TEXT, regression=TEXT, body={})
+
+# What a message of a job must say, beside the types of what it says.
+JOB_NEEDS = {
+    "required": ["category", "result"],
+    "anyOf": [{"required": ["uniqueid"]}, {"required": ["start_time"]}],
+}
+
+# What an address answers besides 200 and refusals.
+ALSO: dict[str, Schema] = {
+    "206": {"description": "A part of it", "content": {"application/octet-stream": {"schema": _ref("Content")}}},
+    "304": {"description": "What the reader has is as it is now"},
+    "412": {"description": "It is not as the reader has it"},
+    "416": {
+        "description": "The part lies beyond the end",
+        "content": {"application/problem+json": {"schema": _ref("Problem")}},
+    },
+}
 
 
 def document(version: str, server: str, messages: Mapping[str, Any]) -> Schema:
@@ -593,26 +650,27 @@ def document(version: str, server: str, messages: Mapping[str, Any]) -> Schema:
         "servers": [{"url": server}],
         "paths": paths,
         "components": {
-            "schemas": {**messages, "Envelope": ENVELOPE, **ANSWERS},
+            "schemas": {**messages, "JobBody": _job_body(messages["JobBody"]), "Envelope": ENVELOPE, **ANSWERS},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
+def _job_body(schema: Schema) -> Schema:
+    return schema | JOB_NEEDS | {"properties": schema["properties"] | {"result": RESULT}}
+
+
 def _operation(route: Route) -> Schema:
-    kind = {"EventStream": "text/event-stream", "Content": "application/octet-stream"}.get(
-        route.answer, "application/json"
-    )
+    takes_messages = route.body in ("Body", "Envelopes")
+    schema = {"anyOf": [_ref("Refusal"), _ref("Problem")]} if takes_messages else _ref("Problem")
     operation: Schema = {
         "operationId": route.handler,
         "summary": route.summary,
         "parameters": list(route.parameters),
         "responses": {
-            "200": {"description": "Done", "content": {kind: {"schema": _ref(route.answer)}}},
-            "default": {
-                "description": "Why not",
-                "content": {"application/problem+json": {"schema": _ref("Problem")}},
-            },
+            "200": {"description": "Done", "content": _content(route.answer)},
+            **{status: ALSO[status] for status in route.also},
+            "default": {"description": "Why not", "content": {"application/problem+json": {"schema": schema}}},
         },
     }
     if route.body:
@@ -620,3 +678,10 @@ def _operation(route: Route) -> Schema:
     if route.method != "GET":
         operation["security"] = [{"token": []}]
     return operation
+
+
+def _content(answer: str) -> Schema:
+    """The schemas of an answer by content types."""
+    kind = {"EventStream": "text/event-stream", "Content": "application/octet-stream"}.get(answer, "application/json")
+    stream = {"text/event-stream": {"schema": _ref("LogStream")}} if answer == "LogPage" else {}
+    return {kind: {"schema": _ref(answer)}, **stream}

@@ -278,9 +278,8 @@ HOSTS = Listing(
     columns="h.*",
     source="""(
         SELECT regression_id, host, sum(result = 1) AS n_pass, sum(result = 2) AS n_fail, sum(result = 3) AS n_skip,
-               sum(result = 0) AS n_live, total(CASE WHEN result <> 0 THEN coalesce(runtime_ms,
-                   CASE WHEN finish_at >= start_at THEN finish_at - start_at END, compute_ms) END) AS runtime_ms
-        FROM job GROUP BY regression_id, host) AS h""",
+               sum(result = 0) AS n_live, total(counted_runtime_ms) AS runtime_ms
+        FROM jobs GROUP BY regression_id, host) AS h""",
     filters={},
     orders={"failing": (Key("h.n_fail", True), Key("coalesce(h.host, '')", False))},
 )

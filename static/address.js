@@ -11,7 +11,7 @@ const FILTERS = {
   overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
   regression: {
     tab: "", result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed", slow: "", group: "",
-    base: "", slower: "20", from: "", to: "",
+    base: "", by: "", slower: "20", from: "", to: "",
   },
   job: {},
   unknown: {},

@@ -16,7 +16,7 @@ const ROWS_FIRST = 20;
 const TYPING_MS = 400;
 const ANOTHER = "?"; // the option that stands for a run that is not listed
 
-/** `actions`: `filter({base, slower})`. */
+/** `actions`: `filter({base, by, slower})`. */
 export function mountCompare(host, actions) {
   const parts = mount(host, "tab-compare");
   const sections = SECTIONS.map(([name, heading]) => [name, mountSection(parts.sections, name, heading)]);
@@ -30,16 +30,18 @@ export function mountCompare(host, actions) {
   });
   parts.base.addEventListener("change", () => actions.filter({ base: parts.base.value }));
   parts.other.addEventListener("change", () => actions.filter({ base: parts.other.value.trim() }));
+  parts.by.addEventListener("change", () => actions.filter({ by: parts.by.value }));
   const filterBy = (slower) => actions.filter({ slower: slower || "20" });
   parts.slower.addEventListener("input", whenTypingPauses(filterBy, TYPING_MS));
   return (state) => {
     const { diff, regression, runs } = state.data;
-    const { base, slower } = state.view.filter;
+    const { base, by, slower } = state.view.filter;
     const others = (runs?.items ?? []).filter((run) => run.id !== regression.id);
     const isListed = base === "" || others.some((run) => refOf(run) === base);
     options(others, state);
     setField(parts.base, isListed ? base : ANOTHER);
     setField(parts.other, isListed ? "" : base);
+    setField(parts.by, by || (diff?.by ?? "config"));
     setField(parts.slower, slower);
     show(parts.loading, diff === null && !state.problem);
     show(parts.none, diff === NOTHING_BEFORE);
@@ -50,11 +52,15 @@ export function mountCompare(host, actions) {
   };
 }
 
-function paintTold(parts, { base, base_id: id, counts }, { root, data }) {
+const MATCHED = { config: "Jobs are matched by config.", test: "Jobs are matched by test, whatever their seeds." };
+const MATCHED_UNASKED = "Jobs are matched by test, whatever their seeds: few configs are in both runs.";
+
+function paintTold(parts, { base, base_id: id, by, counts }, { root, data, view }) {
   const changed = SECTIONS.reduce((sum, [name]) => sum + (name === "still_failing" ? 0 : counts[name] ?? 0), 0);
   const isLive = data.regression.status === "live";
   paintLink(parts["base-run"], regressionAddress(root, { id, name: base }), base);
   const words = isLive ? "What is fixed or missing shows when this run is over." : changed ? "" : "Nothing differs.";
+  setText(parts.matched, by === "test" && !view.filter.by ? MATCHED_UNASKED : MATCHED[by]);
   setText(parts.told, words);
 }
 
@@ -70,11 +76,11 @@ function rowsOf(name, diff, root) {
     }));
   }
   return (diff[name] ?? []).map((row) => ({
-    key: row.config, text: row.config, note: count(row.jobs),
+    key: row.base_job ?? row.job, text: row[diff.by], note: count(row.jobs),
     href: jobAddress(root, row.job ?? row.base_job),
     other: row.job && row.base_job ? jobAddress(root, row.base_job) : null,
     before: row.base_job ? `job ${row.base_job}` : "",
-    change: row.percent === undefined ? RESULT_WORDS[name] : changeWords(row),
+    change: row.percent === undefined ? resultWords(name, row) : changeWords(row),
   }));
 }
 
@@ -82,6 +88,13 @@ const RESULT_WORDS = {
   newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now",
   added: "not run before",
 };
+
+/** Of one job its verdicts, of several how many have failed. */
+function resultWords(name, { jobs, fails, base_jobs: jobsBefore, base_fails: failsBefore }) {
+  const isOne = jobs < 2 && jobsBefore < 2;
+  if (isOne || name === "missing" || name === "added") return RESULT_WORDS[name];
+  return `${count(failsBefore)}/${count(jobsBefore)} → ${count(fails)}/${count(jobs)} fail`;
+}
 
 function changeWords({ percent: by, runtime_ms: now, base_runtime_ms: before }) {
   return `${by > 0 ? "+" : ""}${Math.round(by)} %, ${duration(before)} → ${duration(now)}`;

@@ -123,17 +123,18 @@ function paintSince(parts, paintStrip, state) {
   show(parts["since-line"], runs.length > 1 || since !== null);
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series}`);
   paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
-  paintSinceWords(parts.since, { since, told, root: state.root, regression });
+  const { by } = state.view.filter;
+  const compare = addressOf(state.root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare", by } });
+  paintSinceWords(parts.since, { since, told, compare, root: state.root, regression });
 }
 
-function paintSinceWords(node, { since, told, root, regression }) {
-  const text = JSON.stringify([since?.base, told, regression.name, regression.status]);
+function paintSinceWords(node, { since, told, compare, root, regression }) {
+  const text = JSON.stringify([since?.base, told, compare, regression.status]);
   if (node.dataset.text === text) return;
   node.dataset.text = text;
   node.replaceChildren();
   if (!since) return;
   const before = link(regressionAddress(root, { id: since.base_id, name: since.base }), since.base);
-  const compare = addressOf(root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare" } });
   node.append("Since ", before, ": ");
   if (!told.length) node.append(regression.status === "live" ? "nothing has changed so far." : "nothing has changed.");
   told.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));

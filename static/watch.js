@@ -341,13 +341,15 @@ function watchRegression(view, env, kept) {
     data.history = await readWholeHistory(env, path("/history"), data.history, signal);
     data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
   };
+  /** What runs are compared by: the reader's choice, else what finds more. */
+  const compareBy = () => filter.by || "auto";
   /** The last runs of the series, and what has changed since the one before. */
   const readSeries = async (signal) => {
     const { id, series } = data.regression;
     const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
     const strip = items[0]?.runs ?? [];
     const isFirst = !strip.some((run) => run.id < id);
-    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0 }, signal);
+    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0, by: compareBy() }, signal);
     Object.assign(data, { strip, since });
   };
   const readDiff = async (signal) => {
@@ -357,7 +359,8 @@ function watchRegression(view, env, kept) {
     data.runs = { items };
     const isAlone = !filter.base && !items.some((run) => run.number < number);
     const { base, slower } = filter;
-    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), { base, slower }, signal);
+    const wanted = { base, slower, by: compareBy() };
+    data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), wanted, signal);
   };
   const spanOfTime = () => ({ from: filter.from, to: filter.to });
   const pieces = createPieces(env, {
@@ -405,8 +408,9 @@ function watchRegression(view, env, kept) {
       ({ filter } = next);
       const differs = (names) => names.some((name) => old[name] !== filter[name]);
       if (differs(["tab"])) pieces.want(allOfView());
-      if (differs(["base"])) data.diff = null;
-      if (differs(["base", "slower"])) pieces.hurry("diff");
+      if (differs(["base", "by"])) data.diff = null;
+      if (differs(["base", "by", "slower"])) pieces.hurry("diff");
+      if (differs(["by"])) pieces.hurry("series");
       if (differs(["from", "to"])) pieces.hurry("timeline");
       if (!differs(JOB_FILTERS)) return;
       if (data.jobs) data.jobs = { ...data.jobs, isOld: true };

@@ -420,7 +420,9 @@ def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_oth
     expect(part(page, "none")).to_be_visible()
     part(page, "other").fill("elsewhere/9")
     part(page, "other").press("Enter")
-    expect(part(page, "against")).to_have_text("The other run is elsewhere/9. Nothing differs.")
+    expect(part(page, "against")).to_have_text(
+        "The other run is elsewhere/9. Jobs are matched by config. Nothing differs."
+    )
     page.reload()
     expect(part(page, "against")).to_contain_text("elsewhere/9")
     expect(part(page, "base").locator("option:checked")).to_have_text("another run")
@@ -430,6 +432,34 @@ def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_oth
     expect(part(page, "problem")).to_contain_text("nobody/1")
     for name in ("none", "against", "loading"):
         expect(part(page, name).last).to_be_hidden()
+
+
+def test_runs_with_seeds_of_their_own_are_compared_by_test_unless_another_choice_is_made(lab, visitor):
+    def seeds(first: int, *results: str) -> list[dict[str, Any]]:
+        told = enumerate(results, first)
+        message = {"fail": "E broken"}
+        return [finish(f"s{n}", r, name="smoke", config=f"+seed={n}", fail_message=message.get(r, "")) for n, r in told]
+
+    tell(lab, "nights/1", ("regr-start", None), *seeds(10, "pass", "pass", "pass"), ("regr-finish", None))
+    tell(lab, "nights/2", ("regr-start", None), *seeds(20, "pass", "fail", "pass", "fail"), ("regr-finish", None))
+    page = visitor.open(lab, address("nights/2"))
+    expect(part(page, "since")).to_have_text("Since nights/1: 1 new signature, 1 newly failing test")
+    tab(page, "Compare")
+    expect(part(page, "by")).to_have_value("test")
+    expect(part(page, "matched")).to_contain_text("by test, whatever their seeds: few configs are in both runs.")
+    newly = page.locator("[data-section=newly_failing] tbody tr")
+    expect(newly.locator(".name")).to_have_text(["smoke"])
+    expect(newly).to_contain_text("0/3 → 2/4 fail")
+
+    part(page, "by").select_option("config")
+    expect(page).to_have_url(re.compile(r"tab=compare&by=config$"))
+    expect(part(page, "matched")).to_have_text("Jobs are matched by config.")
+    expect(page.locator("[data-section=added] tbody tr")).to_have_count(4)
+    expect(part(page, "since")).to_have_text("Since nights/1: 1 new signature, 3 missing tests, 4 added tests")
+    again = visitor.open(lab, page.url.removeprefix(lab.url))
+    expect(part(again, "by")).to_have_value("config")
+    tab(page, "Jobs")
+    expect(part(page, "since")).to_contain_text("1 newly failing test")
 
 
 def test_nothing_is_fixed_or_missing_before_the_run_is_over(lab, visitor):

@@ -91,6 +91,22 @@ test("what has changed since is asked only where there is a run before", async (
   assert.equal(await asked(2), true);
 });
 
+test("the head and the comparison of a run ask for the same choice of what jobs are matched by", async () => {
+  const choices = [];
+  const answers = (path, query) => {
+    if (path.endsWith("/diff")) choices.push([query.limit === 0 ? "head" : "tab", query.by]);
+    return path === "series" ? page({ series: "n/", runs: [{ id: 1 }, { id: 2 }] }) : path === "regressions/n%2F2" ? row(2) : page(row(1));
+  };
+  const filter = { tab: "compare", base: "", by: "", slower: "20" };
+  const { watch } = watchWith({ kind: "regression", ref: "n/2", filter }, answers);
+  watch.refresh();
+  await settled();
+  watch.filter({ filter: { ...filter, by: "config" } });
+  await settled();
+  assert.deepEqual(choices.slice(0, 2).sort(), [["head", "auto"], ["tab", "auto"]]);
+  assert.deepEqual(choices.slice(2).sort(), [["head", "config"], ["tab", "config"]]);
+});
+
 test("each view of a regression reads what it shows, and no more", async () => {
   const paths = async (tab) => {
     const told = watchWith({ kind: "regression", ref: "n/1", filter: { tab } }, (path) => (path === "regressions/n%2F1" ? row(1) : page()));
