@@ -116,14 +116,15 @@ function neighbour(focused, parent, gone) {
 }
 
 /**
- * Calls `work(value)` when typing has paused, or at once when the field is emptied; not any more once its view is gone.
+ * Calls `work(value)`, without blanks around it, when typing has paused, or at once when the field is emptied; not any
+ * more once its view is gone.
  * @param {(value: string) => void} work
  * @param {number} ms
  */
 export function whenTypingPauses(work, ms) {
   let timer = null;
   return ({ target }) => {
-    const { value } = target;
+    const value = target.value.trim();
     clearTimeout(timer);
     if (value === "") work(value);
     else timer = setTimeout(() => target.isConnected && work(value), ms);
