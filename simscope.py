@@ -2750,8 +2750,8 @@ class Client:
 
     def jobs(self, limit: int | None = 20, **filters: Any) -> list[Job]:
         """Return jobs, newest first; `limit` None is all. Filters: regression, result, category, host, signature, q
-        (words, each in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1, runtime>10m"),
-        sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
+        (words, each in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1,
+        runtime>10m"), sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
         most = None if limit is None else whole_number("limit", limit, 1)
         return list(itertools.islice(self.iter_jobs(min(most or PAGE_ITEMS, PAGE_ITEMS), **filters), most))
 

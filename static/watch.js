@@ -10,7 +10,7 @@
  * `stop()`, `problem()`.
  */
 
-import { encodeRef, isFilter, isLatest } from "./address.js";
+import { encodeRef, isFilter, isLatest, searchText } from "./address.js";
 import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
 import { createLiveJobs } from "./livejobs.js";
@@ -258,8 +258,8 @@ const READ_BY_TAB = {
 const JOB_FILTERS = ["result", "signature", "q", "sort"];
 
 /** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
-function jobQuery({ result, signature, q, sort }) {
-  return { result, signature, sort, [isFilter(q) ? "filter" : "q"]: q };
+function jobQuery({ result, signature, q = "", sort }) {
+  return { result, signature, sort, ...(isFilter(q) ? { filter: q } : { q: searchText(q) }) };
 }
 
 function watchRegression(view, env, kept) {

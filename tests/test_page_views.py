@@ -124,6 +124,9 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
         "!message=~FIFO, result=fail": ["c"],
         "runtime>10m": ["a"],
         "overrun": ["b"],
+        "result!=fail": ["a"],
+        "host!~^n": ["c"],
+        '"OVERRUN n12"': ["b"],
     }
     for typed, names in wanted.items():
         part(page, "q").fill(typed)
@@ -132,6 +135,8 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(second, "jobs").locator(".name")).to_have_text(["b"])
 
+    part(page, "q").fill("message~FIFO")
+    expect(part(page, "filter-problem")).to_contain_text("an operator is expected behind message")
     part(page, "q").fill("hots=n1")
     expect(part(page, "filter-problem")).to_contain_text("there is no field hots")
     expect(rows(page, "jobs")).to_have_count(0)
