@@ -7,8 +7,8 @@
 A filter is terms with commas between them, all of which must hold. A term is a field, an operator and a value; a `!` in
 front turns it round, as it does in `!=` and `!~`. `=` takes values with `|` between them, of which one must be the
 field's; nothing behind it means that the field is not set. `=~` takes a regular expression (patterns.py), in which `|`
-and, inside of brackets of any kind, commas are its own. `<`, `<=`, `>`, `>=` compare numbers (`4.5k`, `1M`) and durations
-(in ms, or as they are shown: `1h 04m 12s`). A value with a comma, a `|`, a `=`, a quote, or blanks at an end stands in
+and, inside of brackets of any kind, commas are its own. `<`, `<=`, `>`, `>=` compare numbers (`4.5k`) and durations (in
+ms, or as they are shown: `1h 04m 12s`). A value with a comma, a `|`, a `=`, a quote, or blanks at an end stands in
 double quotes, in which a backslash is put before a quote and before a backslash.
 
 Pure: text in, SQL with its parameters out; values never become part of the SQL. The SQL is about a row j of the view

@@ -3,7 +3,7 @@
 import { jobAddress, regressionAddress, safeLink } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
 import {
-  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate, visible,
+  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate,
 } from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
@@ -183,7 +183,7 @@ function mountLog(parts) {
     paint(row, line, now) {
       const isCut = line.message.length > LINE_CHARS && !unfolded.has(line.offset);
       setText(row.number, String(line.offset + 1));
-      setText(row.text, visible(isCut ? line.message.slice(0, LINE_CHARS) : line.message));
+      setText(row.text, isCut ? line.message.slice(0, LINE_CHARS) : line.message);
       setAttribute(row.number, "title", line.at ? `came ${moment(line.at, now)}` : null);
       show(row.all, isCut);
       setText(row.all, `show all (${bytes(line.message.length)})`);

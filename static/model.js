@@ -4,7 +4,7 @@
  */
 
 import {
-  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plain, plural, rate, ticking,
+  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plain, plural, rate, ticking, visible,
 } from "./format.js";
 
 // ------------------------------------------------------------------------------------------------ regressions
@@ -143,7 +143,7 @@ function roughly(ms) {
 }
 
 const REGRESSION_ENDS = {
-  finish: "its publisher said it is over",
+  finish: "it was finished",
   timeout: "no message came for too long",
   "time-limit": "its time limit was reached",
 };
@@ -246,9 +246,10 @@ export function sinceParts(since, isLive) {
 
 const TITLE_CHARS = 300;
 
-/** What a job is called on the page. @param {object} job */
+/** What a job is called on the page; a name of blanks is none. @param {object} job */
 export function jobTitle(job) {
-  return cut(job.name || job.config || job.uniqueid || `job ${job.id}`, TITLE_CHARS);
+  const names = [job.name, job.config, job.uniqueid].map((name) => name?.trim());
+  return cut(names.find(Boolean) ?? `job ${job.id}`, TITLE_CHARS);
 }
 
 /**
@@ -514,7 +515,8 @@ function regressionTitle(regression) {
 
 /** A name that may run right to left, kept from turning round the words beside it. */
 function isolated(name) {
-  return /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name;
+  const shown = visible(name);
+  return /[\u0590-\u08ff\ufb1d-\ufefc]/.test(shown) ? `\u2068${shown}\u2069` : shown;
 }
 
 function jobWord(job) {

@@ -9,7 +9,7 @@
 
 import { regressionAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { count, rate, ticking } from "./format.js";
+import { count, rate, ticking, visible } from "./format.js";
 import {
   etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
 } from "./model.js";
@@ -79,7 +79,8 @@ function paintNarrowed(node, filter) {
 
 function pill(name, text) {
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "pill user", title: "Show all again", textContent: `${text} ×` });
+  const told = { className: "pill user", title: "Show all again", textContent: `${visible(text)} ×` };
+  Object.assign(button, { type: "button", ...told });
   Object.assign(button.dataset, { name, text });
   return button;
 }

@@ -18,6 +18,7 @@ ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 PATIENCE_MS = 10_000
 HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
 BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
+BIDI_SHOWN = "⟨U+202E⟩gnp.exe⟨U+2066⟩ \u0634\u0628\u0643\u0629"
 
 
 # ---- one browser, one visitor a test ---------------------------------------------------------------------------------

@@ -12,11 +12,12 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from browsing import (
     BIDI,
+    BIDI_SHOWN,
     HOSTILE,
     Visitor,
     address,
@@ -244,12 +245,13 @@ def test_hostile_text_is_shown_as_text_and_runs_nothing(lab, visitor):
     both = {"host": HOSTILE, "config": BIDI, "jobdir": "javascript:window.hacked=1", "name": HOSTILE, "phase": HOSTILE}
     tell(lab, name, ("regr-start", {"custom_metadata": [[HOSTILE, HOSTILE]], "component": HOSTILE, HOSTILE: BIDI}))
     tell(lab, name, live("a", **both), finish("b", "fail", **both, fail_message=f"{HOSTILE} {line}"))
-    tell(lab, name, finish("c", "fail", fail_message=f"{BIDI} <b>", metadata=[[BIDI, line]], results=HOSTILE))
+    tell(lab, name, finish("c", "fail", fail_message=f"{BIDI} \x1b[31m <b>", metadata=[[BIDI, line]], results=HOSTILE))
 
     overview = visitor.open(lab)
     expect(row(overview, "regressions", "hostile/")).to_contain_text(HOSTILE)
     regression = visitor.open(lab, address(name))
-    expect(part(regression, "name")).to_have_text(name)
+    expect(part(regression, "name")).to_have_text(f"hostile/{HOSTILE}{BIDI_SHOWN}")
+    expect(regression).to_have_title(re.compile(re.escape(BIDI_SHOWN)))
     expect(rows(regression, "live").first).to_contain_text(HOSTILE)
     expect(rows(regression, "signatures")).to_have_count(2)
     jobs = [visitor.open(lab, f"/j/{job_id(lab, name, uniqueid)}") for uniqueid in "bc"]
@@ -257,10 +259,43 @@ def test_hostile_text_is_shown_as_text_and_runs_nothing(lab, visitor):
     part(jobs[0], "fail-all").click()
     expect(part(jobs[0], "fail")).to_have_text(f"{HOSTILE} {line}")
     expect(part(jobs[1], "results")).to_have_text(HOSTILE)
+    expect(part(jobs[1], "fail")).to_have_text(f"{BIDI_SHOWN} ^[[31m <b>")
     for page in (overview, regression, *jobs):
         assert page.locator("main :is(script, b, img), main a[href^='javascript']").count() == 0
         assert page.evaluate("window.hacked") is None
         assert not overflows(page)
+
+
+def test_marks_that_turn_the_direction_of_text_are_named_and_not_obeyed(lab, visitor):
+    name = f"turned/{BIDI}"
+    told = {"name": BIDI, "host": BIDI, "config": BIDI, "metadata": [[BIDI, BIDI]]}
+    tell(lab, f"{name}/1", finish("a", **told), ("regr-finish", None))
+    tell(lab, f"{name}/2", ("regr-start", {"component": BIDI, "username": BIDI}), live("l", phase=BIDI, **told))
+    tell(lab, f"{name}/2", finish("a", "fail", fail_message=f"{BIDI} \x1b[31m <b>", **told))
+    run = address(f"{name}/2")
+    views = {
+        f"/?component={quote(BIDI)}": f"component: {BIDI_SHOWN} ×",
+        f"{run}?tab=compare": "Newly failing",
+        f"{run}?tab=history": "started",
+        f"{run}?tab=pictures": "Hosts",
+        f"/j/{job_id(lab, f'{name}/2', 'a')}": f"{BIDI_SHOWN} ^[[31m <b>",
+        run: "Fail signatures",
+    }
+    page = visitor.open(lab)
+    for path, words in views.items():
+        page.goto(lab.url + path)
+        expect(page.locator("main")).to_contain_text(words)
+        expect(page.locator("main")).to_contain_text(BIDI_SHOWN)
+        assert page.evaluate(TURNING) == [], path
+    expect(page).to_have_title(f"live · 1 fail · \u2068turned/{BIDI_SHOWN}/2\u2069")
+    part(page, "unfold").click()
+    expect(rows(page, "signatures")).to_contain_text(BIDI_SHOWN)
+    assert page.evaluate(TURNING) == []
+
+
+TURNING = r"""() => [document.body.innerText,
+    ...[...document.querySelectorAll("[title], [aria-label]")].map(node => node.title + node.ariaLabel),
+].filter(text => /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(text))"""
 
 
 # ---- what the reader does --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import (
     BIDI,
+    BIDI_SHOWN,
     HOSTILE,
     address,
     finish,
@@ -307,6 +308,13 @@ def test_copy_buttons_copy(lab, make_visitor):
     part(regression, "rerun").click()
     expect(part(regression, "rerun")).to_have_text("Copied")
     assert copied(regression) == "make run SEED=7"
+    turned = f"badge{BIDI}"
+    tell(lab, f"{turned}/1", ("regr-start", None))
+    badge = visitor.open(lab, address(f"{turned}/1"))
+    part(badge, "badge").click()
+    part(badge.locator("dialog#badge"), "copy").click()
+    expect(part(badge.locator("dialog#badge"), "markdown")).to_contain_text(BIDI_SHOWN)
+    assert BIDI in copied(badge)
 
 
 # ---- the other views of a regression ---------------------------------------------------------------------------------

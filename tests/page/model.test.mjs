@@ -91,6 +91,7 @@ test("a status comes with its reason", () => {
   assert.equal(sentence({ status: "complete", reason: "finish" }), "all jobs reported");
   assert.equal(sentence({ status: "aborted", reason: "timeout", counts: counts({ pass: 50, fail: 5, migrated: 5 }) }),
     "no message came for too long; 5 jobs cut off, 45 never seen");
+  assert.equal(sentence({ status: "aborted", reason: "finish", counts: counts({ pass: 99 }) }), "it was finished; 1 never seen");
   assert.equal(sentence({ status: "tanked", reason: "licence server" }), "tanked by hand: licence server");
 });
 
@@ -129,6 +130,7 @@ test("a job's progress is told as far as it is known", () => {
 test("a job goes by the best name it has", () => {
   assert.equal(model.jobTitle({ id: 4, config: "make", name: null }), "make");
   assert.equal(model.jobTitle({ id: 4 }), "job 4");
+  assert.equal(model.jobTitle({ id: 4, name: " \t ", config: " make x" }), "make x");
   assert.match(model.reasonSentence("missing"), /never reported/);
   assert.equal(model.reasonSentence("their own word"), "their own word");
 });
@@ -262,7 +264,8 @@ test("the title says what one wants to know without opening the tab", () => {
 });
 
 test("a name that runs right to left does not turn the title round", () => {
-  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · \u2068\u202eevil\u2069");
+  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · ⟨U+202E⟩evil");
+  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "שלום" }) }), "53 % · 3 fails · \u2068שלום\u2069");
 });
 
 test("the picture of the tab carries the state of the run", () => {
