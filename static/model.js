@@ -171,13 +171,31 @@ function liveSentence(regression) {
 /**
  * The same for a narrow column: nothing where all is well.
  * @param {object} regression
+ * @param {number} now
  */
-export function shortReason(regression) {
+export function shortReason(regression, now) {
   const { status, reason } = regression;
   if (status === "tanked") return reason ?? "";
-  if (status === "live" || status === "complete") return "";
+  if (status === "live") return alarmWords(regression, now);
+  if (status === "complete") return "";
   const ended = { timeout: "timed out", "time-limit": "time limit" }[reason];
   return [ended, lossWords(regression).replace(/ jobs?/, "")].filter(Boolean).join("; ");
+}
+
+/** A live run of which nothing was heard for so long may be stuck. */
+const SILENT_MS = 10 * 60_000;
+
+/** What to look at in a live run: `silent 24 min, 2 new signatures`. */
+function alarmWords({ last_activity_at: heard, new_signatures: fresh }, now) {
+  const silence = now - (parseTime(heard) ?? now);
+  const silent = silence >= SILENT_MS ? `silent ${inOneUnit(silence)}` : "";
+  return [silent, fresh ? plural(fresh, "new signature") : ""].filter(Boolean).join(", ");
+}
+
+function inOneUnit(ms) {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`;
 }
 
 function lossWords(regression) {

@@ -94,7 +94,9 @@ function paintList(parts, rows, state) {
   show(parts.panel, items.length > 0);
   show(parts.more, Boolean(list?.next));
   show(parts.nothing, list !== null && items.length === 0 && filtered);
-  show(parts.teach, list !== null && items.length === 0 && !filtered && !state.problem);
+  const isBare = list !== null && items.length === 0 && !filtered && !state.problem;
+  show(parts["only-tanked"], isBare && state.data.onlyTanked);
+  show(parts.teach, isBare && !state.data.onlyTanked);
   setText(parts.summary, list === null ? (state.problem ? "" : "Loading…") : summary(items, list.next));
   const { curl, spool } = teachCommands(state.base, state.meta);
   setText(parts.curl, curl);
@@ -113,8 +115,7 @@ function paintRegressionRow(parts, regression, state) {
   const progress = progressOf(regression);
   paintLink(parts.link, regressionAddress(state.root, regression), regression.name);
   setCell(parts.under, [regression.component, regression.branch, regression.tag].filter(Boolean).join(" · "));
-  paintChip(parts.status, regression.status);
-  setCell(parts.why, shortReason(regression), statusSentence(regression));
+  paintStatus(parts, regression, state.now);
   paintRegressionBar(parts.bar, regression);
   setCell(parts.percent, progress.percent, progress.words);
   setCell(parts.jobs, runningWords(regression), progress.words);
@@ -126,6 +127,14 @@ function paintRegressionRow(parts, regression, state) {
   const runs = state.data.strips?.get(regression.series) ?? [];
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series ?? ""}`);
   parts.paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
+}
+
+function paintStatus(parts, regression, now) {
+  const isLive = regression.status === "live";
+  const why = shortReason(regression, now);
+  paintChip(parts.status, regression.status);
+  setCell(parts.why, why, [statusSentence(regression), isLive && why].filter(Boolean).join("; "));
+  setAttribute(parts.why, "data-alarm", isLive ? "yes" : null);
 }
 
 /** `12 running of 200`, as far as the publisher has told. */

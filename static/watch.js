@@ -189,15 +189,19 @@ function watchOf(env, data, pieces, own) {
 // ------------------------------------------------------------------------------------------------ overview
 
 function watchOverview(view, env, kept) {
-  const data = kept ?? { list: null, strips: new Map() };
+  const data = kept ?? { list: null, strips: new Map(), onlyTanked: false };
   const dirty = new Set();
   let { filter } = view;
   const list = createList(env, PAGE, () => ["regressions", filter]);
   if (data.list) list.keep(data.list.items);
 
+  const hasTanked = async (signal) => (await env.api.read("regressions", { tanked: 1, limit: 1 }, signal)).items.length > 0;
   const readList = async (signal) => {
     dirty.clear();
-    data.list = await list.read(data.list, signal);
+    const found = await list.read(data.list, signal);
+    const isBare = found.items.length === 0 && !Object.values(filter).some(Boolean);
+    data.onlyTanked = isBare && (await hasTanked(signal));
+    data.list = found;
     pieces.want(["strips"]);
   };
   const readStrips = async (signal) => {

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -100,6 +101,33 @@ def test_the_filter_stands_in_the_address_and_a_second_page_shows_the_same(lab, 
     second.get_by_role("button", name="Clear the filter").click()
     expect(row(second, "regressions", "other/1")).to_be_visible()
     expect(second).to_have_url(f"{lab.url}/")
+
+
+def test_the_list_says_which_live_run_is_silent_and_which_has_something_new(daemon, visitor):
+    tell(daemon, "alarm/1", finish("a", "fail", fail_message="UVM_ERROR known"), ("regr-finish", None))
+    tell(daemon, "alarm/2", live("a"), finish("b", "fail", fail_message="UVM_ERROR known"))
+    tell(daemon, "alarm/3", live("a"), finish("b", "fail", fail_message="FATAL unheard of"))
+    daemon.stop()
+    with sqlite3.connect(daemon.db) as conn:
+        conn.execute("UPDATE regression SET last_activity_at = last_activity_at - 1470000 WHERE name = 'alarm/2'")
+    page = visitor.open(daemon.start())
+    expect(part(row(page, "regressions", "alarm/1"), "why")).to_have_text("")
+    expect(part(row(page, "regressions", "alarm/2"), "why")).to_have_text("silent 24 min")
+    expect(part(row(page, "regressions", "alarm/3"), "why")).to_have_text("1 new signature")
+
+    tell(daemon, "alarm/2", finish("c", "fail", fail_message="ASSERT never seen"))
+    expect(part(row(page, "regressions", "alarm/2"), "why")).to_have_text("1 new signature")
+
+
+def test_where_all_is_tanked_the_list_says_so(daemon, visitor):
+    tell(daemon, "given-up/1", ("regr-start", None))
+    assert daemon.post("/regressions/given-up%2F1/tank")[0] == 200
+    page = visitor.open(daemon)
+    expect(page.get_by_role("heading", name="Only tanked regressions")).to_be_visible()
+    expect(part(page, "teach")).to_be_hidden()
+    page.get_by_role("link", name="Show tanked regressions").click()
+    expect(row(page, "regressions", "given-up/1")).to_be_visible()
+    expect(page.get_by_label("show tanked")).to_be_checked()
 
 
 # ---- a regression ----------------------------------------------------------------------------------------------------

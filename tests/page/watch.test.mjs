@@ -45,6 +45,16 @@ test("the overview reads its list, then changed rows only", async () => {
   assert.deepEqual(watch.data.list.items.map((item) => item.status), ["live", "complete"]);
 });
 
+test("an empty list asks once whether all is tanked, one that is filtered does not", async () => {
+  for (const [filter, asks, onlyTanked] of [[{ q: "" }, 2, true], [{ q: "x" }, 1, false]]) {
+    const { watch, asked } = watchWith({ kind: "overview", filter }, (path, query) => (query.tanked ? page(row(1)) : page()));
+    watch.refresh();
+    await settled();
+    assert.equal(asked.length, asks);
+    assert.equal(watch.data.onlyTanked, onlyTanked);
+  }
+});
+
 test("many changed rows at once are one reading of the list", async () => {
   const rows = [1, 2, 3, 4, 5, 6].map((id) => row(id));
   const { watch, asked } = watchWith({ kind: "overview" }, () => page(...rows));
