@@ -6,7 +6,7 @@ import { count, visible } from "./format.js";
 const TABLE_MOST = 200;
 
 /**
- * A canvas that is drawn when what it shows, its width or the reader's scheme changes. `draw(pen, width, colours, state,
+ * A canvas that is drawn when what it shows, its width or the reader's scheme changes, and for a print. `draw(pen, width, colours, state,
  * high)` is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be. The answer,
  * `paint(state, key)`, draws again if one of the values in `key` is another than before.
  */
@@ -27,9 +27,10 @@ export function picture(canvas, { height, draw }) {
     draw(pen, width, coloursNow(), state, high);
   };
   new ResizeObserver(redraw).observe(canvas.parentElement);
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => (canvas.isConnected ? redraw() : scheme.removeEventListener("change", follow));
-  scheme.addEventListener("change", follow);
+  const end = new AbortController();
+  const follow = () => (canvas.isConnected ? redraw() : end.abort());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow, { signal: end.signal });
+  for (const name of ["beforeprint", "afterprint"]) window.addEventListener(name, follow, { signal: end.signal });
   return (next, key) => {
     state = next;
     if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;

@@ -162,7 +162,7 @@ function mountSignatures(parts, actions) {
 function signaturesSummary(items, next) {
   const fresh = items.filter((item) => item.new).length;
   const number = `${count(items.length)}${next ? " or more" : ""}`;
-  return `${number}${fresh ? `, ${count(fresh)} new` : ""}; press one to see its jobs`;
+  return `${number}${fresh ? `, ${count(fresh)} new` : ""}`;
 }
 
 function bindSignature(row, item, actions, unfolded) {

@@ -138,3 +138,10 @@ def at(daemon: Daemon, path: str) -> re.Pattern[str]:
 
 def overflows(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+def brightness(page: Page, name: str) -> float:
+    """How bright a colour of the page is, 0 to 255."""
+    colour = page.evaluate(f"getComputedStyle(document.body).{name}")
+    channels = [int(channel) for channel in re.findall(r"\d+", colour)[:3]]
+    return sum(channels) / 3

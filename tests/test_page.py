@@ -23,6 +23,7 @@ from browsing import (
     Visitor,
     address,
     at,
+    brightness,
     finish,
     job_id,
     live,
@@ -506,12 +507,6 @@ def test_every_view_follows_the_readers_scheme_and_fits_a_phone(lab, visitor):
         for size in (1280, 360):
             page.set_viewport_size({"width": size, "height": 780})
             assert not overflows(page), (page.url, size)
-
-
-def brightness(page: Page, name: str) -> float:
-    colour = page.evaluate(f"getComputedStyle(document.body).{name}")
-    channels = [int(channel) for channel in re.findall(r"\d+", colour)[:3]]
-    return sum(channels) / 3
 
 
 def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):

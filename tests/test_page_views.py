@@ -16,6 +16,7 @@ from browsing import (
     BIDI_SHOWN,
     HOSTILE,
     address,
+    brightness,
     finish,
     job_id,
     live,
@@ -24,6 +25,7 @@ from browsing import (
     row,
     rows,
     tell,
+    width,
 )
 from conftest import LIVE_SIGS, Daemon
 from playwright.sync_api import Page, expect
@@ -254,6 +256,17 @@ def test_the_output_of_a_job_follows_without_a_reload_and_hostile_lines_stay_lin
     part(page, "log-end").click()
     expect(part(page, "log-end")).to_be_hidden()
     assert visitor.loads == 1
+
+
+def test_a_very_long_line_of_output_is_unfolded_by_a_button_on_one_line(lab, visitor):
+    tell(lab, "log/2", live("long", log={"offset": 0, "lines": ["short", "x" * 100_000]}))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'log/2', 'long')}")
+    button = page.locator(".log").get_by_role("button", name="show all (100.0 kB)")
+    assert width(button) > 100
+    assert button.bounding_box()["height"] < 40
+    button.click()
+    expect(button).to_be_hidden()
+    assert not overflows(page)
 
 
 @pytest.fixture
@@ -586,7 +599,9 @@ def test_axe_finds_nothing_in_the_dialogs_and_on_the_first_page(daemon, make_vis
 def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(lab, visitor):
     host = "farm-node-0123.eda.lab.example.com"
     told = {"host": host, "config": "make long_test_name SEED=4711", "seed": "4711"}
-    fails = [finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came", **told) for n in range(3)]
+    fails = [
+        finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came" + " more" * 90, **told) for n in range(3)
+    ]
     earlier = [finish(f"q{n}", name="quick", runtime_ms=200) for n in range(6)]
     tell(lab, "phone/1", finish("a", config=told["config"]), *earlier, ("regr-finish", None))
     tell(lab, "phone/2", *fails, live("quick", phase="traffic", **told), live("waits", host=host))
@@ -595,6 +610,9 @@ def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(
     expect(part(row(page, "live", "quick"), "kind")).to_contain_text("slow")
     for table in ("live", "jobs"):
         assert rows(page, table).evaluate_all(SLICED) == []
+    part(page, "unfold").click()
+    expect(part(page, "detail")).to_be_visible()
+    assert width(rows(page, "signatures").locator(".name")) < 390
     tab(page, "Compare")
     name = page.locator("[data-section=newly_failing] tbody .name a")
     expect(name).to_have_text(told["config"])
@@ -624,6 +642,46 @@ def test_a_regression_prints_as_a_report(lab, visitor):
     assert page.locator("table.jobs thead").evaluate("head => getComputedStyle(head).display") == "table-header-group"
     page.emulate_media(media="screen")
     assert visitor.loads == 1
+
+
+def test_a_print_is_light_and_has_all_columns_and_nothing_to_press(lab, make_visitor):
+    visitor = make_visitor(color_scheme="dark")
+    log = {"offset": 0, "lines": [f"line {n}" for n in range(100)]}
+    files = [{"kind": "log", "name": "sim.log", "path": "/x/sim.log"}]
+    fail = finish("f", "fail", fail_message="E gone", cycles=9, runtime_ms=7000, host="n1", log=log, files=files)
+    tell(lab, "paper/1", ("regr-start", {"tag": "t" * 3000, "submitted": 9}), live("a" * 300), fail)
+
+    page = visitor.open(lab, f"{address('paper/1')}?tab=pictures")
+    expect(part(page, "cycles")).to_be_visible()
+    dark = page.evaluate(PIXELS)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(PIXELS) != dark
+    assert brightness(page, "color") < 60
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(PIXELS) == dark
+    page.emulate_media(media="print")
+    assert brightness(page, "color") < 60
+    assert pressable(page) == []
+
+    page.set_viewport_size({"width": 900, "height": 1200})
+    for path in ("/?series=paper", address("paper/1"), f"/j/{job_id(lab, 'paper/1', 'f')}"):
+        page.goto(lab.url + path)
+        page.wait_for_selector("main h1 >> visible=true")
+        expect(page.get_by_text("Loading…").locator("visible=true")).to_have_count(0)
+        assert not overflows(page), path
+        assert pressable(page) == [], path
+    expect(page.locator(".log .line:visible")).to_have_count(60)
+    expect(page.locator(".log")).to_contain_text("line 99")
+
+
+PIXELS = "[...document.querySelectorAll('canvas')].map(canvas => canvas.toDataURL())"
+
+
+def pressable(page: Page) -> list[str]:
+    """What can only be pressed, and says so."""
+    buttons = page.locator("button:visible:not(.row-link, .pill, thead *)").all_inner_texts()
+    hints = ("press one", "Press one", "download", "As a table", "Copy")
+    return buttons + [words for words in hints if words in page.inner_text("main")]
 
 
 # ---- many ------------------------------------------------------------------------------------------------------------
