@@ -4701,6 +4701,13 @@ class Api:
     async def page(self, request: web.Request) -> web.Response:
         return self._file(request, "index.html")
 
+    def nothing_here(self, request: web.Request) -> web.Response | None:
+        """The page for a browser that was led astray; it says so. None for others, and where programs ask."""
+        if request.path.startswith("/api/") or "text/html" not in request.headers.get("Accept", ""):
+            return None
+        body, kind, _ = self.files["index.html"]
+        return web.Response(body=body, status=404, headers=PAGE_HEADERS | {"Content-Type": kind})
+
     async def static(self, request: web.Request) -> web.Response:
         return self._file(request, request.match_info["name"])
 
@@ -4848,16 +4855,8 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
     kind = request.query.get("kind")
     after, limit = numbered_page(request, queries.LIMIT_MOST)
     wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
-    items = [{**file, "_links": _links_of(api, job, file)} for file in wanted[after : after + limit]]
+    items = await asyncio.to_thread(_files_shown, api.config, job, wanted[after : after + limit])
     return api.listed(request, items, after + limit if after + limit < len(wanted) else None)
-
-
-def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
-    """Where the content of a file is; nothing if no content is served."""
-    if not api.config.file_roots:
-        return {}
-    place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
-    return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
 @functools.lru_cache(maxsize=256)
@@ -4936,6 +4935,25 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
     if not real.is_file():
         raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
     return real
+
+
+def _files_shown(config: Config, job: Row, files: Iterable[Row]) -> list[Row]:
+    """Files with a link to their content, if it is served."""
+    return [{**file, "_links": _content_link(job, file) if _is_served(config, job, file) else {}} for file in files]
+
+
+def _content_link(job: Row, file: Row) -> dict[str, Any]:
+    place = "/".join(urllib.parse.quote(file[part], safe="") for part in ("kind", "name"))
+    return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
+
+
+def _is_served(config: Config, job: Row, file: Row) -> bool:
+    if not config.file_roots or not all(isinstance(file.get(part), str) for part in ("kind", "name", "path")):
+        return False
+    try:
+        return bool(_real_path(config, job, file["path"]))
+    except (Problem, OSError):
+        return False
 
 
 async def _wanted(api: Api, request: web.Request) -> Wanted:
@@ -5215,6 +5233,9 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        page = request.config_dict[API_KEY].nothing_here(request) if error.status == 404 else None
+        if page is not None:
+            return page
         reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status, "http")
         refusal = Problem(error.status, reason, f"{request.method} {request.path}: {error.reason}")
         refusal.headers |= {name: value for name, value in error.headers.items() if name == "Allow"}

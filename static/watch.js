@@ -26,6 +26,7 @@ const SLOW_GAP_MS = 5000;
 const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
+const FILES_MOST = 5000;
 /** Entries of a history at most. */
 const HISTORY_MOST = 5000;
 /** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
@@ -468,14 +469,24 @@ async function readWholeHistory(env, path, known, signal) {
 // ------------------------------------------------------------------------------------------------ job
 
 function watchJob(view, env, kept) {
-  const data = kept ?? { job: null, history: null, earlier: null, log: null };
+  const data = kept ?? { job: null, history: null, earlier: null, log: null, files: null };
   const path = `jobs/${view.ref}`;
   const log = env.createLog(`${path}/logs`, env.changed);
   data.log = log.log;
   const pieces = createPieces(env, {
     job: {
       gap: OBJECT_GAP_MS,
-      read: async (signal) => (data.job = readAt(await env.api.read(path, {}, signal), env.serverNow())),
+      read: async (signal) => {
+        data.job = readAt(await env.api.read(path, {}, signal), env.serverNow());
+        pieces.want(["files"]);
+      },
+    },
+    /** The files that the job declares, once more: only their own list tells which can be downloaded. */
+    files: {
+      gap: SLOW_GAP_MS,
+      read: async (signal) => {
+        if (data.job?.files?.length) data.files = await env.api.list(`${path}/files`, { limit: FILES_MOST }, signal);
+      },
     },
     history: {
       gap: LIST_GAP_MS,

@@ -280,11 +280,12 @@ def told_by(details: list[Any], regression: str) -> list[Any]:
 
 
 def rows_of(daemon: Daemon, regression: str) -> dict[str, Any]:
-    """All that is stored of a regression, without what tells the two doors apart: ids, times of receipt, numbers."""
+    """All that is stored of a regression, without what tells the two doors apart: ids, times of receipt, numbers,
+    and what the first one saw before."""
     status, one, _ = daemon.request("GET", f"/api/v1/regressions/{regression}")
     if status == 404:
         return {}
-    volatile = "id name version started_at finished_at last_activity_at due_at elapsed_ms _links eta_at"
+    volatile = "id name version started_at finished_at last_activity_at due_at elapsed_ms new_signatures _links eta_at"
     jobs = daemon.get(f"/jobs?limit=500&regression={regression}")["items"]
     of_job = "id regression regression_id version _links due_at submitted_at started_at last_seen_at finished_at"
     of_live = " elapsed_ms"
@@ -1141,6 +1142,25 @@ def test_what_is_not_http_is_400_and_no_mistake_of_ours(shared: Daemon, request_
 )
 def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
     problem(shared.request("GET", path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/nowhere", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("/r/", "text/html", "text/html"),
+        ("/nowhere", "*/*", "application/problem+json"),
+        ("/api/v1/nowhere", "text/html", "application/problem+json"),
+        ("/static/nowhere.js", "text/html", "application/problem+json"),
+    ],
+)
+def test_a_browser_at_an_address_that_is_not_there_gets_the_page(
+    shared: Daemon, path: str, accept: str, kind: str
+) -> None:
+    status, _, headers = shared.request("GET", path, headers={"Accept": accept})
+
+    assert (status, headers["content-type"].partition(";")[0]) == (404, kind)
+    assert ("content-security-policy" in headers) == (kind == "text/html")
 
 
 @pytest.mark.parametrize(

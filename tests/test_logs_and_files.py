@@ -246,6 +246,14 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
     assert again[0] == 304
 
 
+def test_only_what_is_served_has_a_link_to_its_content(with_files: Daemon) -> None:
+    links = {file["name"]: file["_links"] for file in with_files.get("/jobs/1/files")["items"]}
+
+    assert links.pop("sim.log") == {"content": {"href": SIM_LOG}}
+    assert list(links) == ["out", "up", "link", "gone", "db"]
+    assert not any(links.values())
+
+
 def _digest(header: str) -> bytes:
     return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
 

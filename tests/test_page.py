@@ -526,8 +526,9 @@ def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
 
 def test_an_address_that_means_nothing_says_so(lab, visitor):
     page = visitor.context.new_page()
-    page.goto(f"{lab.url}/j/not-a-number")
-    expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
+    for path in ("/zzz", "/zzz/r/1", "/j/not-a-number"):
+        page.goto(f"{lab.url}{path}")
+        expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
     page.get_by_role("link", name="all regressions").click()
     expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
 

@@ -276,6 +276,19 @@ def with_files(make_daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
     return make_daemon(f'file_roots = ["{tmp_path / "runs"}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}').start()
 
 
+def test_a_file_that_is_not_served_shows_its_path_to_copy(with_files, make_visitor):
+    visitor = make_visitor(permissions=["clipboard-read", "clipboard-write"])
+    files = [{"kind": "core", "name": "core.991", "path": "/elsewhere/core.991"}]
+    tell(with_files, "files/2", finish("a", files=files))
+    page = visitor.open(with_files, f"/j/{job_id(with_files, 'files/2', 'a')}")
+    listed = rows(page, "files")
+    expect(listed).to_contain_text("/elsewhere/core.991")
+    expect(part(listed, "get")).to_be_hidden()
+    listed.get_by_role("button", name="Copy path").click()
+    expect(part(listed, "copy-path")).to_have_text("Copied")
+    assert copied(page) == "/elsewhere/core.991"
+
+
 def test_a_file_of_a_job_is_downloaded_and_its_raw_form_shown(with_files, tmp_path, visitor):
     files = [{"kind": "log", "name": "sim.log", "path": str(tmp_path / "runs" / "sim.log"), "size": 12}]
     tell(with_files, "files/1", finish("a", files=files, jobdir="https://farm.example/runs/1"))
