@@ -500,6 +500,7 @@ function watchJob(view, env, kept) {
   });
   return watchOf(env, data, pieces, {
     stream: () => ({ job: view.ref }),
+    refresh: () => pieces.want(["job", "history", "earlier", "log"]), // the job asks for its files
     pulse: () => data.job?.result === "live" && pieces.want(["job", "log"]),
     problem: () => pieces.problem(data.job === null),
     more() {},

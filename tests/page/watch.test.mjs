@@ -65,6 +65,16 @@ test("many changed rows at once are one reading of the list", async () => {
   assert.deepEqual(asked.filter((path) => path !== "series"), ["regressions", "regressions"]);
 });
 
+test("a job's files are read at once when it has some, and not when it has none", async () => {
+  for (const [files, read] of [[[{ name: "a" }], ["jobs/3/files"]], [[], []]]) {
+    const { watch, asked } = watchWith({ kind: "job", ref: "3" }, (path) => (path === "jobs/3" ? { ...job(3, 1), files } : page({ name: "a" })));
+    watch.refresh();
+    await settled();
+    assert.deepEqual(asked.filter((path) => path.endsWith("files")), read);
+    assert.equal(asked.filter((path) => path === "jobs/3").length, 1);
+  }
+});
+
 test("a regression is read first, its lists when it is there", async () => {
   const { watch, asked } = watchWith({ kind: "regression", ref: "n/1" }, (path) => (path === "regressions/n%2F1" ? row(1) : page()));
   watch.refresh();
