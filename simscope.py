@@ -2923,8 +2923,8 @@ class Client:
 
     def jobs(self, limit: int | None = 20, **filters: Any) -> list[Job]:
         """Return jobs, newest first; `limit` None is all. Filters: regression, result, category, host, signature, q
-        (text in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1, runtime>10m"),
-        sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
+        (words, each in name, config, host, seed, uniqueid or fail message), filter (the page's: "host=~^n1,
+        runtime>10m"), sort (newest, longest, runtime, -runtime …). Several results may be given as a list."""
         most = None if limit is None else whole_number("limit", limit, 1)
         return list(itertools.islice(self.iter_jobs(min(most or PAGE_ITEMS, PAGE_ITEMS), **filters), most))
 
@@ -2936,8 +2936,8 @@ class Client:
         return map(read_job, self._pages(path, page_size, filters, _JOB_FILTERS))
 
     def regressions(self, limit: int | None = 20, **filters: Any) -> list[Regression]:
-        """Return regressions, live ones first, then the newest; `limit` None is all. Filters: status, q (text in
-        name, component, branch or tag), series, branch, component, tanked=True (shows those too)."""
+        """Return regressions, live ones first, then the newest; `limit` None is all. Filters: status, q (words,
+        each in name, component, branch or tag), series, branch, component, tanked=True (shows those too)."""
         most = None if limit is None else whole_number("limit", limit, 1)
         filters["tanked"] = "1" if filters.get("tanked") else None
         pages = self._pages("/regressions", min(most or PAGE_ITEMS, PAGE_ITEMS), filters, _REGRESSION_FILTERS)
@@ -4343,7 +4343,7 @@ _REF = arg("ref", metavar="REF", help="a job's id; or a regression's name, or SE
 _NAME = arg("name", metavar="NAME", help="a regression's name, or SERIES/$ for the latest of a series")
 _LIMIT = arg("--limit", metavar="N", type=positive, default=20, help="how many (20)")
 _KIND = arg("--kind", metavar="KIND", help="only of this kind, such as log or result")
-_Q = "text in name, component, branch or tag"
+_Q = "words, each in name, component, branch or tag"
 _WATCHING: dict[str, tuple[str, Callable[[Client, Any], int], Sequence[Any]]] = {
     "jobs": (
         "list jobs, newest first",
@@ -4360,7 +4360,7 @@ _WATCHING: dict[str, tuple[str, Callable[[Client, Any], int], Sequence[Any]]] = 
             arg("--category", metavar="C", help="only of this category"),
             arg("--host", metavar="HOST", help="only on this host"),
             arg("--signature", metavar="ID", help="only in this signature"),
-            arg("--q", metavar="TEXT", help="text in name, config, host, seed, uniqueid or fail message"),
+            arg("--q", metavar="TEXT", help="words, each in name, config, host, seed, uniqueid or fail message"),
             arg("--filter", metavar="EXPR", help="as on the page, such as 'host=~^n1, message=~FIFO, runtime>10m'"),
             arg(
                 "--sort",

@@ -5097,6 +5097,13 @@ class Api:
     async def page(self, request: web.Request) -> web.Response:
         return self._file(request, "index.html")
 
+    def nothing_here(self, request: web.Request) -> web.Response | None:
+        """The page for a browser that was led astray; it says so. None for others, and where programs ask."""
+        if request.path.startswith("/api/") or "text/html" not in request.headers.get("Accept", ""):
+            return None
+        body, kind, _ = self.files["index.html"]
+        return web.Response(body=body, status=404, headers=PAGE_HEADERS | {"Content-Type": kind})
+
     async def static(self, request: web.Request) -> web.Response:
         return self._file(request, request.match_info["name"])
 
@@ -5294,16 +5301,34 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
     kind = request.query.get("kind")
     after, limit = numbered_page(request, queries.LIMIT_MOST)
     wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
-    looked_at = await asyncio.to_thread(look_at_files, api.config, job, wanted[after : after + limit])
-    items = [{**file, "_links": _links_of(api, job, file)} for file in looked_at]
-    return api.listed(request, items, after + limit if after + limit < len(wanted) else None)
+    shown = await asyncio.to_thread(look_at_files, api, job, wanted[after : after + limit])
+    return api.listed(request, shown, after + limit if after + limit < len(wanted) else None)
 
 
-def _links_of(api: Api, job: Row, file: Row) -> dict[str, Any]:
-    """Where the content of a file is; nothing if no content is served, or nothing says where the file lies."""
-    if not api.config.file_roots or not file.get("path"):
+HASHED_BYTES = 8 << 20  # of one list of files
+
+
+def look_at_files(api: Api, job: Row, files: list[Row]) -> list[Row]:
+    """Declared files as they are shown. Those that are served have a link to their content and, where the job does not
+    tell them, the size and the SHA-256 that they have: the SHA-256 only once the job is done, and of no more than a
+    bounded number of bytes."""
+    shown, left = [], HASHED_BYTES if job["done"] else -1
+    for file in files:
+        told, links = {name: value for name, value in file.items() if value is not None}, {}
+        with contextlib.suppress(Problem), _opened(api.config, job, told.get("path", "")) as opened:
+            size, links = os.fstat(opened.fileno()).st_size, _content_link(job, told)
+            told = {"size": size, **told}
+            if "sha256" not in told and size <= left:
+                told["sha256"] = sha256_of(api, opened).hex()
+                left -= size
+        shown.append({**file, **told, "_links": links})
+    return shown
+
+
+def _content_link(job: Row, file: Row) -> Row:
+    if not all(isinstance(file.get(part), str) for part in ("kind", "name")):
         return {}
-    place = "/".join(urllib.parse.quote(str(file.get(part, "")), safe="") for part in ("kind", "name"))
+    place = "/".join(urllib.parse.quote(file[part], safe="") for part in ("kind", "name"))
     return {"content": {"href": f"{job['_links']['files']['href']}/{place}"}}
 
 
@@ -5316,26 +5341,6 @@ def sha256_of(api: Api, file: io.FileIO) -> bytes:
             api.digests.clear()
         api.digests[state] = hashlib.file_digest(file, "sha256").digest()
     return api.digests[state]
-
-
-HASHED_BYTES = 8 << 20  # of one list of files
-
-
-def look_at_files(config: Config, job: Row, files: list[Row]) -> list[Row]:
-    """Declared files, with the size and the SHA-256 that they have where the job does not tell them: those that are
-    served, and the SHA-256 only once the job is done, and of no more than a bounded number of bytes."""
-    found, left = [], HASHED_BYTES if job["done"] else -1
-    for file in files:
-        told = {name: value for name, value in file.items() if value is not None}
-        with contextlib.suppress(Problem, OSError):
-            path = _real_path(config, job, told.get("path", ""))
-            status = path.stat()
-            told = {"size": status.st_size, **told}
-            if "sha256" not in told and status.st_size <= left:
-                told["sha256"] = sha256_of(path, status.st_size, status.st_mtime_ns).hex()
-                left -= status.st_size
-        found.append({**file, **told})
-    return found
 
 
 BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -5406,7 +5411,7 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
     is_own = any(real.is_relative_to(place) for place in own) or str(real).startswith(database)
     if is_own or not any(real.is_relative_to(root) for root in roots):
         raise Problem(403, "outside-roots", f"{declared!r} does not lie below one of [server] file_roots")
-    if not real.is_file():
+    if not os.path.isfile(real):
         raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
     return real
 
@@ -5704,7 +5709,8 @@ async def problems(request: web.Request, handler: Callable[[web.Request], Awaita
     except Exception as error:
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
-        return problem_of(request, error).response()
+        page = request.config_dict[API_KEY].nothing_here(request) if isinstance(error, web.HTTPNotFound) else None
+        return page or problem_of(request, error).response()
 
 
 def is_our_mistake(record: logging.LogRecord) -> bool:

@@ -143,6 +143,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "submitted": row["submitted"],
         "running": row["running"],
         "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
+        "new_signatures": row["new_signatures"],
         "progress": {
             "done": done,
             "total": known,

@@ -5,11 +5,11 @@
     runtime>10m, test="fifo, wide"               jobs that took more than ten minutes, of a test whose name has a comma
 
 A filter is terms with commas between them, all of which must hold. A term is a field, an operator and a value; a `!` in
-front turns it round. `=` takes values with `|` between them, of which one must be the field's; nothing behind it means
-that the field is not set. `=~` takes a regular expression (patterns.py), in which `|` and, inside of brackets of any
-kind, commas are its own. `<`, `<=`, `>`, `>=` compare numbers and durations (ms, or with ms, s, m, h). A value with a
-comma, a `|`, a `=`, a quote, or blanks at an end stands in double quotes, in which a backslash is put before a quote
-and before a backslash.
+front turns it round, as it does in `!=` and `!~`. `=` takes values with `|` between them, of which one must be the
+field's; nothing behind it means that the field is not set. `=~` takes a regular expression (patterns.py), in which `|`
+and, inside of brackets of any kind, commas are its own. `<`, `<=`, `>`, `>=` compare numbers (`4.5k`) and durations (in
+ms, or as they are shown: `1h 04m 12s`). A value with a comma, a `|`, a `=`, a quote, or blanks at an end stands in
+double quotes, in which a backslash is put before a quote and before a backslash.
 
 Pure: text in, SQL with its parameters out; values never become part of the SQL. The SQL is about a row j of the view
 jobs and uses the function matches(pattern, value).
@@ -85,14 +85,23 @@ FIELDS = {
 METADATA = "metadata."
 ACCEPTED = f"{', '.join(FIELDS)}, {METADATA}NAME"
 
-UNITS = {"": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+UNITS = {
+    "number": {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
+    "duration": {"": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000},
+}
+NUMBERS = {"number": "a number such as 17 or 4.5k", "duration": "a duration such as 500ms, 90s, 10m 30s or 2h"}
 
 _BLANKS = re.compile(r"\s*")
 _NAME = re.compile(r"[^\s=<>!~,|\"]+")
-_OPERATOR = re.compile(r"=~|!~|!=|<=|>=|<|>|=")
+_OPERATOR = re.compile(r"=~|!=?~|!=|<=|>=|<|>|=")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _PLAIN = re.compile(r'[^,|="]*')
-_NUMBER = re.compile(r"(-?\d{1,18}(?:\.\d{1,9})?(?:[eE][+-]?\d{1,2})?)([a-z]*)")
+_NUMBER = re.compile(r"(-?\d{1,18}(?:\.\d{1,9})?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z]*)")
+_STEPS = re.compile(r"(?<=[dhms])\s*(?=\d)")  # between the parts of 1h 04m 12s
+# The next term where its comma was forgotten: in a value, and in a pattern, where only `=~` is no text to look for.
+_FIELD_BEHIND_BLANK = rf"\s!?\s*({'|'.join(FIELDS)}|metadata\.[^\s=<>!~,|\"]+)\s*"
+_NEXT_TERM = re.compile(_FIELD_BEHIND_BLANK + "(?:[=<>]|![=~])")
+_NEXT_PATTERN = re.compile(_FIELD_BEHIND_BLANK + "(?:=~|!=?~)")
 
 
 class _Cursor:
@@ -161,12 +170,12 @@ def _term(cursor: _Cursor, check: Check) -> Sql:
         raise BadFilter(f"a field is expected: {ACCEPTED}", begins)
     operator = cursor.take(_OPERATOR)
     if not operator:
-        raise BadFilter(f"an operator is expected behind {named[0]}: = =~ < <= > >=", cursor.place)
-    sign = {"!~": "=~", "!=": "="}.get(operator[0], operator[0])
+        raise BadFilter(f"an operator is expected behind {named[0]}: = != =~ !~ < <= > >=", cursor.place)
+    sign = {"!~": "=~", "!=~": "=~", "!=": "="}.get(operator[0], operator[0])
     field, path = _field(named[0], begins)
     values = [_pattern(cursor, check)] if sign == "=~" else list(_values(cursor))
     made = _compared(field, path, sign, values, operator.start())
-    return _negated(made) if negated != (operator[0] in ("!~", "!=")) else made
+    return _negated(made) if negated != operator[0].startswith("!") else made
 
 
 def _negated(made: Sql) -> Sql:
@@ -181,7 +190,8 @@ def _field(name: str, begins: int) -> tuple[Field, tuple[Any, ...]]:
     if name.startswith(METADATA) and len(name) > len(METADATA):
         path = '$."' + name.removeprefix(METADATA) + '"'
         return Field("text", "(j.metadata ->> ?)"), (path,)
-    raise BadFilter(f"there is no field {name}; there are {ACCEPTED}", begins)
+    text = "a text to search for goes into q, or on the page into quotes"
+    raise BadFilter(f"there is no field {name}; there are {ACCEPTED}; {text}", begins)
 
 
 def _values(cursor: _Cursor) -> Iterator[Value]:
@@ -198,9 +208,17 @@ def _value(cursor: _Cursor) -> Value:
     if quoted:
         return Value(re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL), begins)
     plain = cursor.take(_PLAIN)
+    _expect_no_term(_NEXT_TERM, cursor, begins)
     if cursor.text.startswith('"', cursor.place):
         raise BadFilter("a quote that does not begin a value, or has no other", cursor.place)
     return Value(plain[0].rstrip() if plain else "", begins)
+
+
+def _expect_no_term(pattern: re.Pattern[str], cursor: _Cursor, begins: int) -> None:
+    """Between `begins` and the cursor lies a value, in which no other term may begin."""
+    found = pattern.search(cursor.text, begins)
+    if found and found.start() < cursor.place:
+        raise BadFilter(f"a comma between terms is missing, before {found[1]}", found.start(1))
 
 
 def _pattern(cursor: _Cursor, check: Check) -> Value:
@@ -234,6 +252,7 @@ def _unquoted_pattern(cursor: _Cursor) -> str:
             open_brackets.append({"(": ")", "[": "]", "{": "}"}[letter])
         cursor.place += 1
     cursor.place = min(cursor.place, len(cursor.text))
+    _expect_no_term(_NEXT_PATTERN, cursor, begins)
     return cursor.text[begins : cursor.place].rstrip()
 
 
@@ -270,9 +289,10 @@ def _equal(field: Field, path: tuple[Any, ...], value: Value) -> Sql:
 
 
 def _number(field: Field, value: Value) -> float:
-    found = _NUMBER.fullmatch(value.text)
-    units = UNITS if field.kind == "duration" else {"": 1}
-    if not found or found[2] not in units:
-        accepted = "a duration such as 500ms, 90s, 10m or 2h" if field.kind == "duration" else "a number"
-        raise BadFilter(f"{accepted} is expected, not {value.text or 'nothing'}", value.position)
-    return float(found[1]) * units[found[2]]
+    """A number, or the sum of the steps of a duration."""
+    units = UNITS[field.kind]
+    said = [_NUMBER.fullmatch(step) for step in _STEPS.split(value.text)]
+    steps = [(float(step[1]), step[2]) for step in said if step and step[2] in units and (step[2] or len(said) == 1)]
+    if len(steps) < len(said):
+        raise BadFilter(f"{NUMBERS[field.kind]} is expected, not {value.text or 'nothing'}", value.position)
+    return sum(number * units[unit] for number, unit in steps)

@@ -77,7 +77,7 @@ _JOB_FILTERS = tuple(
         ("signature", "A signature's id"),
         ("category", "The job's category"),
         ("host", "The job's host"),
-        ("q", "Text in name, config, host, seed, uniqueid or fail message"),
+        ("q", "Words, each of which is in name, config, host, seed, uniqueid or fail message"),
         ("filter", "Terms with commas between them, such as result=fail, host=~^n1, runtime>10m"),
         (
             "sort",
@@ -124,7 +124,7 @@ ROUTES = (
         "Regressions, live ones first, then the newest",
         (
             query_parameter("status", "One or more of live, complete, aborted, tanked"),
-            query_parameter("q", "Text in name, component, branch or tag"),
+            query_parameter("q", "Words, each of which is in name, component, branch or tag"),
             query_parameter("series", "The series"),
             query_parameter("branch", "The model's branch"),
             query_parameter("component", "The component"),
@@ -168,7 +168,7 @@ ROUTES = (
         "Its fail buckets, largest first",
         (
             _REF,
-            query_parameter("q", "Text in the title"),
+            query_parameter("q", "Words, each of which is in the title"),
             query_parameter("category", "The category"),
             *_PAGE,
         ),
@@ -446,7 +446,7 @@ ANSWERS: dict[str, Schema] = {
         job=INTEGER_OR_NULL,
     ),
     "Regression": _object(
-        **_fields(INTEGER, "id version elapsed_ms"),
+        **_fields(INTEGER, "id version elapsed_ms new_signatures"),
         **_fields(INTEGER_OR_NULL, "number submitted running"),
         **_fields(TEXT_OR_NULL, "series reason component project branch tag"),
         **_fields(TIME_OR_NULL, "eta_at started_at finished_at last_activity_at due_at"),

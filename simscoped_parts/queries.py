@@ -104,18 +104,27 @@ def one_of(column: str, words: Sequence[str], *, numbered: bool = False) -> Filt
     return condition
 
 
+WORDS_MOST = 20  # of a text to search for; what follows them counts as one
+
+
 def contains(*columns: str) -> Filter:
-    """The parameter occurs, whatever the case of its letters, in one of the columns. No text holds U+0000, behind which
-    SQLite would not look."""
+    """Each word of the parameter occurs, whatever the case of its letters, in one of the columns. No text holds U+0000,
+    behind which SQLite would not look."""
+    test = "(" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns) + ")"
 
     def condition(name: str, value: str) -> Condition:
         if "\0" in value:
             return Condition("0")
-        pattern = "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        tests = " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns)
-        return Condition(f"({tests})", (pattern,) * len(columns))
+        words = value.strip().split(maxsplit=WORDS_MOST)
+        patterns = [_like(word) for word in words for _ in columns]
+        return Condition(" AND ".join([test] * len(words)) or "1", tuple(patterns))
 
     return condition
+
+
+def _like(word: str) -> str:
+    """A pattern of LIKE for what contains the word."""
+    return "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
 def integer(column: str) -> Filter:

@@ -113,11 +113,16 @@ export function apiPath(path, query = {}) {
 }
 
 /**
- * Is what was typed a filter (`result=fail, host=~^n1`), rather than words to search for?
+ * Is what was typed a filter (`result=fail, host=~^n1`), or meant to be one, rather than words to search for?
  * @param {string} text
  */
 export function isFilter(text) {
-  return /^\s*!?\s*[a-z_]+(\.[^\s=<>~]+)?\s*(=~?|>=?|<=?)/i.test(text);
+  return /^\s*!?\s*[a-z_]+(\.[^\s=<>!~]+)?\s*(!=|!~|=~?|~|>=?|<=?)/i.test(text);
+}
+
+/** The words to search for: what begins with a quote is no filter, whatever it looks like. @param {string} text */
+export function searchText(text) {
+  return text.trim().replace(/^"(.*?)"?$/s, "$1");
 }
 
 /** Does `ref` mean "the latest of a series" (`SERIES/$`)? @param {string} ref */

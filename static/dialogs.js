@@ -74,6 +74,7 @@ export function showBadge({ series, image, markdown }) {
   const dialog = document.getElementById("badge");
   setText(part(dialog, "series"), series);
   part(dialog, "image").src = image;
+  part(dialog, "copy").value = markdown;
   setText(part(dialog, "markdown"), markdown);
   return ask(dialog);
 }
@@ -81,7 +82,7 @@ export function showBadge({ series, image, markdown }) {
 /** Closes by any button marked `data-close`, and by a click beside the dialog. */
 export function bindDialogs() {
   const badge = document.getElementById("badge");
-  bindCopy(part(badge, "copy"), () => part(badge, "markdown").textContent);
+  bindCopy(part(badge, "copy"), () => part(badge, "copy").value);
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();

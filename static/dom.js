@@ -1,9 +1,9 @@
 /**
  * The few things done to the document, each safe to repeat: setting what is already so touches nothing, and rows
- * are kept by key. Text always goes in as text, never as markup: fail messages contain `<`.
+ * are kept by key. Text always goes in as text, never as markup: fail messages contain `<`. And all of it can be seen.
  */
 
-import { cut } from "./format.js";
+import { cut, visible } from "./format.js";
 import { stayInPlace } from "./model.js";
 
 /** What was last set on a node, by name: asking a thousand rows for their text each second costs more than this. */
@@ -19,14 +19,17 @@ function isNews(node, name, value) {
 
 /** Sets text, only if it differs. @param {Element} node @param {string} text */
 export function setText(node, text) {
-  if (isNews(node, "", text)) node.textContent = text;
+  if (isNews(node, "", text)) node.textContent = visible(text);
 }
+
+/** Attributes that are read by people. */
+const READ = new Set(["title", "aria-label"]);
 
 /** Sets an attribute, or removes it for null. @param {Element} node @param {string} name @param {string|null} value */
 export function setAttribute(node, name, value) {
   if (!isNews(node, name, value)) return;
   if (value === null) node.removeAttribute(name);
-  else node.setAttribute(name, value);
+  else node.setAttribute(name, READ.has(name) ? visible(value) : value);
 }
 
 /** Sets a part's share of its line. @param {HTMLElement} node @param {number} weight */
@@ -116,14 +119,15 @@ function neighbour(focused, parent, gone) {
 }
 
 /**
- * Calls `work(value)` when typing has paused, or at once when the field is emptied; not any more once its view is gone.
+ * Calls `work(value)`, without blanks around it, when typing has paused, or at once when the field is emptied; not any
+ * more once its view is gone.
  * @param {(value: string) => void} work
  * @param {number} ms
  */
 export function whenTypingPauses(work, ms) {
   let timer = null;
   return ({ target }) => {
-    const { value } = target;
+    const value = target.value.trim();
     clearTimeout(timer);
     if (value === "") work(value);
     else timer = setTimeout(() => target.isConnected && work(value), ms);

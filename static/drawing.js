@@ -1,12 +1,12 @@
 /** Drawing on a canvas: one that keeps up with its width and the reader's scheme, its pen, axes, pointer and table. */
 
 import { setText, show } from "./dom.js";
-import { count } from "./format.js";
+import { count, visible } from "./format.js";
 
 const TABLE_MOST = 200;
 
 /**
- * A canvas that is drawn when what it shows, its width or the reader's scheme changes. `draw(pen, width, colours, state,
+ * A canvas that is drawn when what it shows, its width or the reader's scheme changes, and for a print. `draw(pen, width, colours, state,
  * high)` is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be. The answer,
  * `paint(state, key)`, draws again if one of the values in `key` is another than before.
  */
@@ -27,9 +27,10 @@ export function picture(canvas, { height, draw }) {
     draw(pen, width, coloursNow(), state, high);
   };
   new ResizeObserver(redraw).observe(canvas.parentElement);
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => (canvas.isConnected ? redraw() : scheme.removeEventListener("change", follow));
-  scheme.addEventListener("change", follow);
+  const end = new AbortController();
+  const follow = () => (canvas.isConnected ? redraw() : end.abort());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow, { signal: end.signal });
+  for (const name of ["beforeprint", "afterprint"]) window.addEventListener(name, follow, { signal: end.signal });
   return (next, key) => {
     state = next;
     if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;
@@ -47,11 +48,12 @@ function coloursNow() {
 export function text(pen, words, x, y, { align = "left", colour, width } = {}) {
   pen.textAlign = align;
   pen.fillStyle = colour;
-  pen.fillText(words, x, y, width);
+  pen.fillText(visible(words), x, y, width);
 }
 
 /** A text cut in its middle to fit: names of a kind differ at their ends. */
-export function fitting(pen, words, width) {
+export function fitting(pen, name, width) {
+  const words = visible(name);
   let cut = words;
   for (let kept = Math.min(words.length - 1, 60); kept > 1 && pen.measureText(cut).width > width; kept -= 1) {
     cut = `${words.slice(0, Math.floor(kept / 2))}…${words.slice(-Math.ceil(kept / 2))}`;
@@ -142,7 +144,7 @@ function rowOf(cells, tag) {
     if (tag === "th") node.scope = "col";
     const { text: words, href } = cell && typeof cell === "object" ? cell : { text: cell };
     if (typeof words === "number") node.className = "num";
-    const shown = typeof words === "number" ? count(words) : words ?? "";
+    const shown = typeof words === "number" ? count(words) : visible(words ?? "");
     if (!href) node.textContent = shown;
     else node.append(Object.assign(document.createElement("a"), { href, textContent: shown }));
     return node;

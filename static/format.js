@@ -179,10 +179,14 @@ export function plain(value) {
 }
 
 /**
- * Text of a simulator with its control characters made visible (`^[[31m`); tabs and line ends stay.
+ * Text of others with what would not be seen made visible: control characters (`^[[31m`), and the marks that turn the
+ * direction of what follows (`⟨U+202E⟩`), by which `exe.png` can be a program. Tabs and line ends stay.
  * @param {string} text
  */
 export function visible(text) {
   const caret = (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`;
-  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret);
+  const named = (each) => `⟨U+${each.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret).replace(DIRECTIONS, named);
 }
+
+const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;

@@ -3,7 +3,7 @@
 import { jobAddress, regressionAddress, safeLink } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
 import {
-  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate, visible,
+  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate,
 } from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
@@ -183,7 +183,7 @@ function mountLog(parts) {
     paint(row, line, now) {
       const isCut = line.message.length > LINE_CHARS && !unfolded.has(line.offset);
       setText(row.number, String(line.offset + 1));
-      setText(row.text, visible(isCut ? line.message.slice(0, LINE_CHARS) : line.message));
+      setText(row.text, isCut ? line.message.slice(0, LINE_CHARS) : line.message);
       setAttribute(row.number, "title", line.at ? `came ${moment(line.at, now)}` : null);
       show(row.all, isCut);
       setText(row.all, `show all (${bytes(line.message.length)})`);
@@ -251,23 +251,32 @@ function paintEarlier(parts, item, { root, now, longest }) {
 }
 
 function mountFiles(parts) {
-  const rows = keyedList(parts.files, { template: "file-row", key: (file) => file.index, paint: paintFile });
-  return (job, { root }) => {
-    const listed = (job.files ?? []).map((file, index) => ({ ...file, index }));
+  const rows = keyedList(parts.files, {
+    template: "file-row",
+    key: (file) => file.index,
+    paint: paintFile,
+    bind: (row, file) => bindCopy(row["copy-path"], () => file().path),
+  });
+  return (job, { data, root }) => {
+    const listed = (data.files?.items ?? job.files ?? []).map((file, index) => ({ ...file, index }));
     show(parts["files-section"], listed.length > 0);
     rows(listed, { root, job });
   };
 }
 
+/** A file that the server does not hand out is found by its path. */
 function paintFile(parts, file, { root, job }) {
   const place = [file.kind, file.name].map((part) => encodeURIComponent(part ?? "")).join("/");
-  const can = Boolean(file.kind && file.name && file.path);
+  const can = Boolean(file._links?.content);
+  const path = file._links && !can ? file.path ?? "" : "";
   setCell(parts.kind, file.kind ?? "");
   setCell(parts.name, file.name ?? "", file.path ?? file.name ?? "");
+  setCell(parts.path, path);
   setText(parts.size, file.size === undefined ? "" : bytes(file.size));
   show(parts.get, can);
   setAttribute(parts.get, "href", can ? `${root}api/v1/jobs/${job.id}/files/${place}` : null);
   setAttribute(parts.get, "aria-label", can ? `Download ${file.name}` : null);
+  show(parts["copy-path"], path !== "");
 }
 
 /** The job as the API gives it, read when it is asked for. */

@@ -2,7 +2,7 @@
 
 import { jobAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural } from "./format.js";
+import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural, visible } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
   done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, signatureSince,
@@ -162,7 +162,7 @@ function mountSignatures(parts, actions) {
 function signaturesSummary(items, next) {
   const fresh = items.filter((item) => item.new).length;
   const number = `${count(items.length)}${next ? " or more" : ""}`;
-  return `${number}${fresh ? `, ${count(fresh)} new` : ""}; press one to see its jobs`;
+  return `${number}${fresh ? `, ${count(fresh)} new` : ""}`;
 }
 
 function bindSignature(row, item, actions, unfolded) {
@@ -224,18 +224,18 @@ function paintMessage(parts, { fail_message: message, pieces }) {
   show(parts.erased, Boolean(pieces?.some(([, isErased]) => isErased)));
   if (parts.message.dataset.shown === message) return;
   parts.message.dataset.shown = message;
-  if (!pieces) return parts.message.replaceChildren(cut(message, MESSAGE_CHARS));
+  if (!pieces) return parts.message.replaceChildren(visible(cut(message, MESSAGE_CHARS)));
   const first = pieces.reduce((length, [text]) => length + text.length, 0);
   const rest = message.trimStart().slice(first);
   return parts.message.replaceChildren(
-    ...pieces.map(([text, isErased]) => (isErased ? struck(text) : text)),
-    cut(rest, MESSAGE_CHARS),
+    ...pieces.map(([text, isErased]) => (isErased ? struck(text) : visible(text))),
+    visible(cut(rest, MESSAGE_CHARS)),
   );
 }
 
 function struck(text) {
   const node = document.createElement("del");
-  node.textContent = text;
+  node.textContent = visible(text);
   return node;
 }
 

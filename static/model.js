@@ -4,7 +4,7 @@
  */
 
 import {
-  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plain, plural, rate, ticking,
+  NOTHING, clockTime, count, cut, duration, moment, parseTime, percent, plain, plural, rate, ticking, visible,
 } from "./format.js";
 
 // ------------------------------------------------------------------------------------------------ regressions
@@ -143,7 +143,7 @@ function roughly(ms) {
 }
 
 const REGRESSION_ENDS = {
-  finish: "its publisher said it is over",
+  finish: "it was finished",
   timeout: "no message came for too long",
   "time-limit": "its time limit was reached",
 };
@@ -171,13 +171,31 @@ function liveSentence(regression) {
 /**
  * The same for a narrow column: nothing where all is well.
  * @param {object} regression
+ * @param {number} now
  */
-export function shortReason(regression) {
+export function shortReason(regression, now) {
   const { status, reason } = regression;
   if (status === "tanked") return reason ?? "";
-  if (status === "live" || status === "complete") return "";
+  if (status === "live") return alarmWords(regression, now);
+  if (status === "complete") return "";
   const ended = { timeout: "timed out", "time-limit": "time limit" }[reason];
   return [ended, lossWords(regression).replace(/ jobs?/, "")].filter(Boolean).join("; ");
+}
+
+/** A live run of which nothing was heard for so long may be stuck. */
+const SILENT_MS = 10 * 60_000;
+
+/** What to look at in a live run, in lines: `silent 24 min`, `2 new signatures`. */
+function alarmWords({ last_activity_at: heard, new_signatures: fresh }, now) {
+  const silence = now - (parseTime(heard) ?? now);
+  const silent = silence >= SILENT_MS ? `silent ${inOneUnit(silence)}` : "";
+  return [silent, fresh ? plural(fresh, "new signature") : ""].filter(Boolean).join("\n");
+}
+
+function inOneUnit(ms) {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min`;
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`;
 }
 
 function lossWords(regression) {
@@ -246,9 +264,10 @@ export function sinceParts(since, isLive) {
 
 const TITLE_CHARS = 300;
 
-/** What a job is called on the page. @param {object} job */
+/** What a job is called on the page; a name of blanks is none. @param {object} job */
 export function jobTitle(job) {
-  return cut(job.name || job.config || job.uniqueid || `job ${job.id}`, TITLE_CHARS);
+  const names = [job.name, job.config, job.uniqueid].map((name) => name?.trim());
+  return cut(names.find(Boolean) ?? `job ${job.id}`, TITLE_CHARS);
 }
 
 /**
@@ -514,7 +533,8 @@ function regressionTitle(regression) {
 
 /** A name that may run right to left, kept from turning round the words beside it. */
 function isolated(name) {
-  return /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufefc]/.test(name) ? `\u2068${name}\u2069` : name;
+  const shown = visible(name);
+  return /[\u0590-\u08ff\ufb1d-\ufefc]/.test(shown) ? `\u2068${shown}\u2069` : shown;
 }
 
 function jobWord(job) {

@@ -9,7 +9,7 @@
 
 import { regressionAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { count, rate, ticking } from "./format.js";
+import { count, rate, ticking, visible } from "./format.js";
 import {
   etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
 } from "./model.js";
@@ -79,7 +79,8 @@ function paintNarrowed(node, filter) {
 
 function pill(name, text) {
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", className: "pill user", title: "Show all again", textContent: `${text} ×` });
+  const told = { className: "pill user", title: "Show all again", textContent: `${visible(text)} ×` };
+  Object.assign(button, { type: "button", ...told });
   Object.assign(button.dataset, { name, text });
   return button;
 }
@@ -93,7 +94,9 @@ function paintList(parts, rows, state) {
   show(parts.panel, items.length > 0);
   show(parts.more, Boolean(list?.next));
   show(parts.nothing, list !== null && items.length === 0 && filtered);
-  show(parts.teach, list !== null && items.length === 0 && !filtered && !state.problem);
+  const isBare = list !== null && items.length === 0 && !filtered && !state.problem;
+  show(parts["only-tanked"], isBare && state.data.onlyTanked);
+  show(parts.teach, isBare && !state.data.onlyTanked);
   setText(parts.summary, list === null ? (state.problem ? "" : "Loading…") : summary(items, list.next));
   const { curl, spool } = teachCommands(state.base, state.meta);
   setText(parts.curl, curl);
@@ -112,8 +115,7 @@ function paintRegressionRow(parts, regression, state) {
   const progress = progressOf(regression);
   paintLink(parts.link, regressionAddress(state.root, regression), regression.name);
   setCell(parts.under, [regression.component, regression.branch, regression.tag].filter(Boolean).join(" · "));
-  paintChip(parts.status, regression.status);
-  setCell(parts.why, shortReason(regression), statusSentence(regression));
+  paintStatus(parts, regression, state.now);
   paintRegressionBar(parts.bar, regression);
   setCell(parts.percent, progress.percent, progress.words);
   setCell(parts.jobs, runningWords(regression), progress.words);
@@ -125,6 +127,14 @@ function paintRegressionRow(parts, regression, state) {
   const runs = state.data.strips?.get(regression.series) ?? [];
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series ?? ""}`);
   parts.paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
+}
+
+function paintStatus(parts, regression, now) {
+  const isLive = regression.status === "live";
+  const why = shortReason(regression, now);
+  paintChip(parts.status, regression.status);
+  setCell(parts.why, why, [statusSentence(regression), isLive && why].filter(Boolean).join("; "));
+  setAttribute(parts.why, "data-alarm", isLive ? "yes" : null);
 }
 
 /** `12 running of 200`, as far as the publisher has told. */

@@ -512,6 +512,8 @@ function start() {
   document.addEventListener("keydown", pressed);
   document.addEventListener("visibilitychange", visibilityChanged);
   window.addEventListener("popstate", cameBack);
+  window.addEventListener("beforeprint", () => setAttribute(document.documentElement, "data-paper", ""));
+  window.addEventListener("afterprint", () => setAttribute(document.documentElement, "data-paper", null));
   window.addEventListener("pagehide", () => history.replaceState({ key: page.placeKey, y: window.scrollY }, ""));
   enter(parseAddress(root, location.pathname, location.search), null);
   page.wantedPlace = { y, focus: null };

@@ -374,7 +374,7 @@ function mountCycles(parts, actions) {
     if (!points?.shown) return;
     const isPart = points.shown < points.of;
     const words = isPart ? `${count(points.shown)} of ${count(points.of)} jobs, evenly taken` : plural(points.of, "job");
-    setText(parts["cycles-told"], `${words}; a cross is a fail, a ring a pass; press one to open it`);
+    setText(parts["cycles-told"], `${words}; a cross is a fail, a ring a pass`);
     setAttribute(parts.cycles, "aria-label", `Runtime against cycles of ${words}`);
     paint(points, [state.data.charts]);
   };

@@ -3,7 +3,7 @@
 import { addressOf, refOf, regressionAddress } from "./address.js";
 import { mountCompare } from "./compare.js";
 import { setAttribute, setCell, setText, show } from "./dom.js";
-import { ago, count, fullTime, moment, parseTime, rate, ticking } from "./format.js";
+import { ago, count, fullTime, moment, parseTime, rate, ticking, visible } from "./format.js";
 import { mountJobs } from "./jobs.js";
 import {
   barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence,
@@ -143,7 +143,7 @@ function paintSinceWords(node, { since, told, compare, root, regression }) {
 function link(href, text) {
   const node = document.createElement("a");
   node.href = href;
-  node.textContent = text;
+  node.textContent = visible(text);
   return node;
 }
 

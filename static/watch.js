@@ -10,7 +10,7 @@
  * `stop()`, `problem()`.
  */
 
-import { encodeRef, isFilter, isLatest } from "./address.js";
+import { encodeRef, isFilter, isLatest, searchText } from "./address.js";
 import { Problem } from "./api.js";
 import { createRefresher } from "./live.js";
 import { createLiveJobs } from "./livejobs.js";
@@ -26,6 +26,7 @@ const SLOW_GAP_MS = 5000;
 const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
+const FILES_MOST = 5000;
 /** Entries of a history at most. */
 const HISTORY_MOST = 5000;
 /** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
@@ -189,15 +190,19 @@ function watchOf(env, data, pieces, own) {
 // ------------------------------------------------------------------------------------------------ overview
 
 function watchOverview(view, env, kept) {
-  const data = kept ?? { list: null, strips: new Map() };
+  const data = kept ?? { list: null, strips: new Map(), onlyTanked: false };
   const dirty = new Set();
   let { filter } = view;
   const list = createList(env, PAGE, () => ["regressions", filter]);
   if (data.list) list.keep(data.list.items);
 
+  const hasTanked = async (signal) => (await env.api.read("regressions", { tanked: 1, limit: 1 }, signal)).items.length > 0;
   const readList = async (signal) => {
     dirty.clear();
-    data.list = await list.read(data.list, signal);
+    const found = await list.read(data.list, signal);
+    const isBare = found.items.length === 0 && !Object.values(filter).some(Boolean);
+    data.onlyTanked = isBare && (await hasTanked(signal));
+    data.list = found;
     pieces.want(["strips"]);
   };
   const readStrips = async (signal) => {
@@ -258,8 +263,8 @@ const READ_BY_TAB = {
 const JOB_FILTERS = ["result", "signature", "q", "sort"];
 
 /** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
-function jobQuery({ result, signature, q, sort }) {
-  return { result, signature, sort, [isFilter(q) ? "filter" : "q"]: q };
+function jobQuery({ result, signature, q = "", sort }) {
+  return { result, signature, sort, ...(isFilter(q) ? { filter: q } : { q: searchText(q) }) };
 }
 
 function watchRegression(view, env, kept) {
@@ -468,14 +473,24 @@ async function readWholeHistory(env, path, known, signal) {
 // ------------------------------------------------------------------------------------------------ job
 
 function watchJob(view, env, kept) {
-  const data = kept ?? { job: null, history: null, earlier: null, log: null };
+  const data = kept ?? { job: null, history: null, earlier: null, log: null, files: null };
   const path = `jobs/${view.ref}`;
   const log = env.createLog(`${path}/logs`, env.changed);
   data.log = log.log;
   const pieces = createPieces(env, {
     job: {
       gap: OBJECT_GAP_MS,
-      read: async (signal) => (data.job = readAt(await env.api.read(path, {}, signal), env.serverNow())),
+      read: async (signal) => {
+        data.job = readAt(await env.api.read(path, {}, signal), env.serverNow());
+        pieces.want(["files"]);
+      },
+    },
+    /** The files that the job declares, once more: only their own list tells which can be downloaded. */
+    files: {
+      gap: SLOW_GAP_MS,
+      read: async (signal) => {
+        if (data.job?.files?.length) data.files = await env.api.list(`${path}/files`, { limit: FILES_MOST }, signal);
+      },
     },
     history: {
       gap: LIST_GAP_MS,
@@ -489,6 +504,7 @@ function watchJob(view, env, kept) {
   });
   return watchOf(env, data, pieces, {
     stream: () => ({ job: view.ref }),
+    refresh: () => pieces.want(["job", "history", "earlier", "log"]), // the job asks for its files
     pulse: () => data.job?.result === "live" && pieces.want(["job", "log"]),
     problem: () => pieces.problem(data.job === null),
     more() {},

@@ -18,6 +18,7 @@ ARGUMENTS += ["--disable-component-update", "--disable-sync"]
 PATIENCE_MS = 10_000
 HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
 BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
+BIDI_SHOWN = "⟨U+202E⟩gnp.exe⟨U+2066⟩ \u0634\u0628\u0643\u0629"
 
 
 # ---- one browser, one visitor a test ---------------------------------------------------------------------------------
@@ -137,3 +138,10 @@ def at(daemon: Daemon, path: str) -> re.Pattern[str]:
 
 def overflows(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+
+
+def brightness(page: Page, name: str) -> float:
+    """How bright a colour of the page is, 0 to 255."""
+    colour = page.evaluate(f"getComputedStyle(document.body).{name}")
+    channels = [int(channel) for channel in re.findall(r"\d+", colour)[:3]]
+    return sum(channels) / 3

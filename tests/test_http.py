@@ -344,11 +344,12 @@ def told_by(details: list[Any], regression: str) -> list[Any]:
 
 
 def rows_of(daemon: Daemon, regression: str) -> dict[str, Any]:
-    """All that is stored of a regression, without what tells the two doors apart: ids, times of receipt, numbers."""
+    """All that is stored of a regression, without what tells the two doors apart: ids, times of receipt, numbers,
+    and what the first one saw before."""
     status, one, _ = daemon.request("GET", f"/api/v1/regressions/{regression}")
     if status == 404:
         return {}
-    volatile = "id name version started_at finished_at last_activity_at due_at elapsed_ms _links eta_at"
+    volatile = "id name version started_at finished_at last_activity_at due_at elapsed_ms new_signatures _links eta_at"
     jobs = daemon.get(f"/jobs?limit=500&regression={regression}")["items"]
     of_job = "id regression regression_id version _links due_at submitted_at started_at last_seen_at finished_at"
     of_live = " elapsed_ms"
@@ -634,6 +635,12 @@ def lab(shared: Daemon) -> Daemon:
         ("q=LAB/1", ["lab/10", "lab/1"]),
         ("q=labmain", ["lab/2", "lab/1"]),
         ("q=labgpu", ["lab/2"]),
+        ("q=%20lab/1%20", ["lab/10", "lab/1"]),
+        ("q=LABCPU+10", ["lab/10"]),
+        ("q=labcpu+labmain", ["lab/1"]),
+        ("q=%20&series=lab", ["lab/10", "lab/2", "lab/1"]),
+        ("q=" + "lab+" * 20, ["labother", "lab/10", "lab/2", "lab/1"]),
+        ("q=" + "lab+" * 1500, []),
         ("q=green", ["lab/1"]),
         ("q=100%25_", ["labother"]),
         ("q=1%25", []),
@@ -668,6 +675,8 @@ def test_every_filter_of_regressions(lab: Daemon, query: str, expected: list[str
         ("q=h2", "f1 p2"),
         ("q=4711", "p2"),
         ("q=boom", "f1"),
+        ("q=+17+delta+", "f1"),
+        ("q=boom+gamma", ""),
         ("q=s1", "s1"),
         ("sort=name", "s1 l1 p1 f1 p2"),
         ("sort=newest", "l1 s1 f1 p2 p1"),
@@ -1320,6 +1329,25 @@ def test_what_is_not_http_is_400_and_no_mistake_of_ours(shared: Daemon, request_
 )
 def test_an_address_that_is_not_there_is_404(shared: Daemon, path: str) -> None:
     problem(shared.request("GET", path), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/nowhere", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html"),
+        ("/r/", "text/html", "text/html"),
+        ("/nowhere", "*/*", "application/problem+json"),
+        ("/api/v1/nowhere", "text/html", "application/problem+json"),
+        ("/static/nowhere.js", "text/html", "application/problem+json"),
+    ],
+)
+def test_a_browser_at_an_address_that_is_not_there_gets_the_page(
+    shared: Daemon, path: str, accept: str, kind: str
+) -> None:
+    status, _, headers = shared.request("GET", path, headers={"Accept": accept})
+
+    assert (status, headers["content-type"].partition(";")[0]) == (404, kind)
+    assert ("content-security-policy" in headers) == (kind == "text/html")
 
 
 @pytest.mark.parametrize(

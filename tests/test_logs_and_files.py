@@ -570,6 +570,14 @@ def test_size_and_hash_of_a_served_file_are_told_where_the_job_does_not(with_fil
     assert told("pass") == [(3, "ab" * 32), (10, digest), (big, None), *nothing]
 
 
+def test_only_what_is_served_has_a_link_to_its_content(with_files: Daemon) -> None:
+    links = {file["name"]: file["_links"] for file in with_files.get("/jobs/1/files")["items"]}
+
+    assert links.pop("sim.log") == {"content": {"href": SIM_LOG}}
+    assert list(links) == ["out", "up", "link", "gone", "db"]
+    assert not any(links.values())
+
+
 def _digest(header: str) -> bytes:
     return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
 

@@ -9,18 +9,21 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from browsing import (
     BIDI,
+    BIDI_SHOWN,
     HOSTILE,
     Visitor,
     address,
     at,
+    brightness,
     finish,
     job_id,
     live,
@@ -99,6 +102,33 @@ def test_the_filter_stands_in_the_address_and_a_second_page_shows_the_same(lab, 
     second.get_by_role("button", name="Clear the filter").click()
     expect(row(second, "regressions", "other/1")).to_be_visible()
     expect(second).to_have_url(f"{lab.url}/")
+
+
+def test_the_list_says_which_live_run_is_silent_and_which_has_something_new(daemon, visitor):
+    tell(daemon, "alarm/1", finish("a", "fail", fail_message="UVM_ERROR known"), ("regr-finish", None))
+    tell(daemon, "alarm/2", live("a"), finish("b", "fail", fail_message="UVM_ERROR known"))
+    tell(daemon, "alarm/3", live("a"), finish("b", "fail", fail_message="FATAL unheard of"))
+    daemon.stop()
+    with sqlite3.connect(daemon.db) as conn:
+        conn.execute("UPDATE regression SET last_activity_at = last_activity_at - 1470000 WHERE name = 'alarm/2'")
+    page = visitor.open(daemon.start())
+    expect(part(row(page, "regressions", "alarm/1"), "why")).to_have_text("")
+    expect(part(row(page, "regressions", "alarm/2"), "why")).to_have_text("silent 24 min")
+    expect(part(row(page, "regressions", "alarm/3"), "why")).to_have_text("1 new signature")
+
+    tell(daemon, "alarm/2", finish("c", "fail", fail_message="ASSERT never seen"))
+    expect(part(row(page, "regressions", "alarm/2"), "why")).to_have_text("1 new signature")
+
+
+def test_where_all_is_tanked_the_list_says_so(daemon, visitor):
+    tell(daemon, "given-up/1", ("regr-start", None))
+    assert daemon.post("/regressions/given-up%2F1/tank")[0] == 200
+    page = visitor.open(daemon)
+    expect(page.get_by_role("heading", name="Only tanked regressions")).to_be_visible()
+    expect(part(page, "teach")).to_be_hidden()
+    page.get_by_role("link", name="Show tanked regressions").click()
+    expect(row(page, "regressions", "given-up/1")).to_be_visible()
+    expect(page.get_by_label("show tanked")).to_be_checked()
 
 
 # ---- a regression ----------------------------------------------------------------------------------------------------
@@ -244,12 +274,13 @@ def test_hostile_text_is_shown_as_text_and_runs_nothing(lab, visitor):
     both = {"host": HOSTILE, "config": BIDI, "jobdir": "javascript:window.hacked=1", "name": HOSTILE, "phase": HOSTILE}
     tell(lab, name, ("regr-start", {"custom_metadata": [[HOSTILE, HOSTILE]], "component": HOSTILE, HOSTILE: BIDI}))
     tell(lab, name, live("a", **both), finish("b", "fail", **both, fail_message=f"{HOSTILE} {line}"))
-    tell(lab, name, finish("c", "fail", fail_message=f"{BIDI} <b>", metadata=[[BIDI, line]], results=HOSTILE))
+    tell(lab, name, finish("c", "fail", fail_message=f"{BIDI} \x1b[31m <b>", metadata=[[BIDI, line]], results=HOSTILE))
 
     overview = visitor.open(lab)
     expect(row(overview, "regressions", "hostile/")).to_contain_text(HOSTILE)
     regression = visitor.open(lab, address(name))
-    expect(part(regression, "name")).to_have_text(name)
+    expect(part(regression, "name")).to_have_text(f"hostile/{HOSTILE}{BIDI_SHOWN}")
+    expect(regression).to_have_title(re.compile(re.escape(BIDI_SHOWN)))
     expect(rows(regression, "live").first).to_contain_text(HOSTILE)
     expect(rows(regression, "signatures")).to_have_count(2)
     jobs = [visitor.open(lab, f"/j/{job_id(lab, name, uniqueid)}") for uniqueid in "bc"]
@@ -257,10 +288,43 @@ def test_hostile_text_is_shown_as_text_and_runs_nothing(lab, visitor):
     part(jobs[0], "fail-all").click()
     expect(part(jobs[0], "fail")).to_have_text(f"{HOSTILE} {line}")
     expect(part(jobs[1], "results")).to_have_text(HOSTILE)
+    expect(part(jobs[1], "fail")).to_have_text(f"{BIDI_SHOWN} ^[[31m <b>")
     for page in (overview, regression, *jobs):
         assert page.locator("main :is(script, b, img), main a[href^='javascript']").count() == 0
         assert page.evaluate("window.hacked") is None
         assert not overflows(page)
+
+
+def test_marks_that_turn_the_direction_of_text_are_named_and_not_obeyed(lab, visitor):
+    name = f"turned/{BIDI}"
+    told = {"name": BIDI, "host": BIDI, "config": BIDI, "metadata": [[BIDI, BIDI]]}
+    tell(lab, f"{name}/1", finish("a", **told), ("regr-finish", None))
+    tell(lab, f"{name}/2", ("regr-start", {"component": BIDI, "username": BIDI}), live("l", phase=BIDI, **told))
+    tell(lab, f"{name}/2", finish("a", "fail", fail_message=f"{BIDI} \x1b[31m <b>", **told))
+    run = address(f"{name}/2")
+    views = {
+        f"/?component={quote(BIDI)}": f"component: {BIDI_SHOWN} ×",
+        f"{run}?tab=compare": "Newly failing",
+        f"{run}?tab=history": "started",
+        f"{run}?tab=pictures": "Hosts",
+        f"/j/{job_id(lab, f'{name}/2', 'a')}": f"{BIDI_SHOWN} ^[[31m <b>",
+        run: "Fail signatures",
+    }
+    page = visitor.open(lab)
+    for path, words in views.items():
+        page.goto(lab.url + path)
+        expect(page.locator("main")).to_contain_text(words)
+        expect(page.locator("main")).to_contain_text(BIDI_SHOWN)
+        assert page.evaluate(TURNING) == [], path
+    expect(page).to_have_title(f"live · 1 fail · \u2068turned/{BIDI_SHOWN}/2\u2069")
+    part(page, "unfold").click()
+    expect(rows(page, "signatures")).to_contain_text(BIDI_SHOWN)
+    assert page.evaluate(TURNING) == []
+
+
+TURNING = r"""() => [document.body.innerText,
+    ...[...document.querySelectorAll("[title], [aria-label]")].map(node => node.title + node.ariaLabel),
+].filter(text => /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(text))"""
 
 
 # ---- what the reader does --------------------------------------------------------------------------------------------
@@ -445,12 +509,6 @@ def test_every_view_follows_the_readers_scheme_and_fits_a_phone(lab, visitor):
             assert not overflows(page), (page.url, size)
 
 
-def brightness(page: Page, name: str) -> float:
-    colour = page.evaluate(f"getComputedStyle(document.body).{name}")
-    channels = [int(channel) for channel in re.findall(r"\d+", colour)[:3]]
-    return sum(channels) / 3
-
-
 def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
     visitor.expected = ("Content Security Policy",)
     page = visitor.open(lab)
@@ -468,8 +526,9 @@ def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
 
 def test_an_address_that_means_nothing_says_so(lab, visitor):
     page = visitor.context.new_page()
-    page.goto(f"{lab.url}/j/not-a-number")
-    expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
+    for path in ("/zzz", "/zzz/r/1", "/j/not-a-number"):
+        page.goto(f"{lab.url}{path}")
+        expect(page.get_by_role("heading", name="Nothing lives at this address")).to_be_visible()
     page.get_by_role("link", name="all regressions").click()
     expect(page.get_by_role("heading", name="Regressions")).to_be_visible()
 

@@ -13,8 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsing import (
     BIDI,
+    BIDI_SHOWN,
     HOSTILE,
     address,
+    brightness,
     finish,
     job_id,
     live,
@@ -23,6 +25,7 @@ from browsing import (
     row,
     rows,
     tell,
+    width,
 )
 from conftest import LIVE_SIGS, Daemon
 from playwright.sync_api import Page, expect
@@ -124,6 +127,9 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
         "!message=~FIFO, result=fail": ["c"],
         "runtime>10m": ["a"],
         "overrun": ["b"],
+        "result!=fail": ["a"],
+        "host!~^n": ["c"],
+        '"OVERRUN n12"': ["b"],
     }
     for typed, names in wanted.items():
         part(page, "q").fill(typed)
@@ -132,6 +138,8 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab, 
     second = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(second, "jobs").locator(".name")).to_have_text(["b"])
 
+    part(page, "q").fill("message~FIFO")
+    expect(part(page, "filter-problem")).to_contain_text("an operator is expected behind message")
     part(page, "q").fill("hots=n1")
     expect(part(page, "filter-problem")).to_contain_text("there is no field hots")
     expect(rows(page, "jobs")).to_have_count(0)
@@ -250,11 +258,35 @@ def test_the_output_of_a_job_follows_without_a_reload_and_hostile_lines_stay_lin
     assert visitor.loads == 1
 
 
+def test_a_very_long_line_of_output_is_unfolded_by_a_button_on_one_line(lab, visitor):
+    tell(lab, "log/2", live("long", log={"offset": 0, "lines": ["short", "x" * 100_000]}))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'log/2', 'long')}")
+    button = page.locator(".log").get_by_role("button", name="show all (100.0 kB)")
+    assert width(button) > 100
+    assert button.bounding_box()["height"] < 40
+    button.click()
+    expect(button).to_be_hidden()
+    assert not overflows(page)
+
+
 @pytest.fixture
 def with_files(make_daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "sim.log").write_text("all is well\n")
     return make_daemon(f'file_roots = ["{tmp_path / "runs"}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}').start()
+
+
+def test_a_file_that_is_not_served_shows_its_path_to_copy(with_files, make_visitor):
+    visitor = make_visitor(permissions=["clipboard-read", "clipboard-write"])
+    files = [{"kind": "core", "name": "core.991", "path": "/elsewhere/core.991"}]
+    tell(with_files, "files/2", finish("a", files=files))
+    page = visitor.open(with_files, f"/j/{job_id(with_files, 'files/2', 'a')}")
+    listed = rows(page, "files")
+    expect(listed).to_contain_text("/elsewhere/core.991")
+    expect(part(listed, "get")).to_be_hidden()
+    listed.get_by_role("button", name="Copy path").click()
+    expect(part(listed, "copy-path")).to_have_text("Copied")
+    assert copied(page) == "/elsewhere/core.991"
 
 
 def test_a_file_of_a_job_is_downloaded_and_its_raw_form_shown(with_files, tmp_path, visitor):
@@ -302,6 +334,13 @@ def test_copy_buttons_copy(lab, make_visitor):
     part(regression, "rerun").click()
     expect(part(regression, "rerun")).to_have_text("Copied")
     assert copied(regression) == "make run SEED=7"
+    turned = f"badge{BIDI}"
+    tell(lab, f"{turned}/1", ("regr-start", None))
+    badge = visitor.open(lab, address(f"{turned}/1"))
+    part(badge, "badge").click()
+    part(badge.locator("dialog#badge"), "copy").click()
+    expect(part(badge.locator("dialog#badge"), "markdown")).to_contain_text(BIDI_SHOWN)
+    assert BIDI in copied(badge)
 
 
 # ---- the other views of a regression ---------------------------------------------------------------------------------
@@ -603,7 +642,9 @@ def test_axe_finds_nothing_in_the_dialogs_and_on_the_first_page(daemon, make_vis
 def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(lab, visitor):
     host = "farm-node-0123.eda.lab.example.com"
     told = {"host": host, "config": "make long_test_name SEED=4711", "seed": "4711"}
-    fails = [finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came", **told) for n in range(3)]
+    fails = [
+        finish(f"f{n}", "fail", fail_message=f"UVM_ERROR @ {n}: no data came" + " more" * 90, **told) for n in range(3)
+    ]
     earlier = [finish(f"q{n}", name="quick", runtime_ms=200) for n in range(6)]
     tell(lab, "phone/1", finish("a", config=told["config"]), *earlier, ("regr-finish", None))
     tell(lab, "phone/2", *fails, live("quick", phase="traffic", **told), live("waits", host=host))
@@ -612,6 +653,9 @@ def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(
     expect(part(row(page, "live", "quick"), "kind")).to_contain_text("slow")
     for table in ("live", "jobs"):
         assert rows(page, table).evaluate_all(SLICED) == []
+    part(page, "unfold").click()
+    expect(part(page, "detail")).to_be_visible()
+    assert width(rows(page, "signatures").locator(".name")) < 390
     tab(page, "Compare")
     name = page.locator("[data-section=newly_failing] tbody .name a")
     expect(name).to_have_text(told["config"])
@@ -641,6 +685,46 @@ def test_a_regression_prints_as_a_report(lab, visitor):
     assert page.locator("table.jobs thead").evaluate("head => getComputedStyle(head).display") == "table-header-group"
     page.emulate_media(media="screen")
     assert visitor.loads == 1
+
+
+def test_a_print_is_light_and_has_all_columns_and_nothing_to_press(lab, make_visitor):
+    visitor = make_visitor(color_scheme="dark")
+    log = {"offset": 0, "lines": [f"line {n}" for n in range(100)]}
+    files = [{"kind": "log", "name": "sim.log", "path": "/x/sim.log"}]
+    fail = finish("f", "fail", fail_message="E gone", cycles=9, runtime_ms=7000, host="n1", log=log, files=files)
+    tell(lab, "paper/1", ("regr-start", {"tag": "t" * 3000, "submitted": 9}), live("a" * 300), fail)
+
+    page = visitor.open(lab, f"{address('paper/1')}?tab=pictures")
+    expect(part(page, "cycles")).to_be_visible()
+    dark = page.evaluate(PIXELS)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(PIXELS) != dark
+    assert brightness(page, "color") < 60
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(PIXELS) == dark
+    page.emulate_media(media="print")
+    assert brightness(page, "color") < 60
+    assert pressable(page) == []
+
+    page.set_viewport_size({"width": 900, "height": 1200})
+    for path in ("/?series=paper", address("paper/1"), f"/j/{job_id(lab, 'paper/1', 'f')}"):
+        page.goto(lab.url + path)
+        page.wait_for_selector("main h1 >> visible=true")
+        expect(page.get_by_text("Loading…").locator("visible=true")).to_have_count(0)
+        assert not overflows(page), path
+        assert pressable(page) == [], path
+    expect(page.locator(".log .line:visible")).to_have_count(60)
+    expect(page.locator(".log")).to_contain_text("line 99")
+
+
+PIXELS = "[...document.querySelectorAll('canvas')].map(canvas => canvas.toDataURL())"
+
+
+def pressable(page: Page) -> list[str]:
+    """What can only be pressed, and says so."""
+    buttons = page.locator("button:visible:not(.row-link, .pill, thead *)").all_inner_texts()
+    hints = ("press one", "Press one", "download", "As a table", "Copy")
+    return buttons + [words for words in hints if words in page.inner_text("main")]
 
 
 # ---- many ------------------------------------------------------------------------------------------------------------

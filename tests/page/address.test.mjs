@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { addressOf, apiPath, encodeRef, isFilter, isLatest, parseAddress, refOf, regressionAddress, safeLink } from "../../static/address.js";
+import { addressOf, apiPath, encodeRef, isFilter, isLatest, parseAddress, refOf, regressionAddress, safeLink, searchText } from "../../static/address.js";
 
 test("every name survives its address, at any prefix", () => {
   const names = ["myrun/123", "a b&c=d?e#f", "50%", "שלום/7", "<b>", "series/$", "a//b", "x".repeat(512)];
@@ -54,8 +54,15 @@ test("a value that is a list stands once for each", () => {
 });
 
 test("what looks like a term of the filter language is one, all else is text to search for", () => {
-  for (const text of ["result=fail", " !host=~^n1", "runtime>10m", "metadata.corner = slow", "cps<=5, a=b"]) assert.ok(isFilter(text), text);
-  for (const text of ["overflow", "+seed=4711", "UVM_ERROR @ 10", "a b=c", "", "::x=1"]) assert.ok(!isFilter(text), text);
+  for (const text of ["result=fail", " !host=~^n1", "runtime>10m", "metadata.corner = slow", "cps<=5, a=b",
+    "result!=fail", "message!~UVM", "message!=~UVM", "message~FIFO", "addr=0x10"]) assert.ok(isFilter(text), text);
+  for (const text of ["overflow", "+seed=4711", "UVM_ERROR @ 10", "a b=c", "", "::x=1", '"addr=0x10"', "really? no!"]) assert.ok(!isFilter(text), text);
+});
+
+test("a quote in front makes it text to search for", () => {
+  assert.equal(searchText('"addr=0x10"'), "addr=0x10");
+  assert.equal(searchText(' "addr=0x10 data'), "addr=0x10 data");
+  assert.equal(searchText(' said "no" '), 'said "no"');
 });
 
 test("the latest of a series, with any separator", () => {

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 const css = readFileSync(new URL("../../static/page.css", import.meta.url), "utf8");
-const [light, dark] = [...css.matchAll(/:root \{([^}]*)\}/g)].map(([, block]) =>
+const [light, dark] = [...css.matchAll(/:root(?::not\(\[data-paper\]\))? \{([^}]*)\}/g)].map(([, block]) =>
   Object.fromEntries([...block.matchAll(/--([\w-]+): (#[0-9a-f]{6})/g)].map(([, name, colour]) => [name, colour])));
 
 const INKS = ["ink", "muted", "link", "pass-ink", "fail-ink", "skip-ink", "live-ink", "warn-ink"];

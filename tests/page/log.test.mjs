@@ -100,3 +100,8 @@ test("what is no line does no harm", async () => {
 test("control characters are shown, tabs and line ends stay", () => {
   assert.equal(visible("\x1b[31mred\x1b[0m\tx\n\x00\x7f"), "^[[31mred^[[0m\tx\n^@^?");
 });
+
+test("marks that turn the direction are named, what is written from right to left stays", () => {
+  assert.equal(visible("a\u202egnp.exe\u061c\u2069"), "a⟨U+202E⟩gnp.exe⟨U+061C⟩⟨U+2069⟩");
+  assert.equal(visible("שלום مرحبا"), "שלום مرحبا");
+});

@@ -83,6 +83,18 @@ test("an estimate is no more precise than it is known", () => {
   assert.deepEqual(model.etaWords(regression({ status: "complete", eta_at: at(9) }), NOW), { short: "", long: "" });
 });
 
+test("the list tells what to look at in a live run", () => {
+  const told = (minutes, fresh, changes = {}) =>
+    model.shortReason(regression({ last_activity_at: at(-minutes * 60_000), new_signatures: fresh, ...changes }), NOW);
+  assert.equal(told(9, 0), "");
+  assert.equal(told(24, 0), "silent 24 min");
+  assert.equal(told(24, 1), "silent 24 min\n1 new signature");
+  assert.equal(told(0, 25), "25 new signatures");
+  assert.deepEqual([119, 3000].map((minutes) => told(minutes, 0)), ["silent 1 h", "silent 2 days"]);
+  assert.equal(told(24, 2, { status: "complete" }), "");
+  assert.equal(model.shortReason(regression(), NOW), "");
+});
+
 test("a status comes with its reason", () => {
   const sentence = (changes) => model.statusSentence(regression(changes));
   assert.equal(sentence({}), "20 jobs live");
@@ -91,6 +103,7 @@ test("a status comes with its reason", () => {
   assert.equal(sentence({ status: "complete", reason: "finish" }), "all jobs reported");
   assert.equal(sentence({ status: "aborted", reason: "timeout", counts: counts({ pass: 50, fail: 5, migrated: 5 }) }),
     "no message came for too long; 5 jobs cut off, 45 never seen");
+  assert.equal(sentence({ status: "aborted", reason: "finish", counts: counts({ pass: 99 }) }), "it was finished; 1 never seen");
   assert.equal(sentence({ status: "tanked", reason: "licence server" }), "tanked by hand: licence server");
 });
 
@@ -129,6 +142,7 @@ test("a job's progress is told as far as it is known", () => {
 test("a job goes by the best name it has", () => {
   assert.equal(model.jobTitle({ id: 4, config: "make", name: null }), "make");
   assert.equal(model.jobTitle({ id: 4 }), "job 4");
+  assert.equal(model.jobTitle({ id: 4, name: " \t ", config: " make x" }), "make x");
   assert.match(model.reasonSentence("missing"), /never reported/);
   assert.equal(model.reasonSentence("their own word"), "their own word");
 });
@@ -262,7 +276,8 @@ test("the title says what one wants to know without opening the tab", () => {
 });
 
 test("a name that runs right to left does not turn the title round", () => {
-  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · \u2068\u202eevil\u2069");
+  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "\u202eevil" }) }), "53 % · 3 fails · ⟨U+202E⟩evil");
+  assert.equal(model.titleOf({ kind: "regression" }, { regression: regression({ name: "שלום" }) }), "53 % · 3 fails · \u2068שלום\u2069");
 });
 
 test("the picture of the tab carries the state of the run", () => {

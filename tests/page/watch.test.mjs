@@ -45,6 +45,16 @@ test("the overview reads its list, then changed rows only", async () => {
   assert.deepEqual(watch.data.list.items.map((item) => item.status), ["live", "complete"]);
 });
 
+test("an empty list asks once whether all is tanked, one that is filtered does not", async () => {
+  for (const [filter, asks, onlyTanked] of [[{ q: "" }, 2, true], [{ q: "x" }, 1, false]]) {
+    const { watch, asked } = watchWith({ kind: "overview", filter }, (path, query) => (query.tanked ? page(row(1)) : page()));
+    watch.refresh();
+    await settled();
+    assert.equal(asked.length, asks);
+    assert.equal(watch.data.onlyTanked, onlyTanked);
+  }
+});
+
 test("many changed rows at once are one reading of the list", async () => {
   const rows = [1, 2, 3, 4, 5, 6].map((id) => row(id));
   const { watch, asked } = watchWith({ kind: "overview" }, () => page(...rows));
@@ -53,6 +63,16 @@ test("many changed rows at once are one reading of the list", async () => {
   for (const { id } of rows) watch.apply({ seq: 5, type: "job.passed", regression_id: id, job: 1, data: {} });
   await settled();
   assert.deepEqual(asked.filter((path) => path !== "series"), ["regressions", "regressions"]);
+});
+
+test("a job's files are read at once when it has some, and not when it has none", async () => {
+  for (const [files, read] of [[[{ name: "a" }], ["jobs/3/files"]], [[], []]]) {
+    const { watch, asked } = watchWith({ kind: "job", ref: "3" }, (path) => (path === "jobs/3" ? { ...job(3, 1), files } : page({ name: "a" })));
+    watch.refresh();
+    await settled();
+    assert.deepEqual(asked.filter((path) => path.endsWith("files")), read);
+    assert.equal(asked.filter((path) => path === "jobs/3").length, 1);
+  }
 });
 
 test("a regression is read first, its lists when it is there", async () => {
