@@ -309,7 +309,7 @@ def test_a_job_can_be_tanked_and_a_regression_finished_by_hand(lab, visitor):
 def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_daemon, visitor):
     visitor.expected = ("401",)
     daemon = make_daemon()
-    daemon.config.write_text(daemon.config.read_text().replace("[server]\n", '[server]\ntoken = "open sesame"\n', 1))
+    daemon.config.write_text(daemon.config.read_text().replace("[server]\n", '[server]\ntoken = "open-sesame"\n', 1))
     daemon.start()
     daemon.drop("guarded/1/regr-start.json", {})
     page = visitor.open(daemon)
@@ -330,7 +330,7 @@ def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_dae
     dialog.get_by_label("Token").fill("wrong")
     page.keyboard.press("Enter")
     expect(dialog.get_by_text("That token was not accepted.")).to_be_visible()
-    dialog.get_by_label("Token").fill("open sesame")
+    dialog.get_by_label("Token").fill("open-sesame")
     page.keyboard.press("Enter")
     expect(part(page, "status")).to_have_text("tanked")
     page.get_by_role("button", name="Untank").click()  # the token is known by now
