@@ -444,7 +444,10 @@ async function readEvents(env, query, known, signal) {
   const items = [...(known?.items ?? [])];
   let after = known?.next ?? 0;
   for (;;) {
-    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal);
+    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal).catch((problem) => {
+      if (problem.status !== 410 || !known) throw problem;
+    });
+    if (!page) return readEvents(env, query, null, signal);
     items.push(...page.items);
     after = page.next;
     if (page.items.length < LONG_PAGE || items.length >= HISTORY_MOST) return { items, next: after };
