@@ -277,6 +277,7 @@ def test_tanking_asks_hides_the_regression_and_untanking_brings_it_back(lab, vis
     expect(part(page, "status")).to_have_text("live")
 
     page.get_by_role("button", name="Tank", exact=True).click()
+    expect(part(dialog, "action")).to_have_class(re.compile("danger"))
     dialog.get_by_label("Reason").fill("wrong netlist")
     page.keyboard.press("Enter")
     expect(part(page, "status")).to_have_text("tanked")
