@@ -29,11 +29,12 @@ function mountLive(parts, actions) {
     inSight: (items) => actions.look(items.filter((item) => item.job).map((item) => item.id)),
   });
   let filter = {};
+  let sort = "";
   let height = 0;
   parts["live-q"].addEventListener("input", whenTypingPauses((live) => actions.filter({ live }), TYPING_MS / 2));
   parts["live-head"].addEventListener("click", (event) => {
     const column = event.target.closest("button")?.closest("th").dataset.sort;
-    if (column) actions.filter({ livesort: nextSort(filter.livesort, column) });
+    if (column) actions.filter({ livesort: nextSort(sort, column) });
   });
   parts.slow.addEventListener("click", () => actions.filter({ slow: filter.slow ? "" : "1" }));
   parts.group.addEventListener("click", () => actions.filter({ group: filter.group ? "" : "host" }));
@@ -42,12 +43,13 @@ function mountLive(parts, actions) {
     const { live, liveRead, regression } = state.data;
     const [slow, byHost] = [filter.slow === "1", filter.group === "host"];
     const found = live.rows({ text: filter.live, sort: filter.livesort, slow, byHost }, state.now);
+    ({ sort } = found);
     show(parts["live-section"], live.size > 0 || filter.live !== "" || (height > 0 && regression.status === "live"));
     rows(found.rows, state);
     height = keepHeight(parts["live-panel"], height);
     setField(parts["live-q"], filter.live);
     paintToldColumns(parts["live-table"], found.told, filter.group);
-    paintSort(parts["live-head"], filter.livesort);
+    paintSort(parts["live-head"], sort);
     paintPressed(parts.group, byHost);
     paintPressed(parts.slow, slow);
     show(parts.slow, found.slow > 0 || slow);
