@@ -105,6 +105,7 @@ export function createLiveJobs() {
     has: (id) => entries.has(id),
     get: (id) => entries.get(id)?.job ?? null,
     ids: () => [...entries.keys()],
+    hosts: () => new Set([...entries.values()].map(({ job }) => job.host)),
     /** Takes jobs as read from the server; one that has ended since, or is known better, stays as it is. */
     put(jobs) {
       for (const job of jobs) {

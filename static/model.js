@@ -227,19 +227,39 @@ export const KNOWN_AT_END = Object.freeze(["fixed_signatures", "fixed", "missing
 
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
- * @param {object|null} since answer of a diff: `{counts}`
+ * A signature that the run before did not have may be an old one.
+ * @param {object|null} since answer of a diff: `{base, counts}`
  * @param {boolean} isLive whether the newer run is
  */
 export function sinceParts(since, isLive) {
-  const { counts } = since ?? {};
+  const { base, counts } = since ?? {};
   if (!counts) return [];
+  const text = (what, word) => plural(counts[what], word) + (what === "new_signatures" ? ` not in ${isolated(base)}` : "");
   const told = [
-    ["new_signatures", "new signature"], ["fixed_signatures", "fixed signature"],
+    ["new_signatures", "signature"], ["fixed_signatures", "fixed signature"],
     ["newly_failing", "newly failing test"], ["fixed", "fixed test"], ["slower", "slower test"],
     ["faster", "faster test"], ["missing", "missing test"], ["added", "added test"],
   ];
   return told.filter(([what]) => counts[what] > 0 && !(isLive && KNOWN_AT_END.includes(what)))
-    .map(([what, word]) => ({ text: plural(counts[what], word), what }));
+    .map(([what, word]) => ({ text: text(what, word), what }));
+}
+
+// ------------------------------------------------------------------------------------------------ hosts
+
+/**
+ * The domain that several hosts have in common: of `n1.lab.example` and `n2.lab.example` it is `.lab.example`; else "".
+ * @param {Iterable<string|null>} hosts
+ */
+export function commonDomain(hosts) {
+  const named = [...new Set(hosts)].filter(Boolean);
+  const domains = new Set(named.map((host) => host.replace(/^[^.]*/, "")));
+  const [domain] = domains;
+  return named.length > 1 && domains.size === 1 && /[a-z]/i.test(domain) ? domain : "";
+}
+
+/** A host without that domain. @param {string|null|undefined} host @param {string} domain */
+export function shortHost(host, domain) {
+  return domain && host?.endsWith(domain) ? host.slice(0, -domain.length) : host ?? "";
 }
 
 // ------------------------------------------------------------------------------------------------ jobs

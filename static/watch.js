@@ -347,7 +347,7 @@ function watchRegression(view, env, kept) {
     const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
     const strip = items[0]?.runs ?? [];
     const isFirst = !strip.some((run) => run.id < id);
-    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0 }, signal);
+    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: PAGE }, signal);
     Object.assign(data, { strip, since });
   };
   const readDiff = async (signal) => {

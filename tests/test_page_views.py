@@ -78,6 +78,45 @@ def test_a_job_that_takes_longer_than_its_kind_is_flagged_long_before_any_timeou
     expect(part(page, "usual-note")).to_contain_text("slow: 99 of 100 took under")
 
 
+def test_hosts_are_named_without_the_domain_that_all_of_them_have(lab, visitor):
+    def host(number: int) -> str:
+        return f"n{number}.lab.example"
+
+    gathered = [finish(f"g{n}", "fail", fail_message="E core dumped", host=host(7 if n else 1)) for n in range(4)]
+    spread = [finish(f"s{n}", "fail", fail_message="E no data came", host=host(n)) for n in range(3)]
+    alone = [finish("a", "fail", fail_message="E overrun", host=host(5))]
+    tell(lab, "hosts/1", ("regr-start", None), *gathered, *spread, *alone, live("runs", host=host(3)))
+    page = visitor.open(lab, address("hosts/1"))
+    for table, name in {"live": "runs", "jobs": "E overrun"}.items():
+        cell = part(row(page, table, name), "host")
+        expect(cell).to_have_text("n3" if table == "live" else "n5")
+        expect(cell).to_have_attribute("title", re.compile("^n[35].lab.example$"))
+    where = {"core dumped": ["3 of 4 on n7", "2 hosts"], "no data": ["3 hosts", ""], "overrun": ["n5", ""]}
+    for title, (words, rest) in where.items():
+        signature = row(page, "signatures", title)
+        expect(part(signature, "hosts")).to_have_text(words)
+        expect(part(signature, "hosts-rest")).to_have_text(rest)
+    expect(part(row(page, "signatures", "overrun"), "hosts")).to_have_attribute("title", "n5.lab.example: 1")
+    part(page, "group").click()
+    expect(part(rows(page, "live").first, "host-group")).to_have_text("n3, 1 job")
+
+
+def test_the_words_of_a_job_that_waits_or_has_no_total_have_their_room(lab, visitor):
+    tell(lab, "room/1", live("waits", phase="queued"), live("counts", progress={"done": 7, "unit": "kcycles"}))
+    tell(lab, "room/1", live("bars", progress={"done": 7, "total": 10}))
+    page = visitor.open(lab, address("room/1"))
+    page.set_viewport_size({"width": 1400, "height": 900})
+    runtime = part(row(page, "jobs", "waits"), "runtime")
+    expect(runtime).to_have_attribute("title", re.compile("^waiting "))
+    fits = "cell => { cell.textContent = 'waiting 15m 05s'; return cell.scrollWidth <= cell.clientWidth; }"
+    assert runtime.evaluate(fits)
+    words = part(row(page, "live", "counts"), "progress").bounding_box()
+    bar = part(row(page, "live", "bars"), "bar").bounding_box()
+    assert words
+    assert bar
+    assert words["x"] == bar["x"]
+
+
 def test_a_heartbeat_is_seen_though_it_is_no_event(lab, visitor):
     tell(lab, "beat/1", ("regr-start", None), live("beats"))
     page = visitor.open(lab, address("beat/1"))
@@ -214,7 +253,7 @@ def test_a_signature_unfolds_its_message_and_marks_what_the_bucketing_left_out(l
     page = visitor.open(lab, address("unfold/1"))
     first = rows(page, "signatures").first
     expect(part(first, "new")).to_be_visible()
-    expect(part(first, "hosts")).to_have_text("all on n7")
+    expect(part(first, "hosts")).to_have_text("n7")
     part(first, "unfold").click()
     expect(part(first, "message")).to_have_text(told)
     expect(part(first, "message").locator("del").first).to_be_visible()

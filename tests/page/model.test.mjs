@@ -126,6 +126,15 @@ test("a job's progress is told as far as it is known", () => {
   assert.equal(model.jobProgress({ done: 7, total: 0 }).fraction, null);
 });
 
+test("of hosts the domain that all have in common is left out", () => {
+  const short = (hosts) => hosts.map((host) => model.shortHost(host, model.commonDomain(hosts)));
+  assert.deepEqual(short(["n1.lab.example", null, "n2.lab.example"]), ["n1", "", "n2"]);
+  assert.deepEqual(short(["n1.lab.example", "n1.farm.example"]), ["n1.lab.example", "n1.farm.example"]);
+  assert.deepEqual(short(["n1.lab.example", "n1.lab.example"]), ["n1.lab.example", "n1.lab.example"]);
+  assert.deepEqual(short(["10.0.0.1", "11.0.0.1"]), ["10.0.0.1", "11.0.0.1"]);
+  assert.deepEqual(short(["n1", "n2"]), ["n1", "n2"]);
+});
+
 test("a job goes by the best name it has", () => {
   assert.equal(model.jobTitle({ id: 4, config: "make", name: null }), "make");
   assert.equal(model.jobTitle({ id: 4 }), "job 4");
@@ -276,11 +285,11 @@ test("the picture of the tab carries the state of the run", () => {
 test("a run of a strip and what has changed since the last one are words", () => {
   assert.equal(model.runWords({ status: "complete", pass: 196, fail: 4 }), "complete, 196 of 200 passed (98.0 %)");
   assert.equal(model.runWords({ status: "live", pass: 0, fail: 0 }), "live, no verdict");
-  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
+  const since = { base: "n/1", counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
   const words = (isLive) => model.sinceParts(since, isLive).map((part) => part.text);
   assert.deepEqual(words(false),
-    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
-  assert.deepEqual(words(true), ["3 new signatures", "1 newly failing test", "41 slower tests", "1 added test"]);
+    ["3 signatures not in n/1", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
+  assert.deepEqual(words(true), ["3 signatures not in n/1", "1 newly failing test", "41 slower tests", "1 added test"]);
   assert.deepEqual(model.sinceParts(null, false), []);
 });
 
