@@ -23,6 +23,7 @@ from browsing import (
     row,
     rows,
     tell,
+    width,
 )
 from conftest import LIVE_SIGS, Daemon
 from playwright.sync_api import Page, expect
@@ -327,6 +328,26 @@ def test_the_same_test_in_earlier_runs_is_a_click_away(lab, visitor):
     expect(part(page, "result")).to_have_text("fail")
 
 
+def test_of_a_test_with_many_jobs_a_run_the_jobs_are_counted_and_long_seeds_cut(lab, visitor):
+    seed = "4" * 400
+    for run in (1, 2):
+        results = ["fail" if run == 2 and n == 0 else "pass" for n in range(5)]
+        jobs = [
+            finish(f"x{n}", result, name="seeds_test", seed=seed, runtime_ms=9000, finish_time="2025-01-05T10:00:00Z")
+            for n, result in enumerate(results)
+        ]
+        tell(lab, f"seeds/{run}", ("regr-start", None), *jobs, ("regr-finish", None))
+    tell(lab, "seeds/3", ("regr-start", None), finish("x", name="seeds_test", seed=seed, runtime_ms=9000))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'seeds/3', 'x')}")
+    expect(part(page, "earlier-told")).to_contain_text("1 of 10 jobs failed; clean in 1 of 2 runs")
+    bar = part(row(page, "earlier", "seeds/2"), "bar")
+    assert width(bar.locator("[data-kind=pass]")) == pytest.approx(4 * width(bar.locator("[data-kind=fail]")), rel=0.1)
+    expect(part(row(page, "earlier", "seeds/2"), "finished")).to_have_text("5 Jan 2025")
+    shown = part(page.locator("dl.figures"), "seed")
+    expect(shown).to_have_text("4" * 24 + "…")
+    expect(shown).to_have_attribute("title", seed)
+
+
 def copied(page: Page) -> str:
     return str(page.evaluate("navigator.clipboard.readText()"))
 
@@ -447,6 +468,9 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
 
     part(page, "slower").fill("60")
     expect(section["slower"]).to_have_count(0)
+    part(page, "slower").press_sequentially("000000", delay=20)
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(re.compile("slower=60$"))
     part(page, "base").select_option("compare/1")
     expect(section["fixed"]).to_have_count(0)
     expect(page).to_have_url(re.compile(r"base=compare%2F1&slower=60$"))

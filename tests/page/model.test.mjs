@@ -50,7 +50,7 @@ test("what never came has another word after the end", () => {
 test("progress is told without a total, and never exceeds it", () => {
   assert.deepEqual(model.progressOf(regression()), { percent: "53 %", words: "53 of 100 jobs" });
   assert.deepEqual(model.progressOf(regression({ submitted: 0, progress: { done: 53, total: null, percent: null } })),
-    { percent: "–", words: "53 jobs done" });
+    { percent: "53 done", words: "53 jobs done" });
   assert.equal(model.progressOf(regression({ progress: { done: 53, total: 10, percent: 100 } })).percent, "73 %");
 });
 
@@ -63,6 +63,14 @@ test("elapsed time runs from the server's figure, not from any publisher's clock
   assert.equal(model.regressionElapsed(regression({ started_at: "1999-01-01T00:00:00Z" }), NOW + 5000), 65_000);
   assert.equal(model.regressionElapsed(regression({ status: "complete" }), NOW + 5000), 60_000);
   assert.equal(model.regressionElapsed(regression(), NOW - 5000), 60_000);
+});
+
+test("where a publisher's start and the server's clock are apart, it is told when the server heard", () => {
+  const words = (changes) => model.sinceWords(regression({ elapsed_ms: 30_000, read_at: NOW, ...changes }), NOW + 5000);
+  assert.equal(words({ started_at: at(-80_000) }), "since 12:58:40");
+  assert.equal(words({ started_at: at(-3_000_000) }), "first heard of 12:59:30");
+  assert.equal(words({ started_at: at(-3_000_000), status: "complete", finished_at: at(-10_000) }),
+    "first heard of 12:59:20");
 });
 
 test("an estimate is no more precise than it is known", () => {
@@ -324,12 +332,18 @@ test("history says what changed", () => {
   assert.equal(model.historyWord({ type: "job.new_kind" }), "job.new_kind");
   const changed = (fields) => model.changedWords(fields, NOW);
   assert.deepEqual(changed({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
-    ["phase: queued → running", "host: – → a", "n: 3"]);
+    ["phase: queued → running", "host: a", "n: 3"]);
   assert.deepEqual(changed({ finish_time: [null, at(-5000)], "metadata.corner": ["slow", { v: 1 }], time_limit_ms: [null, 65_000] }),
-    ["finish_time: – → 12:59:55", 'metadata.corner: slow → {"v":1}', "time_limit_ms: – → 1m 05s"]);
+    ["finish_time: 12:59:55", 'metadata.corner: slow → {"v":1}', "time_limit_ms: 1m 05s"]);
   assert.deepEqual(changed({ files: [null, [{ kind: "log", name: "sim.log" }, { name: "wave.fst" }]] }),
-    ["files: – → sim.log, wave.fst"]);
+    ["files: sim.log, wave.fst"]);
+  assert.deepEqual(changed({ host: ["a", null] }), ["host: a → –"]);
   assert.deepEqual(changed(undefined), []);
+});
+
+test("times in the server's words are those of the reader's clock", () => {
+  assert.equal(model.localTimes("last sign of life 2025-11-21T12:59:55.110Z; 2025-99-99T00Z", NOW),
+    "last sign of life 12:59:55; 2025-99-99T00Z");
 });
 
 test("the first commands fit this server", () => {
