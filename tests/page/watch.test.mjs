@@ -139,6 +139,24 @@ test("each view of a regression reads what it shows, and no more", async () => {
   assert.ok(!(await paths("compare")).includes("jobs"));
 });
 
+test("a history whose place the server has forgotten is read from the start", async () => {
+  let isForgotten = false;
+  const death = { seq: 7, at: "2025-11-21T13:00:00Z", type: "job.missing", job: 3, data: {} };
+  const { watch } = watchWith({ kind: "regression", ref: "n/1", filter: { tab: "history" } }, (path, query) => {
+    if (path === "regressions/n%2F1" || path === "regressions/1") return row(1);
+    if (path !== "events") return page();
+    if (isForgotten && query.after) return new Problem(410, { detail: "the cursor 7 is not among the events kept" });
+    return { items: [death], next: 7 };
+  });
+  watch.refresh();
+  await settled();
+  isForgotten = true;
+  watch.apply({ seq: 9, type: "job.missing", regression_id: 1, job: 4, data: {} });
+  await settled();
+  assert.equal(watch.problem(), null);
+  assert.deepEqual(watch.data.deaths.items.map((item) => item.seq), [7]);
+});
+
 test("all live jobs are read, page by page, and what has ended meanwhile does not come back", async () => {
   const live = (id) => ({ id, result: "live", version: 1, elapsed_ms: 1 });
   let turn = 0;
