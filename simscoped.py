@@ -5458,11 +5458,11 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
             newest=newest,
             epoch=api.store.epoch,
         )
-    test = wanted.condition()
+    test, begin = wanted.condition(), max(after, oldest)
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
-        (max(after, oldest), newest, *test.parameters, limit + 1),
-        search=wanted != EVERYTHING and newest - after > BEHIND_MOST,
+        (begin, newest, *test.parameters, limit + 1),
+        search=wanted != EVERYTHING and newest - begin > BEHIND_MOST,
     )
     return {
         "items": [answers.event_object(event) for event in rows[:limit]],

@@ -114,7 +114,7 @@ test("what has changed since is asked only where there is a run before", async (
 test("the head and the comparison of a run ask for the same choice of what jobs are matched by", async () => {
   const choices = [];
   const answers = (path, query) => {
-    if (path.endsWith("/diff")) choices.push([query.limit === 0 ? "head" : "tab", query.by]);
+    if (path.endsWith("/diff")) choices.push(["slower" in query ? "tab" : "head", query.by]);
     return path === "series" ? page({ series: "n/", runs: [{ id: 1 }, { id: 2 }] }) : path === "regressions/n%2F2" ? row(2) : page(row(1));
   };
   const filter = { tab: "compare", base: "", by: "", slower: "20" };
