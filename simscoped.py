@@ -75,6 +75,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import bisect
 import contextlib
 import errno
 import fcntl
@@ -1397,6 +1398,17 @@ class LogGap(ValueError):
 # under its number.
 
 
+PRAGMAS = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
+    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
+    PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384;           -- KiB
+    PRAGMA temp_store = MEMORY;
+    PRAGMA busy_timeout = 5000;
+"""
+
+
 class LogBook:
     """Lines of jobs' output, by the number of their log. Writer's thread only."""
 
@@ -1445,17 +1457,6 @@ class LogBook:
     def rollback(self) -> None:
         if self.conn.in_transaction:
             self.conn.execute("ROLLBACK")
-
-
-PRAGMAS = """
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
-    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
-    PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -16384;           -- KiB
-    PRAGMA temp_store = MEMORY;
-    PRAGMA busy_timeout = 5000;
-"""
 
 
 # ======================================================================================================================
@@ -3833,12 +3834,20 @@ def move(source: str, target: str) -> None:
 
 
 def free_name(path: str) -> str:
-    """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES."""
+    """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES. As the
+    names before a taken one are taken as a rule, few of many are looked at."""
     folder, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
-    endings = itertools.chain([suffix], (f"~{number}{suffix}" for number in itertools.count(2)))
-    candidates = (f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}" for ending in endings)
-    return next(candidate for candidate in candidates if _is_free(candidate))
+
+    def numbered(number: int) -> str:
+        ending = f"~{number}{suffix}" if number > 1 else suffix
+        return f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"
+
+    most = 1
+    while not _is_free(numbered(most)):
+        most *= 2
+    least = most // 2 + 1
+    return numbered(least + bisect.bisect_left(range(least, most), True, key=lambda number: _is_free(numbered(number))))
 
 
 def _beginning(text: str, most: int) -> str:
@@ -3870,33 +3879,6 @@ def sync_folder(folder: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Put refused files back into the spool: all, or those named (file name or path, also that of the reasons).
-    -> the paths that they have there, and the names that fit none."""
-    bad = os.path.realpath(config.spool_dir / ".bad")
-    below = [f"{folder}/{file}"[len(bad) + 1 :] for folder, _, files in os.walk(bad) for file in files]
-    refused = sorted(path for path in below if not is_reason(f"{bad}/{path}"))
-    known = {*refused, *map(os.path.basename, refused)}
-    meant = {name: _refused_name(bad, name, known) for name in names}
-    back = []
-    for path in refused:
-        if not names or {path, os.path.basename(path)}.intersection(meant.values()):
-            target = free_name(f"{config.spool_dir}/{path}")
-            move(f"{bad}/{path}", target)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{bad}/{path}{REASON}")
-            back.append(os.path.relpath(target, config.spool_dir))
-    remove_empty(bad)
-    return back, [name for name, told in meant.items() if told not in known]
-
-
-def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
-    """What somebody says of a refused file, as it is known: a path into .bad becomes one below it."""
-    told = os.path.realpath(name).removeprefix(f"{bad}/")
-    told = name if os.path.isabs(told) else told
-    return told if told in known else told.removesuffix(REASON)
 
 
 # ======================================================================================================================
@@ -4675,6 +4657,8 @@ def extended(
 # 18  HTTP answers (requests -> receipts, JSON, streams, the page)
 # ======================================================================================================================
 
+NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+
 
 class Api:
     """The handlers. Each takes a request and gives a response or raises Problem."""
@@ -5135,7 +5119,6 @@ class Api:
 
 
 API_KEY = web.AppKey("api", Api)
-NDJSON_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 
 
 # ======================================================================================================================
@@ -5475,11 +5458,11 @@ async def _events_after(api: Api, request: web.Request, wanted: Wanted, after: i
             newest=newest,
             epoch=api.store.epoch,
         )
-    test = wanted.condition()
+    test, begin = wanted.condition(), max(after, oldest)
     rows = await api.store.read(
         f"{EVENTS} WHERE e.seq > ? AND e.seq <= ? AND {test.sql} ORDER BY e.seq LIMIT ?",
-        (max(after, oldest), newest, *test.parameters, limit + 1),
-        search=wanted != EVERYTHING and newest - after > BEHIND_MOST,
+        (begin, newest, *test.parameters, limit + 1),
+        search=wanted != EVERYTHING and newest - begin > BEHIND_MOST,
     )
     return {
         "items": [answers.event_object(event) for event in rows[:limit]],
@@ -5887,6 +5870,33 @@ async def run_daemon(config: Config, writer: WriterProcess, hosts: Collection[st
         await daemon.stop()
     log.info("service: stopped")
     return 1 if daemon.failed else 0
+
+
+def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Put refused files back into the spool: all, or those named (file name or path, also that of the reasons).
+    -> the paths that they have there, and the names that fit none."""
+    bad = os.path.realpath(config.spool_dir / ".bad")
+    below = [f"{folder}/{file}"[len(bad) + 1 :] for folder, _, files in os.walk(bad) for file in files]
+    refused = sorted(path for path in below if not is_reason(f"{bad}/{path}"))
+    known = {*refused, *map(os.path.basename, refused)}
+    meant = {name: _refused_name(bad, name, known) for name in names}
+    back = []
+    for path in refused:
+        if not names or {path, os.path.basename(path)}.intersection(meant.values()):
+            target = free_name(f"{config.spool_dir}/{path}")
+            move(f"{bad}/{path}", target)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{bad}/{path}{REASON}")
+            back.append(os.path.relpath(target, config.spool_dir))
+    remove_empty(bad)
+    return back, [name for name, told in meant.items() if told not in known]
+
+
+def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
+    """What somebody says of a refused file, as it is known: a path into .bad becomes one below it."""
+    told = os.path.realpath(name).removeprefix(f"{bad}/")
+    told = name if os.path.isabs(told) else told
+    return told if told in known else told.removesuffix(REASON)
 
 
 def take_snapshot(config: Config, target: Path) -> list[Path]:

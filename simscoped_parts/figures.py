@@ -47,7 +47,8 @@ PASSES = f"""
 # one row: the verdict is the worst, and the runtime the mean of the jobs that have it.
 _EARLIER_ROW = """
     SELECT r.id AS regression_id, r.name AS regression, r.number, count(*) AS jobs, sum(j.result = 1) AS pass,
-           sum(j.result = 2) AS fail, sum(j.result = 3) AS skip, max(j.done_at) AS finished_at,
+           sum(j.result = 2) AS fail, sum(j.result = 3) AS skip,
+           max(coalesce(j.finish_at, j.done_at)) AS finished_at,
            coalesce(max(CASE WHEN j.result = 2 THEN j.id END), max(CASE WHEN j.seed IS :seed THEN j.id END), max(j.id))
                AS job,
            max(j.seed IS :seed) AS same_seed,

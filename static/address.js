@@ -10,7 +10,7 @@
 const FILTERS = {
   overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
   regression: {
-    tab: "", result: "", signature: "", q: "", sort: "newest", live: "", livesort: "-elapsed", slow: "", group: "",
+    tab: "", result: "", signature: "", q: "", sort: "newest", live: "", livesort: "", slow: "", group: "",
     base: "", by: "", slower: "20", from: "", to: "",
   },
   job: {},

@@ -1,6 +1,7 @@
 /** The geometry of the pictures: scales, ticks, lanes, sums. Pure: figures in, figures out, no drawing. */
 
 import { clockTime, count, duration, moment } from "./format.js";
+import { commonDomain, shortHost } from "./model.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -85,9 +86,9 @@ export function short(number) {
 }
 
 /**
- * Where each job of a timeline stands: hosts one below the other, by name, cut as `shortHosts` does; the jobs of one host
- * side by side in as many rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host, first,
- * rows}], row: [of each job], rows}`.
+ * Where each job of a timeline stands: hosts one below the other, by name, without their common domain; the jobs of one
+ * host side by side in as many rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host,
+ * first, rows}], row: [of each job], rows}`.
  * @param {{hosts: string[], host: number[], start: number[], length: (number|null)[]}} timeline
  * @param {number} end of those that still live, in ms since `from`
  */
@@ -100,7 +101,7 @@ export function lanes({ hosts, host, start, length }, end) {
     rows[row] = begin + (length[index] ?? Math.max(0, end - begin));
     return row;
   });
-  const short = shortHosts(hosts);
+  const domain = commonDomain(hosts);
   const byName = (a, b) => hosts[a].localeCompare(hosts[b], "en", { numeric: true });
   const order = hosts.map((_, index) => index).sort(byName);
   const first = [];
@@ -108,20 +109,9 @@ export function lanes({ hosts, host, start, length }, end) {
   const lane = order.map((index) => {
     first[index] = rows;
     rows += Math.max(1, free[index].length);
-    return { host: short[index], first: first[index], rows: rows - first[index] };
+    return { host: shortHost(hosts[index], domain), first: first[index], rows: rows - first[index] };
   });
   return { hosts: lane, row: local.map((row, index) => first[host[index]] + row), rows };
-}
-
-/**
- * Hosts without the domain that all of them have in common: `n1.lab.example` and `n2.lab.example` are `n1` and `n2`.
- * @param {string[]} hosts
- */
-export function shortHosts(hosts) {
-  const named = hosts.filter(Boolean);
-  const domains = new Set(named.map((host) => host.replace(/^[^.]*/, "")));
-  const [domain] = domains;
-  return named.length > 1 && domains.size === 1 && domain ? hosts.map((host) => host.slice(0, -domain.length)) : hosts;
 }
 
 /**

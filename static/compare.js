@@ -31,7 +31,7 @@ export function mountCompare(host, actions) {
   parts.base.addEventListener("change", () => actions.filter({ base: parts.base.value }));
   parts.other.addEventListener("change", () => actions.filter({ base: parts.other.value.trim() }));
   parts.by.addEventListener("change", () => actions.filter({ by: parts.by.value }));
-  const filterBy = (slower) => actions.filter({ slower: slower || "20" });
+  const filterBy = (slower) => parts.slower.validity.valid && actions.filter({ slower: slower || "20" });
   parts.slower.addEventListener("input", whenTypingPauses(filterBy, TYPING_MS));
   return (state) => {
     const { diff, regression, runs } = state.data;

@@ -27,14 +27,15 @@ const part = (dialog, name) => dialog.querySelector(`[data-part="${name}"]`);
 
 /**
  * "Are you sure?", with a reason where one is wanted.
- * @param {{title: string, text: string, action: string, reason?: boolean}} question
+ * @param {{title: string, text: string, action: string, reason?: boolean, danger?: boolean}} question
  * @returns {Promise<{reason: string}|null>} null if the reader thought better of it
  */
-export async function askConfirm({ title, text, action, reason = false }) {
+export async function askConfirm({ title, text, action, reason = false, danger = false }) {
   const dialog = document.getElementById("confirm");
   setText(part(dialog, "title"), title);
   setText(part(dialog, "text"), text);
   setText(part(dialog, "action"), action);
+  part(dialog, "action").classList.toggle("danger", danger);
   show(part(dialog, "why"), reason);
   const field = part(dialog, "reason");
   field.value = "";

@@ -7,7 +7,7 @@ import {
 } from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
-  dueWords, elapsedWords, jobFacts, jobProgress, jobTitle, reasonSentence, rerunLine,
+  dueWords, elapsedWords, jobFacts, jobProgress, jobTitle, localTimes, reasonSentence, rerunLine,
 } from "./model.js";
 import {
   factList, historyList, mount, paintBar, paintChip, paintLink, paintProblem, paintShare, paintTime,
@@ -17,6 +17,7 @@ const LONG_TEXT = 20_000;
 const LONGEST_TEXT = 200_000;
 const LINE_CHARS = 2000;
 const LINES_SHOWN = 400;
+const SEED_CHARS = 24;
 
 /**
  * `actions`: `tank()`, `raw()`, which gives the job as the API does.
@@ -52,7 +53,7 @@ function paintHead(parts, job, state) {
   const last = state.data.history?.items.findLast((entry) => entry.description && entry.result !== "live");
   setCell(parts.name, jobTitle(job));
   paintChip(parts.result, job.result);
-  const told = job.reason && !job.fail_message && last?.description;
+  const told = job.reason && !job.fail_message && last && localTimes(last.description, state.now);
   setText(parts.sentence, [reasonSentence(job.reason), told].filter(Boolean).join(" "));
   show(parts.tank, job.result === "live");
 }
@@ -72,7 +73,7 @@ function paintFigures(parts, job, now) {
   setText(parts.elapsed, elapsedWords(job, now));
   setText(parts.limit, dueWords(job, now));
   setCell(parts.host, job.host || NOTHING);
-  setCell(parts.seed, job.seed || NOTHING);
+  setCell(parts.seed, cut(job.seed || NOTHING, SEED_CHARS), job.seed ?? "");
   paintUsual(parts, job, now);
   paintTimes(parts, job, live, now);
 }
@@ -230,12 +231,19 @@ function mountEarlier(parts) {
     const items = earlier?.items ?? [];
     const longest = Math.max(1, ...items.map((item) => item.runtime_ms ?? 0));
     show(parts["earlier-section"], items.length > 0);
-    const passed = items.filter((item) => item.result === "pass").length;
     const usual = earlier?.usual_ms ? `; it usually takes ${duration(earlier.usual_ms)}` : "";
-    const share = rate(passed / (items.length || 1));
-    setText(parts["earlier-told"], `passed in ${count(passed)} of ${plural(items.length, "run")} (${share})${usual}`);
+    setText(parts["earlier-told"], earlierWords(items) + usual);
     rows(items, { root, now, longest });
   };
+}
+
+/** Where a run has many jobs of a test, one fail among them says little of it: fails are counted by jobs, then. */
+function earlierWords(items) {
+  const sum = (name) => items.reduce((total, item) => total + item[name], 0);
+  const clean = items.filter((item) => item.result === "pass").length;
+  const runs = `${count(clean)} of ${plural(items.length, "run")}`;
+  if (sum("jobs") > items.length) return `${count(sum("fail"))} of ${plural(sum("jobs"), "job")} failed; clean in ${runs}`;
+  return `passed in ${runs} (${rate(clean / (items.length || 1))})`;
 }
 
 function paintEarlier(parts, item, { root, now, longest }) {
@@ -245,7 +253,8 @@ function paintEarlier(parts, item, { root, now, longest }) {
   paintLink(parts.job, jobAddress(root, item.job), item.same_seed ? "same seed" : name);
   setText(parts.jobs, item.jobs > 1 ? `${count(item.fail)} of ${plural(item.jobs, "job")} failed` : "");
   const share = (item.runtime_ms ?? 0) / longest;
-  paintBar(parts.bar, [{ kind: item.result, n: share }, { kind: "none", n: 1 - share }]);
+  const results = ["pass", "fail", "skip"].map((kind) => ({ kind, n: (share * item[kind]) / item.jobs }));
+  paintBar(parts.bar, [...results, { kind: "none", n: 1 - share }]);
   setText(parts.runtime, item.runtime_ms === null ? NOTHING : duration(item.runtime_ms));
   paintTime(parts.finished, item.finished_at, now);
 }

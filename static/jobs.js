@@ -5,7 +5,8 @@ import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, wh
 import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural, visible } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
-  done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, signatureSince,
+  commonDomain, done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, shortHost,
+  signatureSince,
 } from "./model.js";
 import { TYPING_MS, mount, paintChip, paintLink, paintPressed, paintProblem, paintShare } from "./parts.js";
 import { scrollingRows } from "./rows.js";
@@ -16,7 +17,16 @@ const MESSAGE_CHARS = 5000;
 export function mountJobs(host, actions) {
   const parts = mount(host, "tab-jobs");
   const paints = [mountLive(parts, actions), mountSignatures(parts, actions), mountTable(parts, actions)];
-  return (state) => paints.forEach((paint) => paint(state));
+  return (state) => {
+    const domain = commonDomain(hostsOf(state.data));
+    paints.forEach((paint) => paint({ ...state, domain }));
+  };
+}
+
+/** All hosts that the tables may name. */
+function hostsOf({ live, signatures, jobs }) {
+  const failing = (signatures?.items ?? []).flatMap((item) => item.hosts ?? []);
+  return [...live.hosts(), ...failing.map(({ host }) => host), ...(jobs?.items ?? []).map(({ host }) => host)];
 }
 
 // ------------------------------------------------------------------------------------------------ live jobs
@@ -29,11 +39,12 @@ function mountLive(parts, actions) {
     inSight: (items) => actions.look(items.filter((item) => item.job).map((item) => item.id)),
   });
   let filter = {};
+  let sort = "";
   let height = 0;
   parts["live-q"].addEventListener("input", whenTypingPauses((live) => actions.filter({ live }), TYPING_MS / 2));
   parts["live-head"].addEventListener("click", (event) => {
     const column = event.target.closest("button")?.closest("th").dataset.sort;
-    if (column) actions.filter({ livesort: nextSort(filter.livesort, column) });
+    if (column) actions.filter({ livesort: nextSort(sort, column) });
   });
   parts.slow.addEventListener("click", () => actions.filter({ slow: filter.slow ? "" : "1" }));
   parts.group.addEventListener("click", () => actions.filter({ group: filter.group ? "" : "host" }));
@@ -42,12 +53,13 @@ function mountLive(parts, actions) {
     const { live, liveRead, regression } = state.data;
     const [slow, byHost] = [filter.slow === "1", filter.group === "host"];
     const found = live.rows({ text: filter.live, sort: filter.livesort, slow, byHost }, state.now);
+    ({ sort } = found);
     show(parts["live-section"], live.size > 0 || filter.live !== "" || (height > 0 && regression.status === "live"));
     rows(found.rows, state);
     height = keepHeight(parts["live-panel"], height);
     setField(parts["live-q"], filter.live);
     paintToldColumns(parts["live-table"], found.told, filter.group);
-    paintSort(parts["live-head"], filter.livesort);
+    paintSort(parts["live-head"], sort);
     paintPressed(parts.group, byHost);
     paintPressed(parts.slow, slow);
     show(parts.slow, found.slow > 0 || slow);
@@ -91,13 +103,14 @@ function paintLiveRow(parts, item, state) {
   show(parts.link, Boolean(job));
   show(parts["host-group"], !job);
   if (job) paintLiveJob(parts, job, state);
-  else paintHost(parts, item, state.now);
+  else paintHost(parts, item, state);
 }
 
-function paintHost(parts, { host, count: jobs, first }, now) {
-  setCell(parts["host-group"], `${host || "no host told"}, ${plural(jobs, "job")}`);
-  for (const name of ["seed", "host", "phase", "percent", "progress", "kind", "seen"]) setCell(parts[name], "");
+function paintHost(parts, { host, count: jobs, first }, { now, domain }) {
+  setCell(parts["host-group"], `${shortHost(host, domain) || "no host told"}, ${plural(jobs, "job")}`, host);
+  for (const name of ["seed", "host", "phase", "progress", "kind", "seen"]) setCell(parts[name], "");
   show(parts.bar, false);
+  show(parts.percent, false);
   setCell(parts.elapsed, elapsedWords(first, now));
 }
 
@@ -106,9 +119,10 @@ function paintLiveJob(parts, job, state) {
   const fraction = progress?.fraction ?? null;
   paintLink(parts.link, jobAddress(state.root, job.id), jobTitle(job), job.config || jobTitle(job));
   setCell(parts.seed, seedWords(job));
-  setCell(parts.host, job.host ?? "");
+  setCell(parts.host, shortHost(job.host, state.domain), job.host ?? "");
   setCell(parts.phase, job.phase ?? "");
   show(parts.bar, fraction !== null);
+  show(parts.percent, fraction !== null);
   if (fraction !== null) paintShare(parts.bar, "live", fraction);
   setText(parts.percent, fraction === null ? "" : percent(fraction, 1));
   setCell(parts.progress, progress?.words ?? "");
@@ -145,16 +159,23 @@ function mountSignatures(parts, actions) {
     template: "signature-row",
     key: (item) => item.id,
     paint: (row, item, state) => paintSignature(row, item, state, unfolded.has(item.id)),
-    bind: (row, item) => bindSignature(row, item, actions, unfolded),
+    bind(row, item) {
+      bindSignature(row, item, actions, unfolded);
+      row.choose.addEventListener("click", () => {
+        actions.chooseSignature(item().id);
+        showChosen(parts);
+      });
+    },
   });
   parts["signatures-more"].addEventListener("click", () => actions.more("signatures"));
   return (state) => {
-    const { signatures, regression } = state.data;
+    const { signatures, regression, since } = state.data;
     const items = signatures?.items ?? [];
     show(parts["signatures-section"], items.length > 0);
     setText(parts["signatures-summary"], signaturesSummary(items, signatures?.next));
     const several = new Set(items.flatMap((item) => item.hosts ?? []).map(({ host }) => host)).size > 1;
-    rows(items, { ...state, fails: regression.counts.fail, several });
+    const back = new Set(since?.signatures?.new.map(({ id }) => id));
+    rows(items, { ...state, fails: regression.counts.fail, several, back });
     show(parts["signatures-more"], Boolean(signatures?.next));
   };
 }
@@ -162,11 +183,17 @@ function mountSignatures(parts, actions) {
 function signaturesSummary(items, next) {
   const fresh = items.filter((item) => item.new).length;
   const number = `${count(items.length)}${next ? " or more" : ""}`;
-  return `${number}${fresh ? `, ${count(fresh)} new` : ""}`;
+  return `${number}${fresh ? `, ${count(fresh)} never seen before` : ""}`;
+}
+
+/** Goes to the jobs of the signature that has been chosen: they may lie below what is in sight. */
+function showChosen(parts) {
+  if (parts["by-signature"].hidden) return;
+  parts["jobs-section"].scrollIntoView({ block: "nearest" });
+  parts.unsign.focus({ preventScroll: true });
 }
 
 function bindSignature(row, item, actions, unfolded) {
-  row.choose.addEventListener("click", () => actions.chooseSignature(item().id));
   row.unfold.addEventListener("click", () => {
     const { id } = item();
     if (!unfolded.delete(id)) unfolded.add(id);
@@ -184,7 +211,7 @@ function paintSignature(parts, item, state, isUnfolded) {
   paintPressed(parts.choose, state.view.filter.signature === String(item.id));
   setCell(parts.category, item.category ?? "");
   paintOrigin(parts, item, state);
-  paintHosts(parts, item, state.several);
+  paintHosts(parts, item, state);
   show(parts.example, Boolean(item.example));
   if (item.example) paintExample(parts, item.example, state.root);
   setAttribute(parts.unfold, "aria-expanded", String(isUnfolded));
@@ -195,21 +222,37 @@ function paintSignature(parts, item, state, isUnfolded) {
 
 function paintOrigin(parts, item, state) {
   const { series = [], count: others = 0 } = item.elsewhere ?? {};
-  show(parts.new, Boolean(item.new));
+  paintNew(parts.new, item, state);
   setCell(parts.origin, item.new ? "" : signatureSince(item, state.now), fullTime(item.first_seen_at));
   const more = others > series.length ? ` and ${count(others - series.length)} more` : "";
   setCell(parts.elsewhere, others ? `also in ${series.join(", ")}${more}` : "");
 }
 
+/** `new` is what nobody has seen before, `back` what the run before did not have. */
+function paintNew(node, item, { back, data }) {
+  const isBack = !item.new && back.has(item.id);
+  show(node, Boolean(item.new) || isBack);
+  setCell(node, isBack ? "back" : "new", isBack ? `seen before, but not in ${data.since.base}` : "never seen before");
+}
+
 /** Fails that gather on one host are worth a look at the host, unless the whole run has no other. */
-function paintHosts(parts, item, several) {
+function paintHosts(parts, item, { several, domain }) {
   const [most] = item.hosts ?? [];
-  const all = item.hosts_count ?? 0;
-  const share = all === 1 ? "all" : `${count(most?.count)} of ${count(item.count)}`;
-  setCell(parts.hosts, most ? `${share} on ${most.host}` : "");
+  const all = plural(item.hosts_count ?? 0, "host");
+  const isOne = most?.count === item.count;
   const gathers = several && item.count > 3 && most && most.count * 2 > item.count;
+  const names = (item.hosts ?? []).map(({ host, count: fails }) => `${host}: ${count(fails)}`).join(", ");
+  const words = isOne || gathers ? placeWords(item.count, most, domain) : all;
+  setCell(parts.hosts, most ? words : "", names);
   setAttribute(parts.hosts, "data-gathers", gathers ? "yes" : null);
-  setCell(parts["hosts-rest"], all > 1 ? `${plural(all, "host")}` : "");
+  setCell(parts["hosts-rest"], gathers && !isOne ? all : "");
+}
+
+/** `22 of 23 on n1`, `all on n1`, or `n1` alone for a single fail. */
+function placeWords(fails, { host, count: there }, domain) {
+  const name = shortHost(host, domain);
+  if (fails === 1) return name;
+  return `${there === fails ? "all" : `${count(there)} of ${count(fails)}`} on ${name}`;
 }
 
 function paintExample(parts, example, root) {
@@ -261,7 +304,10 @@ function mountTable(parts, actions) {
     if (column) actions.filter({ sort: nextSort(sort, column) });
   });
   parts["filter-help"].addEventListener("click", () => actions.filterHelp());
-  parts.unsign.addEventListener("click", () => actions.filter({ signature: "" }));
+  parts.unsign.addEventListener("click", () => {
+    actions.filter({ signature: "" });
+    parts["jobs-panel"].focus({ preventScroll: true });
+  });
   parts["jobs-more"].addEventListener("click", () => actions.more("jobs"));
   return (state) => {
     list = state.data.jobs;
@@ -316,8 +362,8 @@ function paintJobRow(parts, job, state) {
   setAttribute(parts.result, "title", reasonSentence(job.reason) || null);
   paintLink(parts.link, jobAddress(state.root, job.id), jobTitle(job), job.config || jobTitle(job));
   setCell(parts.seed, job.seed ?? "");
-  setCell(parts.host, job.host ?? "");
-  setText(parts.runtime, elapsedWords(job, state.now));
+  setCell(parts.host, shortHost(job.host, state.domain), job.host ?? "");
+  setCell(parts.runtime, elapsedWords(job, state.now));
   setText(parts.compute, job.compute_ms === null || job.compute_ms === undefined ? "" : duration(job.compute_ms));
   setText(parts.speed, job.cycles_per_s ? count(Math.round(job.cycles_per_s)) : "");
   setCell(parts.message, jobLine(job), job.fail_message ?? "");

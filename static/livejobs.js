@@ -11,18 +11,24 @@ import { parseTime } from "./format.js";
 /** Verdicts remembered, so that a page that was under way meanwhile does not bring a job back to life. */
 const GONE_KEPT = 20_000;
 
+/** Stands for how long a job has been running, without growing; less its limit, for how long it has been slow. */
+function begun(job) {
+  return (job.elapsed_ms ?? -Infinity) - (job.read_at ?? 0);
+}
+
 /** Keys by which live jobs are sorted. None may grow by itself: where time runs, all of them would change at once. */
 const KEYS = {
   name: (job) => jobTitle(job).toLowerCase(),
   host: (job) => (job.host ?? "").toLowerCase(),
   phase: (job) => (job.phase ?? "").toLowerCase(),
   progress: (job) => jobProgress(job.progress)?.fraction ?? -1,
-  elapsed: (job) => (job.elapsed_ms ?? -Infinity) - (job.read_at ?? 0),
+  elapsed: begun,
+  kind: (job) => (job.slow_after_ms && job.started_at ? begun(job) - job.slow_after_ms : -Infinity),
   seen: (job) => parseTime(job.last_seen_at) ?? 0,
 };
 
 /** Columns of which the largest is the most interesting. */
-const LARGEST_FIRST = ["progress", "elapsed", "seen", "runtime", "compute", "cps"];
+const LARGEST_FIRST = ["progress", "elapsed", "kind", "seen", "runtime", "compute", "cps"];
 
 /**
  * The next sort when a column head is pressed: figures begin with the largest, words with A.
@@ -99,6 +105,7 @@ export function createLiveJobs() {
     has: (id) => entries.has(id),
     get: (id) => entries.get(id)?.job ?? null,
     ids: () => [...entries.keys()],
+    hosts: () => new Set([...entries.values()].map(({ job }) => job.host)),
     /** Takes jobs as read from the server; one that has ended since, or is known better, stays as it is. */
     put(jobs) {
       for (const job of jobs) {
@@ -129,18 +136,21 @@ export function createLiveJobs() {
       return true;
     },
     /**
-     * The rows to show: `{rows: [{id, job}…], chosen, slow, told}`; grouped, each host begins with `{id, host, count,
-     * first}`. `slow` is how many of all are slow for their kind, `told` which columns anybody says something for.
+     * The rows to show: `{rows: [{id, job}…], sort, chosen, slow, told}`; grouped, each host begins with `{id, host,
+     * count, first}`. `slow` is how many of all are slow for their kind, `told` which columns anybody says something for.
+     * Where no `sort` is wanted, slow jobs come first, or without any those that run longest.
      * @param {{text: string, sort: string, slow: boolean, byHost: boolean}} wanted
      * @param {number} now
      */
-    rows({ text, sort, slow, byHost }, now) {
+    rows({ text, sort: wanted, slow, byHost }, now) {
+      const found = summary(entries.values(), now);
+      const sort = wanted || (found.slow ? "-kind" : "-elapsed");
       mend(sort);
       const words = text.toLowerCase().split(/\s+/).filter(Boolean);
       const hasAll = (entry) => words.every((word) => textOf(entry).includes(word));
       const isChosen = (entry) => (!slow || isSlow(entry.job, now)) && hasAll(entry);
       const chosen = words.length || slow ? order.filter(isChosen) : order;
-      return { rows: byHost ? grouped(chosen) : chosen, chosen: chosen.length, ...summary(order, now) };
+      return { rows: byHost ? grouped(chosen) : chosen, sort, chosen: chosen.length, ...found };
     },
   };
 }

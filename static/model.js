@@ -50,13 +50,13 @@ export function barLabel(segments) {
 }
 
 /**
- * Done out of all: `{percent: "62 %", words: "1,240 of 2,000 jobs"}`; no percentage without a known total.
+ * Done out of all: `{percent: "62 %", words: "1,240 of 2,000 jobs"}`; `7 done` without a known total.
  * @param {object} regression
  */
 export function progressOf(regression) {
   const finished = done(regression.counts);
   const whole = total(regression);
-  if (!whole) return { percent: NOTHING, words: `${plural(finished, "job")} done` };
+  if (!whole) return { percent: `${count(finished)} done`, words: `${plural(finished, "job")} done` };
   const all = Math.max(whole, known(regression.counts));
   return { percent: percent(finished, all), words: `${count(finished)} of ${plural(all, "job")}` };
 }
@@ -84,6 +84,21 @@ function elapsedSince(object, now) {
   const { elapsed_ms: elapsed, read_at: read } = object;
   return elapsed === null || elapsed === undefined ? null : elapsed + Math.max(0, now - read);
 }
+
+/**
+ * Since when a regression has been running: its publisher's word, `since 13:04:12`; where the server, whose clock tells
+ * how long, heard of it later, or earlier, that: `first heard of 13:45:00`.
+ * @param {object} regression
+ * @param {number} now
+ */
+export function sinceWords(regression, now) {
+  const started = parseTime(regression.started_at);
+  const heard = (parseTime(regression.finished_at) ?? now) - regressionElapsed(regression, now);
+  const isApart = Math.abs(heard - started) > HEARD_APART_MS;
+  return isApart ? `first heard of ${moment(heard, now)}` : `since ${moment(started, now)}`;
+}
+
+const HEARD_APART_MS = 60_000;
 
 /** How long a regression took, or has been running. @param {object} regression @param {number} now */
 export function regressionElapsed(regression, now) {
@@ -245,19 +260,39 @@ export const KNOWN_AT_END = Object.freeze(["fixed_signatures", "fixed", "missing
 
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
- * @param {object|null} since answer of a diff: `{counts}`
+ * A signature that the run before did not have may be an old one.
+ * @param {object|null} since answer of a diff: `{base, counts}`
  * @param {boolean} isLive whether the newer run is
  */
 export function sinceParts(since, isLive) {
-  const { counts } = since ?? {};
+  const { base, counts } = since ?? {};
   if (!counts) return [];
+  const text = (what, word) => plural(counts[what], word) + (what === "new_signatures" ? ` not in ${isolated(base)}` : "");
   const told = [
-    ["new_signatures", "new signature"], ["fixed_signatures", "fixed signature"],
+    ["new_signatures", "signature"], ["fixed_signatures", "fixed signature"],
     ["newly_failing", "newly failing test"], ["fixed", "fixed test"], ["slower", "slower test"],
     ["faster", "faster test"], ["missing", "missing test"], ["added", "added test"],
   ];
   return told.filter(([what]) => counts[what] > 0 && !(isLive && KNOWN_AT_END.includes(what)))
-    .map(([what, word]) => ({ text: plural(counts[what], word), what }));
+    .map(([what, word]) => ({ text: text(what, word), what }));
+}
+
+// ------------------------------------------------------------------------------------------------ hosts
+
+/**
+ * The domain that several hosts have in common: of `n1.lab.example` and `n2.lab.example` it is `.lab.example`; else "".
+ * @param {Iterable<string|null>} hosts
+ */
+export function commonDomain(hosts) {
+  const named = [...new Set(hosts)].filter(Boolean);
+  const domains = new Set(named.map((host) => host.replace(/^[^.]*/, "")));
+  const [domain] = domains;
+  return named.length > 1 && domains.size === 1 && /[a-z]/i.test(domain) ? domain : "";
+}
+
+/** A host without that domain. @param {string|null|undefined} host @param {string} domain */
+export function shortHost(host, domain) {
+  return domain && host?.endsWith(domain) ? host.slice(0, -domain.length) : host ?? "";
 }
 
 // ------------------------------------------------------------------------------------------------ jobs
@@ -525,8 +560,8 @@ export function titleOf(view, state) {
 }
 
 function regressionTitle(regression) {
-  const share = regression.status === "live" ? progressOf(regression).percent : regression.status;
-  const first = share === NOTHING ? "live" : share;
+  const isCounted = regression.status === "live" && total(regression) !== null;
+  const first = isCounted ? progressOf(regression).percent : regression.status;
   const fails = regression.counts.fail && plural(regression.counts.fail, "fail");
   return [first, fails, isolated(regression.name)].filter(Boolean).join(" · ");
 }
@@ -689,9 +724,15 @@ export function storyOf(own, events) {
 export function changedWords(changed, now) {
   return Object.entries(changed ?? {}).filter(([field]) => field !== "progress").map(([field, value]) => {
     const isPair = Array.isArray(value) && value.length === 2;
-    const words = (isPair ? value : [value]).map((each) => changedValue(field, each, now));
+    const told = isPair ? value.slice(isTold(value[0]) ? 0 : 1) : [value];
+    const words = told.map((each) => changedValue(field, each, now));
     return `${field}: ${words.join(" → ")}`;
   });
+}
+
+/** Text of the server with its times as they are shown everywhere else. @param {string} text @param {number} now */
+export function localTimes(text, now) {
+  return text.replace(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => (parseTime(time) === null ? time : moment(time, now)));
 }
 
 /** Times and durations as everywhere else, files by their names, anything else as JSON has it. */

@@ -354,7 +354,7 @@ function tankRegression() {
   const { id, name, counts } = page.watch.data.regression;
   const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”), and it` : "It";
   const text = `${name}: ${fate} disappears from the list. Untank takes this back.`;
-  const question = { title: "Tank this regression?", action: "Tank", reason: true, text };
+  const question = { title: "Tank this regression?", action: "Tank", reason: true, danger: true, text };
   return act(question, `regressions/${id}/tank`, "regression");
 }
 
@@ -370,7 +370,8 @@ function finishRegression() {
 function tankJob() {
   const { job } = page.watch.data;
   const text = `${jobTitle(job)} will count as fail (“Tanked”). A late result replaces this.`;
-  return act({ title: "Tank this job?", action: "Tank", reason: true, text }, `jobs/${job.id}/tank`, "job");
+  const question = { title: "Tank this job?", action: "Tank", reason: true, danger: true, text };
+  return act(question, `jobs/${job.id}/tank`, "job");
 }
 
 function badge() {

@@ -4,7 +4,7 @@ import { jobAddress, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
 import { count, fullTime, moment, percent, plain, plural } from "./format.js";
 import {
-  barLabel, barSegments, changedWords, historyWord, jobProgress, problemSentence, runWords,
+  barLabel, barSegments, changedWords, historyWord, jobProgress, known, localTimes, problemSentence, runWords, total,
 } from "./model.js";
 
 export const TYPING_MS = 200;
@@ -27,12 +27,17 @@ export function paintBar(node, segments) {
   });
 }
 
+/** The share of what is known that stands for the rest, where nobody has said how much will come. */
+const OPEN_END = 0.25;
+
 /** The bar of a regression, with its figures as label and tooltip. */
 export function paintRegressionBar(node, regression) {
   const segments = barSegments(regression);
-  paintBar(node, segments);
-  setAttribute(node, "aria-label", barLabel(segments));
-  setAttribute(node, "title", barLabel(segments));
+  const isOpen = regression.status === "live" && total(regression) === null;
+  const label = barLabel(segments) + (isOpen ? ", how many will come is not told" : "");
+  paintBar(node, [...segments, { kind: "open", n: isOpen ? OPEN_END * known(regression.counts) || 1 : 0 }]);
+  setAttribute(node, "aria-label", label);
+  setAttribute(node, "title", label);
 }
 
 /** A share as a bar of one colour. */
@@ -138,7 +143,7 @@ function paintEntry(parts, entry, { now, root }) {
   if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), `job ${entry.job}`);
   setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
   setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
-  setText(parts.description, entry.description ?? "");
+  setText(parts.description, localTimes(entry.description ?? "", now));
   show(parts.description, Boolean(entry.description));
   show(parts.changes, changes.length > 0);
   if (parts.changes.children.length !== changes.length) {

@@ -6,8 +6,8 @@ import { setAttribute, setCell, setText, show } from "./dom.js";
 import { ago, count, fullTime, moment, parseTime, rate, ticking, visible } from "./format.js";
 import { mountJobs } from "./jobs.js";
 import {
-  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, statusSentence,
-  storyOf, total,
+  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, sinceWords,
+  statusSentence, storyOf, total,
 } from "./model.js";
 import {
   factList, historyList, mount, paintChip, paintCount, paintProblem, paintRegressionBar, runStrip,
@@ -87,7 +87,7 @@ function paintFigures(parts, regression, now) {
   paintCounts(parts, regression);
   const eta = etaWords(regression, now);
   setText(parts.elapsed, ticking(regressionElapsed(regression, now)));
-  setCell(parts.started, `since ${moment(regression.started_at, now)}`, fullTime(regression.started_at));
+  setCell(parts.started, sinceWords(regression, now), `started ${fullTime(regression.started_at)}`);
   show(parts["eta-figure"], regression.status === "live");
   setText(parts.eta, eta.short);
   setText(parts["eta-note"], eta.long);

@@ -354,7 +354,7 @@ function watchRegression(view, env, kept) {
     const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
     const strip = items[0]?.runs ?? [];
     const isFirst = !strip.some((run) => run.id < id);
-    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: 0, by: compareBy() }, signal);
+    const since = isFirst ? null : await env.api.read(path("/diff"), { limit: PAGE, by: compareBy() }, signal);
     Object.assign(data, { strip, since });
   };
   const readDiff = async (signal) => {
@@ -453,7 +453,10 @@ async function readEvents(env, query, known, signal) {
   const items = [...(known?.items ?? [])];
   let after = known?.next ?? 0;
   for (;;) {
-    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal);
+    const page = await env.api.read("events", { ...query, after, limit: LONG_PAGE }, signal).catch((problem) => {
+      if (problem.status !== 410 || !known) throw problem;
+    });
+    if (!page) return readEvents(env, query, null, signal);
     items.push(...page.items);
     after = page.next;
     if (page.items.length < LONG_PAGE || items.length >= HISTORY_MOST) return { items, next: after };

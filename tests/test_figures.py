@@ -248,6 +248,17 @@ def test_the_earlier_runs_of_a_test_are_those_of_its_series(shared: Daemon, run:
     assert shared.get(f"/jobs/{job}")["_links"]["earlier"]["href"].endswith(f"/jobs/{job}/earlier")
 
 
+def test_an_earlier_run_finished_when_its_publisher_says_so(shared: Daemon, run: str) -> None:
+    (told,) = publish(shared, f"{run}/1", done("a", name=run, finish_time="2025-01-05T10:00:00Z"))
+    (untold,) = publish(shared, f"{run}/2", done("a", name=run))
+    (job,) = publish(shared, f"{run}/3", done("a", name=run))
+
+    second, first = shared.get(f"/jobs/{job}/earlier")["items"]
+
+    assert first["finished_at"] == shared.get(f"/jobs/{told}")["finish_time"]
+    assert second["finished_at"] == shared.get(f"/jobs/{untold}")["finished_at"]
+
+
 def test_a_job_outside_of_any_series_looks_at_all_earlier_regressions(shared: Daemon, run: str) -> None:
     publish(shared, f"{run}/1", done("a", name=run))
     publish(shared, f"{run}-x", done("a", name=run))

@@ -322,7 +322,8 @@ def test_a_message_of_just_the_accepted_size_is_taken():
 
     assert len(raw) == 1024
     assert one(raw, message_kib=1).key == "a"
-    assert refusal(raw + " ", message_kib=1) == ("too-large", None)
+    assert one(f" {raw}\n", message_kib=1).key == "a"
+    assert refusal(raw.replace("aaa", "aaaa", 1), message_kib=1) == ("too-large", None)
 
 
 # Nesting.

@@ -199,6 +199,66 @@ def test_signatures_count_their_fails_and_a_click_shows_only_their_jobs(lab, vis
     assert urlsplit(page.url).query == "result=pass"
 
 
+def test_a_signature_that_is_pressed_brings_its_jobs_into_sight(lab, visitor):
+    fails = [finish(word, "fail", fail_message=f"E {word} happened") for word in ("one", "two", "three", "four")]
+    tell(lab, "sight/1", ("regr-start", None), *(live(f"runs-{n}") for n in range(20)), *fails)
+    page = visitor.open(lab, address("sight/1"))
+    page.set_viewport_size({"width": 1000, "height": 600})
+    expect(part(page, "jobs-summary")).not_to_be_in_viewport()
+    two = part(row(page, "signatures", "two"), "choose")
+    two.click()
+    expect(row(page, "jobs", "two")).to_be_in_viewport()
+    expect(rows(page, "jobs")).to_have_count(1)
+    expect(part(page, "unsign")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(rows(page, "jobs")).to_have_count(24)
+    expect(part(page, "jobs-panel")).to_be_focused()
+    two.click()
+    two.click()
+    expect(two).to_be_focused()
+
+
+def test_a_signature_is_new_to_all_runs_or_back_after_the_one_before(lab, visitor):
+    def run(number: int, *words: str) -> None:
+        fails = [finish(word, "fail", config=word, fail_message=f"E {word} happened") for word in words]
+        tell(lab, f"back/{number}", ("regr-start", None), *fails, ("regr-finish", None))
+
+    run(1, "overrun", "timeout")
+    run(2, "timeout")
+    run(3, "overrun", "timeout", "crash")
+    page = visitor.open(lab, address("back/3"))
+    expect(part(page, "since")).to_contain_text("Since back/2: 2 signatures not in back/2")
+    expect(part(page, "signatures-summary")).to_contain_text("3, 1 never seen before")
+    expect(part(row(page, "signatures", "crash"), "new")).to_have_text("new")
+    expect(part(row(page, "signatures", "overrun"), "new")).to_have_text("back")
+    expect(part(row(page, "signatures", "overrun"), "origin")).to_contain_text("back/1")
+    expect(part(row(page, "signatures", "timeout"), "new")).to_be_hidden()
+
+
+def test_a_live_run_that_nobody_told_the_size_of_does_not_look_finished(lab, visitor):
+    tell(lab, "open/1", ("regr-start", None), finish("a"), finish("b"))
+    page = visitor.open(lab)
+    line = row(page, "regressions", "open/1")
+    expect(part(line, "percent")).to_have_text("2 done")
+    expect(line.locator(".bar")).to_have_attribute("aria-label", "2 pass, how many will come is not told")
+    tail = line.locator(".bar [data-kind=open]")
+    expect(tail).to_be_visible()
+    assert width(tail) > 10
+    tell(lab, "open/1", ("regr-update", {"submitted": 4}))
+    expect(part(line, "percent")).to_have_text("50 %")
+    expect(tail).to_be_hidden()
+
+
+def test_elapsed_says_since_when_where_the_publisher_began_earlier(lab, visitor):
+    tell(lab, "apart/1", ("regr-start", {"starttime": "2025-01-05T10:00:00Z"}), live("a"))
+    page = visitor.open(lab, address("apart/1"))
+    started = part(page, "started").first
+    expect(started).to_have_text(re.compile("^first heard of "))
+    expect(started).to_have_attribute("title", re.compile("^started 2025-01-05 "))
+    tell(lab, "apart/2", ("regr-start", None), live("a"))
+    expect(part(visitor.open(lab, address("apart/2")), "started").first).to_have_text(re.compile("^since "))
+
+
 def test_a_regression_that_nobody_has_heard_of_shows_as_soon_as_it_starts(lab, visitor):
     visitor.expected = ("404",)
     page = visitor.open(lab, address("soon/1"))
@@ -341,6 +401,7 @@ def test_tanking_asks_hides_the_regression_and_untanking_brings_it_back(lab, vis
     expect(part(page, "status")).to_have_text("live")
 
     page.get_by_role("button", name="Tank", exact=True).click()
+    expect(part(dialog, "action")).to_have_class(re.compile("danger"))
     dialog.get_by_label("Reason").fill("wrong netlist")
     page.keyboard.press("Enter")
     expect(part(page, "status")).to_have_text("tanked")
@@ -373,7 +434,7 @@ def test_a_job_can_be_tanked_and_a_regression_finished_by_hand(lab, visitor):
 def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_daemon, visitor):
     visitor.expected = ("401",)
     daemon = make_daemon()
-    daemon.config.write_text(daemon.config.read_text().replace("[server]\n", '[server]\ntoken = "open sesame"\n', 1))
+    daemon.config.write_text(daemon.config.read_text().replace("[server]\n", '[server]\ntoken = "open-sesame"\n', 1))
     daemon.start()
     daemon.drop("guarded/1/regr-start.json", {})
     page = visitor.open(daemon)
@@ -394,7 +455,7 @@ def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_dae
     dialog.get_by_label("Token").fill("wrong")
     page.keyboard.press("Enter")
     expect(dialog.get_by_text("That token was not accepted.")).to_be_visible()
-    dialog.get_by_label("Token").fill("open sesame")
+    dialog.get_by_label("Token").fill("open-sesame")
     page.keyboard.press("Enter")
     expect(part(page, "status")).to_have_text("tanked")
     page.get_by_role("button", name="Untank").click()  # the token is known by now

@@ -65,16 +65,59 @@ def test_a_job_that_takes_longer_than_its_kind_is_flagged_long_before_any_timeou
     tell(lab, "slow/1", ("regr-start", None), *earlier, ("regr-finish", None))
     tell(lab, "slow/2", ("regr-start", None), live("hangs", name="quick"), live("other", name="never seen before"))
     page = visitor.open(lab, address("slow/2"))
+    expect(part(page, "live-head").locator("[aria-sort=descending]")).to_have_text("For its kind")
+    expect(rows(page, "live").first).to_contain_text("quick")
     flagged = part(row(page, "live", "quick"), "kind")
     expect(flagged).to_contain_text("slow, usually 2")
     expect(flagged).to_have_attribute("title", re.compile("99 of 100 earlier passes"))
     expect(part(row(page, "live", "never seen"), "kind")).to_have_text("")
 
+    part(page, "live-head").get_by_role("button", name="For its kind").click()
+    expect(rows(page, "live").last).to_contain_text("quick")
     part(page, "slow").click()
     expect(rows(page, "live")).to_have_count(1)
     expect(part(page, "slow")).to_have_text("1 slow for their kind")
     row(page, "live", "quick").locator("a").click()
     expect(part(page, "usual-note")).to_contain_text("slow: 99 of 100 took under")
+
+
+def test_hosts_are_named_without_the_domain_that_all_of_them_have(lab, visitor):
+    def host(number: int) -> str:
+        return f"n{number}.lab.example"
+
+    gathered = [finish(f"g{n}", "fail", fail_message="E core dumped", host=host(7 if n else 1)) for n in range(4)]
+    spread = [finish(f"s{n}", "fail", fail_message="E no data came", host=host(n)) for n in range(3)]
+    alone = [finish("a", "fail", fail_message="E overrun", host=host(5))]
+    tell(lab, "hosts/1", ("regr-start", None), *gathered, *spread, *alone, live("runs", host=host(3)))
+    page = visitor.open(lab, address("hosts/1"))
+    for table, name in {"live": "runs", "jobs": "E overrun"}.items():
+        cell = part(row(page, table, name), "host")
+        expect(cell).to_have_text("n3" if table == "live" else "n5")
+        expect(cell).to_have_attribute("title", re.compile("^n[35].lab.example$"))
+    where = {"core dumped": ["3 of 4 on n7", "2 hosts"], "no data": ["3 hosts", ""], "overrun": ["n5", ""]}
+    for title, (words, rest) in where.items():
+        signature = row(page, "signatures", title)
+        expect(part(signature, "hosts")).to_have_text(words)
+        expect(part(signature, "hosts-rest")).to_have_text(rest)
+    expect(part(row(page, "signatures", "overrun"), "hosts")).to_have_attribute("title", "n5.lab.example: 1")
+    part(page, "group").click()
+    expect(part(rows(page, "live").first, "host-group")).to_have_text("n3, 1 job")
+
+
+def test_the_words_of_a_job_that_waits_or_has_no_total_have_their_room(lab, visitor):
+    tell(lab, "room/1", live("waits", phase="queued"), live("counts", progress={"done": 7, "unit": "kcycles"}))
+    tell(lab, "room/1", live("bars", progress={"done": 7, "total": 10}))
+    page = visitor.open(lab, address("room/1"))
+    page.set_viewport_size({"width": 1400, "height": 900})
+    runtime = part(row(page, "jobs", "waits"), "runtime")
+    expect(runtime).to_have_attribute("title", re.compile("^waiting "))
+    fits = "cell => { cell.textContent = 'waiting 15m 05s'; return cell.scrollWidth <= cell.clientWidth; }"
+    assert runtime.evaluate(fits)
+    words = part(row(page, "live", "counts"), "progress").bounding_box()
+    bar = part(row(page, "live", "bars"), "bar").bounding_box()
+    assert words
+    assert bar
+    assert words["x"] == bar["x"]
 
 
 def test_a_heartbeat_is_seen_though_it_is_no_event(lab, visitor):
@@ -218,7 +261,7 @@ def test_a_signature_unfolds_its_message_and_marks_what_the_bucketing_left_out(l
     page = visitor.open(lab, address("unfold/1"))
     first = rows(page, "signatures").first
     expect(part(first, "new")).to_be_visible()
-    expect(part(first, "hosts")).to_have_text("all on n7")
+    expect(part(first, "hosts")).to_have_text("n7")
     part(first, "unfold").click()
     expect(part(first, "message")).to_have_text(told)
     expect(part(first, "message").locator("del").first).to_be_visible()
@@ -314,6 +357,26 @@ def test_the_same_test_in_earlier_runs_is_a_click_away(lab, visitor):
     expect(part(page, "earlier-told")).to_contain_text("passed in 1 of 2 runs")
     rows(page, "earlier").first.locator("a").last.click()
     expect(part(page, "result")).to_have_text("fail")
+
+
+def test_of_a_test_with_many_jobs_a_run_the_jobs_are_counted_and_long_seeds_cut(lab, visitor):
+    seed = "4" * 400
+    for run in (1, 2):
+        results = ["fail" if run == 2 and n == 0 else "pass" for n in range(5)]
+        jobs = [
+            finish(f"x{n}", result, name="seeds_test", seed=seed, runtime_ms=9000, finish_time="2025-01-05T10:00:00Z")
+            for n, result in enumerate(results)
+        ]
+        tell(lab, f"seeds/{run}", ("regr-start", None), *jobs, ("regr-finish", None))
+    tell(lab, "seeds/3", ("regr-start", None), finish("x", name="seeds_test", seed=seed, runtime_ms=9000))
+    page = visitor.open(lab, f"/j/{job_id(lab, 'seeds/3', 'x')}")
+    expect(part(page, "earlier-told")).to_contain_text("1 of 10 jobs failed; clean in 1 of 2 runs")
+    bar = part(row(page, "earlier", "seeds/2"), "bar")
+    assert width(bar.locator("[data-kind=pass]")) == pytest.approx(4 * width(bar.locator("[data-kind=fail]")), rel=0.1)
+    expect(part(row(page, "earlier", "seeds/2"), "finished")).to_have_text("5 Jan 2025")
+    shown = part(page.locator("dl.figures"), "seed")
+    expect(shown).to_have_text("4" * 24 + "…")
+    expect(shown).to_have_attribute("title", seed)
 
 
 def copied(page: Page) -> str:
@@ -443,6 +506,9 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
 
     part(page, "slower").fill("60")
     expect(section["slower"]).to_have_count(0)
+    part(page, "slower").press_sequentially("000000", delay=20)
+    page.wait_for_timeout(500)
+    expect(page).to_have_url(re.compile("slower=60$"))
     part(page, "base").select_option("compare/1")
     expect(section["fixed"]).to_have_count(0)
     expect(page).to_have_url(re.compile(r"base=compare%2F1&slower=60$"))

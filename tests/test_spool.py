@@ -25,6 +25,8 @@ from typing import Any
 import pytest
 from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
 
+import simscoped
+
 SETTLE_MS = 400
 CONFIG = (
     f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = {SETTLE_MS}\npoll_ms = 100\n'
@@ -559,6 +561,15 @@ def test_a_refused_file_does_not_overwrite_an_earlier_one_of_the_same_name(share
     texts = sorted(path.read_text() for path in bad.iterdir() if not path.name.endswith(".reason.json"))
     assert ["first" in texts[0], "second" in texts[1]] == [True, True]
     assert all(Path(f"{path}.reason.json").exists() for path in bad.glob("x*[!n].json") if "reason" not in path.name)
+
+
+def test_the_name_of_one_of_many_alike_is_found_with_few_looks(tmp_path: Path, monkeypatch: Any) -> None:
+    taken, looks = {f"{tmp_path}/x.json"} | {f"{tmp_path}/x~{number}.json" for number in range(2, 20_001)}, []
+    monkeypatch.setattr(simscoped, "_is_free", lambda path: (looks.append(path), path not in taken)[1])
+
+    assert simscoped.free_name(f"{tmp_path}/x.json") == f"{tmp_path}/x~20001.json"
+    assert simscoped.free_name(f"{tmp_path}/y.json") == f"{tmp_path}/y.json"
+    assert len(looks) < 50
 
 
 @pytest.mark.parametrize("told", [[], ["{run}/x.json"], ["x.json"]], ids=["all", "path", "name"])

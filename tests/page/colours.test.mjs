@@ -31,6 +31,7 @@ for (const [name, scheme] of [["light", light], ["dark", dark]]) {
     for (const ink of INKS) for (const ground of ["ground", "surface", "raised", "live-wash"]) holds(ink, ground, 4.5);
     for (const kind of ["pass", "fail", "skip", "live", "warn"]) holds(`${kind}-ink`, `${kind}-wash`, 4.5);
     holds("on-accent", "link", 4.5);
+    holds("on-accent", "fail", 4.5);
   });
 
   test(`${name}: marks stand out from the page and from what is to come`, () => {

@@ -98,6 +98,24 @@ test("a job is slow beyond 99 of 100 of its kind, as time goes on without any me
   assert.deepEqual(live.rows({ ...ALL, slow: true }, NOW + 501).rows.map((row) => row.id), [1]);
 });
 
+test("slow jobs come first as long as there are any, and their order does not change by itself", () => {
+  const { live, ids } = jobsOf(
+    job(1, { elapsed_ms: 90_000 }),
+    job(2, { elapsed_ms: 3000, usual_ms: 400, slow_after_ms: 1500 }),
+    job(3, { elapsed_ms: 8000, usual_ms: 5000, slow_after_ms: 9000 }),
+    job(4, { elapsed_ms: 9000, usual_ms: 400, slow_after_ms: 1500, started_at: null }),
+  );
+  const found = (now) => live.rows({ ...ALL, sort: "" }, now);
+  assert.equal(found(NOW).sort, "-kind");
+  assert.deepEqual(found(NOW).rows.map((row) => row.id), [2, 3, 4, 1]);
+  assert.deepEqual(found(NOW + 60_000).rows.map((row) => row.id), [2, 3, 4, 1]);
+  assert.deepEqual(ids({ sort: "kind" }).slice(-2), [3, 2]);
+  live.apply(event("job.passed", 2, { result: "pass" }));
+  live.settle(20);
+  assert.equal(found(NOW).sort, "-elapsed");
+  assert.deepEqual(found(NOW).rows.map((row) => row.id), [1, 4, 3]);
+});
+
 test("grouped, each host stands before its jobs, the busiest first", () => {
   const { live, ids } = jobsOf(job(1, { host: "a" }), job(2, { host: "b" }), job(3, { host: "b", elapsed_ms: 9 }), job(4));
   assert.deepEqual(ids({ byHost: true }), ["host b", 2, 3, "host ", 4, "host a", 1]);

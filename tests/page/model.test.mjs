@@ -50,7 +50,7 @@ test("what never came has another word after the end", () => {
 test("progress is told without a total, and never exceeds it", () => {
   assert.deepEqual(model.progressOf(regression()), { percent: "53 %", words: "53 of 100 jobs" });
   assert.deepEqual(model.progressOf(regression({ submitted: 0, progress: { done: 53, total: null, percent: null } })),
-    { percent: "–", words: "53 jobs done" });
+    { percent: "53 done", words: "53 jobs done" });
   assert.equal(model.progressOf(regression({ progress: { done: 53, total: 10, percent: 100 } })).percent, "73 %");
 });
 
@@ -63,6 +63,14 @@ test("elapsed time runs from the server's figure, not from any publisher's clock
   assert.equal(model.regressionElapsed(regression({ started_at: "1999-01-01T00:00:00Z" }), NOW + 5000), 65_000);
   assert.equal(model.regressionElapsed(regression({ status: "complete" }), NOW + 5000), 60_000);
   assert.equal(model.regressionElapsed(regression(), NOW - 5000), 60_000);
+});
+
+test("where a publisher's start and the server's clock are apart, it is told when the server heard", () => {
+  const words = (changes) => model.sinceWords(regression({ elapsed_ms: 30_000, read_at: NOW, ...changes }), NOW + 5000);
+  assert.equal(words({ started_at: at(-80_000) }), "since 12:58:40");
+  assert.equal(words({ started_at: at(-3_000_000) }), "first heard of 12:59:30");
+  assert.equal(words({ started_at: at(-3_000_000), status: "complete", finished_at: at(-10_000) }),
+    "first heard of 12:59:20");
 });
 
 test("an estimate is no more precise than it is known", () => {
@@ -137,6 +145,15 @@ test("a job's progress is told as far as it is known", () => {
   assert.deepEqual(model.jobProgress({ note: "elaborating" }), { fraction: null, words: "elaborating" });
   assert.equal(model.jobProgress({ done: 7, total: 5 }).fraction, 1);
   assert.equal(model.jobProgress({ done: 7, total: 0 }).fraction, null);
+});
+
+test("of hosts the domain that all have in common is left out", () => {
+  const short = (hosts) => hosts.map((host) => model.shortHost(host, model.commonDomain(hosts)));
+  assert.deepEqual(short(["n1.lab.example", null, "n2.lab.example"]), ["n1", "", "n2"]);
+  assert.deepEqual(short(["n1.lab.example", "n1.farm.example"]), ["n1.lab.example", "n1.farm.example"]);
+  assert.deepEqual(short(["n1.lab.example", "n1.lab.example"]), ["n1.lab.example", "n1.lab.example"]);
+  assert.deepEqual(short(["10.0.0.1", "11.0.0.1"]), ["10.0.0.1", "11.0.0.1"]);
+  assert.deepEqual(short(["n1", "n2"]), ["n1", "n2"]);
 });
 
 test("a job goes by the best name it has", () => {
@@ -291,11 +308,11 @@ test("the picture of the tab carries the state of the run", () => {
 test("a run of a strip and what has changed since the last one are words", () => {
   assert.equal(model.runWords({ status: "complete", pass: 196, fail: 4 }), "complete, 196 of 200 passed (98.0 %)");
   assert.equal(model.runWords({ status: "live", pass: 0, fail: 0 }), "live, no verdict");
-  const since = { counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
+  const since = { base: "n/1", counts: { new_signatures: 3, fixed_signatures: 0, newly_failing: 1, fixed: 2, slower: 41, faster: 0, missing: 5, added: 1 } };
   const words = (isLive) => model.sinceParts(since, isLive).map((part) => part.text);
   assert.deepEqual(words(false),
-    ["3 new signatures", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
-  assert.deepEqual(words(true), ["3 new signatures", "1 newly failing test", "41 slower tests", "1 added test"]);
+    ["3 signatures not in n/1", "1 newly failing test", "2 fixed tests", "41 slower tests", "5 missing tests", "1 added test"]);
+  assert.deepEqual(words(true), ["3 signatures not in n/1", "1 newly failing test", "41 slower tests", "1 added test"]);
   assert.deepEqual(model.sinceParts(null, false), []);
 });
 
@@ -330,12 +347,18 @@ test("history says what changed", () => {
   assert.equal(model.historyWord({ type: "job.new_kind" }), "job.new_kind");
   const changed = (fields) => model.changedWords(fields, NOW);
   assert.deepEqual(changed({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
-    ["phase: queued → running", "host: – → a", "n: 3"]);
+    ["phase: queued → running", "host: a", "n: 3"]);
   assert.deepEqual(changed({ finish_time: [null, at(-5000)], "metadata.corner": ["slow", { v: 1 }], time_limit_ms: [null, 65_000] }),
-    ["finish_time: – → 12:59:55", 'metadata.corner: slow → {"v":1}', "time_limit_ms: – → 1m 05s"]);
+    ["finish_time: 12:59:55", 'metadata.corner: slow → {"v":1}', "time_limit_ms: 1m 05s"]);
   assert.deepEqual(changed({ files: [null, [{ kind: "log", name: "sim.log" }, { name: "wave.fst" }]] }),
-    ["files: – → sim.log, wave.fst"]);
+    ["files: sim.log, wave.fst"]);
+  assert.deepEqual(changed({ host: ["a", null] }), ["host: a → –"]);
   assert.deepEqual(changed(undefined), []);
+});
+
+test("times in the server's words are those of the reader's clock", () => {
+  assert.equal(model.localTimes("last sign of life 2025-11-21T12:59:55.110Z; 2025-99-99T00Z", NOW),
+    "last sign of life 12:59:55; 2025-99-99T00Z");
 });
 
 test("the first commands fit this server", () => {

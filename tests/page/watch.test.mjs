@@ -114,7 +114,7 @@ test("what has changed since is asked only where there is a run before", async (
 test("the head and the comparison of a run ask for the same choice of what jobs are matched by", async () => {
   const choices = [];
   const answers = (path, query) => {
-    if (path.endsWith("/diff")) choices.push([query.limit === 0 ? "head" : "tab", query.by]);
+    if (path.endsWith("/diff")) choices.push(["slower" in query ? "tab" : "head", query.by]);
     return path === "series" ? page({ series: "n/", runs: [{ id: 1 }, { id: 2 }] }) : path === "regressions/n%2F2" ? row(2) : page(row(1));
   };
   const filter = { tab: "compare", base: "", by: "", slower: "20" };
@@ -137,6 +137,24 @@ test("each view of a regression reads what it shows, and no more", async () => {
   assert.deepEqual(await paths("pictures"), ["charts", "hosts", "timeline"]);
   assert.deepEqual(await paths("history"), ["events", "history"]);
   assert.ok(!(await paths("compare")).includes("jobs"));
+});
+
+test("a history whose place the server has forgotten is read from the start", async () => {
+  let isForgotten = false;
+  const death = { seq: 7, at: "2025-11-21T13:00:00Z", type: "job.missing", job: 3, data: {} };
+  const { watch } = watchWith({ kind: "regression", ref: "n/1", filter: { tab: "history" } }, (path, query) => {
+    if (path === "regressions/n%2F1" || path === "regressions/1") return row(1);
+    if (path !== "events") return page();
+    if (isForgotten && query.after) return new Problem(410, { detail: "the cursor 7 is not among the events kept" });
+    return { items: [death], next: 7 };
+  });
+  watch.refresh();
+  await settled();
+  isForgotten = true;
+  watch.apply({ seq: 9, type: "job.missing", regression_id: 1, job: 4, data: {} });
+  await settled();
+  assert.equal(watch.problem(), null);
+  assert.deepEqual(watch.data.deaths.items.map((item) => item.seq), [7]);
 });
 
 test("all live jobs are read, page by page, and what has ended meanwhile does not come back", async () => {
