@@ -107,7 +107,7 @@ import threading
 import time
 import traceback
 import urllib.parse
-from collections import deque
+from collections import Counter, deque
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -4390,6 +4390,9 @@ STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-stor
 SERIES_MOST = 100  # named in one request
 USUAL_FOR_S = 60.0  # how long jobs of a test take is looked up again after this
 USUAL_MOST = 20_000  # tests of which that is kept
+SLOW_FOR_S = 5.0  # how many jobs of a regression are slow is counted again after this
+SLOW_MOST = 5_000  # regressions of which that is kept
+SLOW_PATIENCE_S = 0.1  # an answer waits no longer for it
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -4679,6 +4682,8 @@ class Api:
         self.files = dict(static_files(self.prefix))
         self.started = time.monotonic()
         self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
+        self.slow: dict[int, tuple[float, int]] = {}  # live regression -> known until, how many of its jobs are slow
+        self._counting: asyncio.Task[None] | None = None
         self.digests: dict[tuple[int, ...], bytes] = {}  # device, inode, size and mtime of a file -> SHA-256
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
@@ -4791,7 +4796,9 @@ class Api:
     async def regressions(self, request: web.Request) -> web.Response:
         wants_tanked = request.query.get("tanked") == "1" or "tanked" in request.query.get("status", "").split(",")
         shown = [] if wants_tanked else [queries.Condition("r.tanked_at IS NULL")]
-        return await self.list_of(request, queries.REGRESSIONS, self.seen_now(answers.regression_object), *shown)
+        rows, more = await self.page_of(request, queries.REGRESSIONS, *shown)
+        await self.count_slow(rows)
+        return self.listed(request, list(map(self.seen_now(answers.regression_object), rows)), more)
 
     async def regression(self, request: web.Request) -> web.Response:
         """One regression. With wait=SECONDS it blocks until it is over (until=done) or has another version."""
@@ -4799,7 +4806,34 @@ class Api:
         own = request.query.get("until") == "done" and not request.query.get("version")
         look = functools.partial(self.regression_now, row["id"])
         row = await self._awaited(request, row, Subject(row["id"], own=own), look, _regression_is_done)
+        await self.count_slow([row])
         return self._versioned(request, row["version"], self.regression_object(row))
+
+    async def count_slow(self, rows: Iterable[Row]) -> None:
+        """Have it known how many jobs of live regressions are slow for their test, for the next viewpoint. That is
+        counted now and then; where it takes long, answers go on showing what was known before, or none."""
+        now = time.monotonic()
+        live = (row["id"] for row in rows if row["status"] == "live" and row["n_live"])
+        stale = [regression for regression in live if self.slow.get(regression, (0.0, 0))[0] < now]
+        if stale and (self._counting is None or self._counting.done()):
+            self._counting = asyncio.create_task(self._count_slow(stale))
+        if stale and self._counting is not None:
+            await asyncio.wait([self._counting], timeout=SLOW_PATIENCE_S)
+
+    async def _count_slow(self, regressions: list[int]) -> None:
+        with contextlib.suppress(ReadTooLong, StorageError):
+            jobs = await self.store.read(figures.LONGEST_LIVE, (to_json(regressions),), search=True)
+            usual = await self.usual_of_tests({job["test_id"] for job in jobs})
+            now = self.store.clock.moment().now
+            slow = Counter(
+                job["regression_id"]
+                for job in jobs
+                if answers.is_slow(job["running_at"], usual.get(job["test_id"]), now)
+            )
+            if len(self.slow) > SLOW_MOST:
+                self.slow.clear()
+            until = time.monotonic() + SLOW_FOR_S
+            self.slow.update((regression, (until, slow[regression])) for regression in regressions)
 
     async def regression_row(self, request: web.Request, ref: str | None = None) -> dict[str, Any]:
         """The regression that REF means: an id, SERIES/$ for the latest of a series that has runs, or a name."""
@@ -5104,7 +5138,7 @@ class Api:
 
     def viewpoint(self) -> answers.Viewpoint:
         timeout, prune = round(self.config.autotimeouthours * HOUR_MS), round(self.config.prunelivedays * DAY_MS)
-        return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base)
+        return answers.Viewpoint(*self.store.clock.moment(), timeout, prune, self.base, self.slow)
 
     def seen_now(self, show: Callable[[Row, answers.Viewpoint], dict[str, Any]]) -> Callable[[Row], dict[str, Any]]:
         """A function that shows rows as they are seen at one moment: this one."""

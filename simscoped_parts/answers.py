@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import time
 import urllib.parse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec import convert
@@ -47,13 +48,15 @@ def json_object(text: str | None) -> dict[str, Any]:
 
 
 class Viewpoint(NamedTuple):
-    """From when and where rows are looked at: both clocks, the time limits, and what links begin with."""
+    """From when and where rows are looked at: both clocks, the time limits, what links begin with, and what is known of
+    live regressions beside their rows: until when (monotonic), and how many of their jobs are slow."""
 
     now: int  # ms since 1970
     tick: int  # uptime clock
     timeout_ms: int  # autotimeouthours; 0 never
     prune_ms: int  # prunelivedays; 0 never
     base: str = ""
+    slow: Mapping[int, tuple[float, int]] = MappingProxyType({})
 
     def at_tick(self, *ticks: int | None) -> str | None:
         """When the first of some ticks will come, if the daemon stays up; None if there is none."""
@@ -144,6 +147,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "running": row["running"],
         "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
         "new_signatures": row["new_signatures"],
+        "slow": seen.slow.get(row["id"], (0.0, 0))[1] if live and row["n_live"] else 0,
         "progress": {
             "done": done,
             "total": known,
@@ -208,6 +212,11 @@ def usual_of(passes_ms: Sequence[int]) -> Usual | None:
     return Usual(ordered[len(ordered) // 2], ordered[math.ceil(0.99 * len(ordered)) - 1])
 
 
+def is_slow(running_at: int | None, usual: Usual | None, now: int) -> bool:
+    """Does a live job take longer than jobs of its test do?"""
+    return usual is not None and running_at is not None and now - running_at > usual.slow_after_ms
+
+
 def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[str, Any]:
     """A job. `usual` is what jobs of its test take; it is shown as long as the job is live."""
     extra = json_object(row["extra"])
@@ -238,7 +247,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "elapsed_ms": elapsed,
         "usual_ms": usual.median_ms if usual else None,
         "slow_after_ms": usual.slow_after_ms if usual else None,
-        "slow": usual is not None and row["running_at"] is not None and elapsed > usual.slow_after_ms,
+        "slow": is_slow(row["running_at"], usual, seen.now),
         "time_limit_ms": limit_that_holds(row["time_limit_ms"], row["extended_ms"]),
         "compute_ms": row["compute_ms"],
         "runtime_ms": row["counted_runtime_ms"],

@@ -43,6 +43,16 @@ PASSES = f"""
     FROM json_each(?) AS wanted
 """
 
+# The jobs of some live regressions, a JSON array of ids, that have been running longest: those that may be slow.
+LONGEST_LOOKED_AT = 100
+LONGEST_LIVE = f"""
+    SELECT wanted.value AS regression_id, j.test_id, j.running_at
+    FROM json_each(?) AS wanted JOIN job j ON j.id IN (
+        SELECT id FROM job WHERE regression_id = wanted.value AND result = 0 AND running_at IS NOT NULL
+        ORDER BY running_at LIMIT {LONGEST_LOOKED_AT})
+    WHERE j.test_id IS NOT NULL
+"""
+
 # What became of a test in earlier regressions: those of the same series, or, where there is none, all. A regression has
 # one row: the verdict is the worst, and the runtime the mean of the jobs that have it.
 _EARLIER_ROW = """

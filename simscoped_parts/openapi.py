@@ -446,7 +446,7 @@ ANSWERS: dict[str, Schema] = {
         job=INTEGER_OR_NULL,
     ),
     "Regression": _object(
-        **_fields(INTEGER, "id version elapsed_ms new_signatures"),
+        **_fields(INTEGER, "id version elapsed_ms new_signatures slow"),
         **_fields(INTEGER_OR_NULL, "number submitted running"),
         **_fields(TEXT_OR_NULL, "series reason component project branch tag"),
         **_fields(TIME_OR_NULL, "eta_at started_at finished_at last_activity_at due_at"),

@@ -200,11 +200,11 @@ export function shortReason(regression, now) {
 /** A live run of which nothing was heard for so long may be stuck. */
 const SILENT_MS = 10 * 60_000;
 
-/** What to look at in a live run, in lines: `silent 24 min`, `2 new signatures`. */
-function alarmWords({ last_activity_at: heard, new_signatures: fresh }, now) {
+/** What to look at in a live run, in lines: `silent 24 min`, `3 slow jobs`, `2 new signatures`. */
+function alarmWords({ last_activity_at: heard, new_signatures: fresh, slow }, now) {
   const silence = now - (parseTime(heard) ?? now);
   const silent = silence >= SILENT_MS ? `silent ${inOneUnit(silence)}` : "";
-  return [silent, fresh ? plural(fresh, "new signature") : ""].filter(Boolean).join("\n");
+  return [silent, slow ? plural(slow, "slow job") : "", fresh ? plural(fresh, "new signature") : ""].filter(Boolean).join("\n");
 }
 
 function inOneUnit(ms) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.parse
 from typing import Any
 from xml.etree import ElementTree
@@ -201,6 +202,21 @@ def test_a_live_job_tells_what_its_test_usually_takes_and_whether_it_is_slow(sha
     assert (told["usual_ms"], told["slow_after_ms"]) == (5, 9)
     publish(shared, f"{run}/2", done("a", name=f"{run} fast"))
     assert (shared.get(f"/jobs/{fast}")["usual_ms"], shared.get(f"/jobs/{fast}")["slow"]) == (None, False)
+
+
+def test_a_live_regression_tells_how_many_of_its_jobs_are_slow(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", *(done(f"p{n}", name=f"{run} fast", runtime_ms=1) for n in range(5)))
+    of_tests = {"a": "fast", "b": "fast", "c": "unknown"}
+    jobs = [live(key, name=f"{run} {test}") for key, test in of_tests.items()]
+    publish(shared, f"{run}/2", *jobs, live("d", name=f"{run} fast", phase="queued"))
+    time.sleep(0.002)  # they take longer than a millisecond now
+
+    wait_until(lambda: shared.get(f"/regressions/{run}%2F2")["slow"] == 2)
+    listed = [item["slow"] for item in shared.get(f"/regressions?series={run}")["items"]]
+    shared.post(f"/regressions/{run}%2F2/finish")
+
+    assert listed == [2, 0]
+    assert shared.get(f"/regressions/{run}%2F2")["slow"] == 0
 
 
 @pytest.mark.parametrize(
