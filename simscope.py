@@ -812,7 +812,8 @@ def reaching(address: Address) -> Iterator[None]:
     except SimscopeError:
         raise
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(f"the server {address.url} cannot be reached: {reason_of(error)}") from error
+        hint = "; --server or SIMSCOPE_SERVER names another" if address.url == DEFAULT_SERVER else ""
+        raise Unreachable(f"the server {address.url} cannot be reached: {reason_of(error)}{hint}") from error
 
 
 def send(connection: Any, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> None:
@@ -2231,6 +2232,11 @@ class Job:
         """Done, and nothing to worry about."""
         return self.done and self.result in ("pass", "skip")
 
+    @property
+    def title(self) -> str:
+        """What people call it: its name, else what is run, else its identity."""
+        return self.name or self.config or self.uniqueid or f"job {self.id}"
+
 
 def read_job(document: Any) -> Job:
     with understanding():
@@ -3595,33 +3601,29 @@ def bar(done: float, total: float | None, width: int) -> str:
     return "[" + "#" * filled + "." * (width - 2 - filled) + "]"
 
 
-def job_title(job: Job) -> str:
-    return job.name or job.config or job.uniqueid or f"job {job.id}"
-
-
 def job_note(job: Job) -> str:
     """Return what is most worth knowing: why it failed, or how far it is."""
     if job.fail_message:
         return job.fail_message.strip().split("\n")[0]
+    if job.raw.get("slow"):
+        return f"slow: {clock(job.raw['usual_ms'])} is usual"
     if job.done or job.progress is None:
         return ""
     of = f"/{job.progress.total:g}" if job.progress.total else ""
     return f"{job.progress.done:g}{of} {job.progress.unit or ''}".strip()
 
 
-def jobs_table(jobs: Sequence[Job], width: int | None = None) -> list[str]:
-    head = ("ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "SEED", "MESSAGE")
-    return table(
-        head,
-        [
-            (
-                *(job.id, job_state(job), clock(job.elapsed_ms), job.host, job.regression),
-                *(job_title(job), job.seed, job_note(job)),
-            )
-            for job in jobs
-        ],
-        width,
-    )
+def jobs_table(jobs: Sequence[Job], width: int | None = None, *, of_one: bool = False) -> list[str]:
+    """Return jobs as lines; `of_one` regression, which is then not told."""
+    where = () if of_one else ("REGRESSION",)
+    rows = [
+        (
+            *(job.id, job_state(job), clock(job.elapsed_ms), job.host, *((job.regression,) if where else ())),
+            *(job.title, job.seed, job_note(job)),
+        )
+        for job in jobs
+    ]
+    return table(("ID", "RESULT", "TIME", "HOST", *where, "NAME", "SEED", "MESSAGE"), rows, width)
 
 
 def job_state(job: Job) -> str:
@@ -3658,7 +3660,7 @@ def one_line(found: Snapshot) -> str:
     """Return how a job or a regression stands, in one line."""
     if isinstance(found, Regression):
         return f"{shown(found.name)}  {verdict_text(found)}  {done_text(found)} done  {counts_text(found)}"
-    parts = [f"job {found.id}", job_state(found), clock(found.elapsed_ms), job_title(found), job_note(found)]
+    parts = [f"job {found.id}", job_state(found), clock(found.elapsed_ms), found.title, job_note(found)]
     return "  ".join(shown(part) for part in parts if part)
 
 
@@ -3798,6 +3800,7 @@ def live_body(options: Any, command: Sequence[str], environ: Mapping[str, str]) 
         "extid": extid,
         "time_limit_ms": options.time_limit,
         "metadata": merge_pairs(pairs, options.metadata),
+        "rerun": command_line if options.job_config else None,  # else the config says it
     }
     cleaned: dict[str, Any] = clean({name: value for name, value in body.items() if value})
     return cleaned
@@ -4133,7 +4136,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
     ]
     head = [coloured(found.status, head[0][:columns]), *(line[:columns] for line in head[1:])]
     body = [line for title, jobs in (("newest fails", fails), ("slowest live jobs", slow)) if jobs
-            for line in ("", title, *jobs_table(jobs, columns))]  # fmt: skip
+            for line in ("", title, *jobs_table(jobs, columns, of_one=True))]  # fmt: skip
     return [*head, *body][: lines - 1]
 
 
@@ -4236,7 +4239,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     job.add_argument("--category", default="sim", help="kind of job (sim)")
     job.add_argument("--name", help="what people read")
     job.add_argument("--uniqueid", metavar="ID", help="identity in the regression (a random UUID)")
-    job.add_argument("--job-config", metavar="TEXT", help="what is run, for reruns and comparison (the command line)")
+    job.add_argument(
+        "--job-config", metavar="TEXT", help="what is run, for comparison with other runs (the command line)"
+    )
     job.add_argument(
         "--seed", metavar="N", help="(guessed from +seed=N, -seed N, --seed=N, +ntb_random_seed=N, -sv_seed N)"
     )

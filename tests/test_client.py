@@ -1303,7 +1303,7 @@ def test_options_become_job_fields(client: Client) -> None:
     assert done.stdout == "r/1 job-7\n"
     live = client.messages()["job-live"]
     expected = {"category": "lint", "name": "top", "uniqueid": "job-7", "config": "cfg", "build": "b+cov"}
-    expected |= {"testgroup": "g", "jobdir": "http://x"}
+    expected |= {"testgroup": "g", "jobdir": "http://x", "rerun": shlex.join(["sh", "-c", script])}
     assert {name: live[name] for name in expected} == expected
     assert (live["time_limit_ms"], live["metadata"]) == (5_400_000, [["a", "b=c"]])
 

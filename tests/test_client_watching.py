@@ -1028,6 +1028,12 @@ def test_events_begin_when_they_are_asked_for_and_are_filtered(daemon: Daemon, c
     assert next(client.events(after=first.seq - 1)).seq == next(client.events(after=first.seq - 1)).seq == first.seq
 
 
+def test_a_job_is_called_by_what_is_known_of_it() -> None:
+    known = [{"name": "n", "config": "c"}, {"config": "c", "uniqueid": "u"}, {"uniqueid": "u"}, {}]
+
+    assert [simscope.Job(id=7, **fields).title for fields in known] == ["n", "c", "u", "job 7"]
+
+
 def test_every_type_of_event_may_be_asked_for_and_no_other(daemon: Daemon, client: Client) -> None:
     publish(daemon, done(result="fail"))
     first = daemon.get("/events")["items"][0]["seq"]
