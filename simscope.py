@@ -1203,7 +1203,7 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("unexpected termination",), r"^An unexpected termination has occurred", "a crash of VCS"),
     (
         ("nternal", "NTERNAL"),
-        r"(?i)\binternal (?:\w+ )?error\b(?!\s*[:=]?\s*(?:0|no|none)\b)"
+        r"(?i)\binternal (?:\w+ )?error\b(?!\s{0,20}[:=]?\s{0,20}(?:0|no|none)\b)"
         r"(?=\s*$|\s*[:!.(\[,]|\s+-\s|\s+(?:in|at|while|occurred)\b)",
         "a crash of a simulator or compiler",
     ),
