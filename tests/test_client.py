@@ -170,6 +170,8 @@ class Tracker:
                 self.end_headers()
                 self.wfile.write(content)
 
+            do_GET = do_POST
+
             def log_message(self, *arguments: Any) -> None:
                 pass
 
@@ -181,13 +183,16 @@ class Tracker:
     def types(self) -> list[str]:
         return [re.sub(r".*/publish/|\?.*", "", request["path"]) for request in self.requests]
 
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
 
 @pytest.fixture
 def tracker() -> Iterator[Tracker]:
     tracker = Tracker()
     yield tracker
-    tracker.server.shutdown()
-    tracker.server.server_close()
+    tracker.close()
 
 
 def receipt(*details: dict[str, Any], **counts: int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import copy
 import dataclasses
 import datetime
 import hashlib
-import http.server
 import io
 import itertools
 import json
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
 from proxies import Wire
+from test_client import Tracker
 
 import simscope
 from simscope import Client
@@ -241,29 +241,15 @@ def test_an_argument_of_a_type_that_is_not_taken_is_a_type_error_too() -> None:
 
 @pytest.fixture
 def answer_with() -> Iterator[Callable[[Any], Client]]:
-    """Makes a server that answers every question with the same document, and gives a client of it."""
-    servers: list[http.server.HTTPServer] = []
+    """Lets a server answer every question with the same document, and gives a client of it."""
+    tracker = Tracker()
 
-    def make(document: Any) -> Client:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                content = json.dumps(document).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+    def answer(document: Any) -> Client:
+        tracker.answer = lambda request: (200, document)
+        return Client(tracker.url)
 
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return Client(f"http://127.0.0.1:{servers[-1].server_port}")
-
-    yield make
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    yield answer
+    tracker.close()
 
 
 JOB = {"id": 1, "result": "live", "done": False, "regression": "r", "regression_id": 1, "version": 1}
