@@ -374,6 +374,13 @@ def clean_text(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text.replace("\0", ""))
 
 
+def for_address(value: T) -> T:
+    """Return what is to be part of an address; raise UsageError for half characters, which cannot be."""
+    if _SURROGATES.search(str(value)):
+        raise UsageError(f"{value!r} is not UTF-8 text")
+    return value
+
+
 def clean(value: Any, depth: int = 0) -> Any:
     """Return a JSON value with all texts clean, 64-bit integers, and nothing nested deeper than the daemon accepts."""
     if isinstance(value, str):
@@ -2366,7 +2373,7 @@ def regression_path(ref: Any) -> str:
     if isinstance(ref, Regression):
         return f"/regressions/{ref.id}"
     if isinstance(ref, str) and ref:
-        return "/regressions/" + quote(ref, safe="")
+        return "/regressions/" + quote(for_address(ref), safe="")
     if is_number(ref, int) and ref >= 0:
         return f"/regressions/{ref}"
     error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
@@ -2386,11 +2393,12 @@ def verdict_text(found: Snapshot) -> str:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """Return a whole number that is large enough; raise UsageError, for any other type WrongType."""
-    if is_number(value, int) and value >= least:
+    """Return a whole number that is large enough, and of 18 digits at most; raise UsageError, for any other type
+    WrongType."""
+    if is_number(value, int) and least <= value < 10**18:
         return int(value)
     error = UsageError if is_number(value, int) else WrongType
-    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
+    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}, of up to 18 digits")
 
 
 def check_seconds(name: str, value: Any, accepted: Callable[[float], bool], words: str) -> None:
@@ -2419,12 +2427,16 @@ def seconds_left(until: float | None) -> float:
     return float("inf") if until is None else until - time.monotonic()
 
 
+def check_timeout(timeout: float | None) -> None:
+    """Raise UsageError for what is no time for waiting, which is None or a number of seconds."""
+    if timeout is not None:
+        check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
+
+
 def moment(timeout: float | None) -> float | None:
     """Return the moment of the monotonic clock that is `timeout` seconds away; None for None. Raises UsageError."""
-    if timeout is None:
-        return None
-    check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
-    return time.monotonic() + timeout
+    check_timeout(timeout)
+    return None if timeout is None else time.monotonic() + timeout
 
 
 def late(error: Unreachable) -> WaitTimeout:
@@ -2800,7 +2812,7 @@ class LogBuffer:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream has ended; return False if it has not after `timeout` seconds. Raises what ended it
         too early."""
-        moment(timeout)
+        check_timeout(timeout)
         if self._thread is not None:
             self._thread.join(timeout)
         if self.error is not None:
@@ -2809,7 +2821,7 @@ class LogBuffer:
 
     def interrupt(self, wait: bool = True, timeout: float = 10.0) -> None:
         """End the stream, if there is one; with `wait` return when it has ended, after `timeout` seconds at most."""
-        moment(timeout)
+        check_timeout(timeout)
         thread, follower = self._thread, self._follower
         if follower is not None:
             follower.interrupt()
@@ -2890,11 +2902,11 @@ class Client:
         for name, value in (("server", server), ("token", token)):
             if value is not None and not isinstance(value, str):
                 raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
-        check_seconds("timeout", timeout, lambda seconds: seconds > 0, "seconds above 0")
+        check_seconds("timeout", timeout, lambda seconds: 0 < seconds < 1e6, "seconds above 0 and below a million")
         check_seconds("outage", outage, lambda seconds: seconds >= 0, "seconds, 0 or more")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
-        self.caller = Caller(Address(server, token.strip(), timeout), outage)
+        self.caller = Caller(Address(server, token.strip(), timeout), min(outage, 1e9))
 
     def __enter__(self) -> Client:
         return self
@@ -3082,7 +3094,7 @@ class Client:
 
         Raises WaitTimeout if not all are over after `timeout` seconds, and NotFound for one that does not exist.
         """
-        if isinstance(refs, str) or not hasattr(refs, "__iter__"):
+        if isinstance(refs, (str, bytes, bytearray)) or not hasattr(refs, "__iter__"):
             raise WrongType(
                 f"{refs!r} is not accepted; as_completed takes several jobs and regressions, such as a list"
             )
@@ -3367,7 +3379,8 @@ class Client:
         import hashlib
         from urllib.parse import quote
 
-        path = f"/jobs/{file.job_id}/files/{quote(file.kind, safe='')}/{quote(file.name, safe='')}"
+        kind, name = (quote(for_address(part), safe="") for part in (file.kind, file.name))
+        path = f"/jobs/{file.job_id}/files/{kind}/{name}"
         address, found, size = self.caller.address, hashlib.sha256(), 0
         connection = address.connection()
         try:
@@ -3408,7 +3421,7 @@ def query(parameters: Mapping[str, Any]) -> str:
 
     given = {name: value for name, value in parameters.items() if value is not None}
     texts = {
-        name: ",".join(map(str, value)) if isinstance(value, (list, tuple, set)) else value
+        name: for_address(",".join(map(str, value)) if isinstance(value, (list, tuple, set)) else value)
         for name, value in given.items()
     }
     return "?" + urlencode(texts) if texts else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import functools
 import hashlib
 import io
 import itertools
@@ -175,7 +176,7 @@ def test_a_list_is_filtered_in_the_language_of_the_page(daemon: Daemon, client: 
         assert isinstance(caught.value, simscope.Refused) and caught.value.problem["reason"].startswith("bad-")
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3"])
+@pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3", 10**30])
 def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit="):
         Client("http://127.0.0.1:1").jobs(limit)
@@ -183,8 +184,15 @@ def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
 
 def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
     client = Client("http://127.0.0.1:1")
+    file = simscope.JobFile(job_id=1, kind="log", name="\ud800")
     wrong: list[Callable[[], Any]] = [
         lambda: client.jobs(colour="red"),
+        lambda: client.jobs(q="\ud800"),
+        lambda: client.jobs(result=["fail", "\ud800"]),
+        lambda: client.regression("a\ud800"),
+        lambda: client.wait("a\ud800", timeout=1),
+        lambda: client.download(file, io.BytesIO()),
+        lambda: client.events(after=10**18),
         lambda: client.job(True),
         lambda: client.job("r/1"),
         lambda: client.job(-1),
@@ -203,6 +211,7 @@ def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
         lambda: client.extend(1, True),
         lambda: client.extend(1, until=datetime.datetime(2030, 1, 1)),
         lambda: client.extend(1, datetime.timedelta(days=25)),
+        *(functools.partial(Client, timeout=timeout) for timeout in (0, 1e6, 10**400, float("inf"), float("nan"))),
     ]
     for call in wrong:
         with pytest.raises(simscope.UsageError):
@@ -226,6 +235,8 @@ def test_an_argument_of_a_type_that_is_not_taken_is_a_type_error_too() -> None:
         lambda: client.extend(1, until="x"),
         lambda: next(client.as_completed(5)),
         lambda: next(client.as_completed("12")),
+        lambda: next(client.as_completed(b"2")),
+        lambda: next(client.as_completed(bytearray(b"2"))),
         lambda: client.events(types=5),
         lambda: client.events(types=["job.live", 5]),
         lambda: client.log_buffer(1, on_update=5),
@@ -545,6 +556,7 @@ def test_who_has_never_been_answered_does_not_wait(tmp_path: Path) -> None:
     client = Client("http://127.0.0.1:9")
     calls: list[Callable[[], Any]] = [
         lambda: client.wait(1),
+        lambda: Client("http://127.0.0.1:9", outage=10**400).wait(1),
         lambda: list(client.as_completed([1])),
         lambda: list(client.iter_logs(1, follow=True)),
         lambda: client.jobs(),
@@ -813,6 +825,10 @@ def test_interrupt_without_a_stream_does_nothing(daemon: Daemon, client: Client)
     buffer.interrupt()
     buffer.interrupt(wait=False)
     assert not buffer.streaming
+    for wrong in (-1, float("nan"), 1e9):
+        for call in (buffer.wait, buffer.interrupt):
+            with pytest.raises(simscope.UsageError, match="timeout="):
+                call(timeout=wrong)  # type: ignore[operator]
 
 
 def test_a_callback_may_fail_and_may_interrupt(daemon: Daemon, client: Client, caplog: Any) -> None:

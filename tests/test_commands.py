@@ -508,6 +508,27 @@ def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) 
         assert (code, expected in err) == (2, True), err
 
 
+def test_an_argument_that_is_no_text_is_told_in_a_sentence(daemon: Daemon) -> None:
+    publish(daemon, done())
+    for words in ("status a?", "regression a?", "history a?", "watch --once a?", "wait --timeout 1 a?", "wait a? 1",
+                  "jobs --q ?", "jobs --filter host=?", "jobs --regression ?", "regressions --q ?", "files 1 --kind ?",
+                  ):  # fmt: skip
+        code, out, err = run(daemon, *words.replace("?", "\udcff").split())
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+        assert err.startswith("simscope: error: '") and err.endswith("\\udcff' is not UTF-8 text\n")
+
+
+def test_the_exit_codes_are_the_same_in_all_places() -> None:
+    manual = (simscope.__doc__ or "").partition("\nEXIT CODES")[2].partition("\nSECTIONS")[0]
+    places = (
+        re.findall(r"^  (\d+) ", manual, re.M),
+        re.findall(r"  (\d+) ", simscope.main_parser().format_help().partition("exit codes:")[2]),
+        re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "client.md").read_text(), re.M),
+    )
+
+    assert {tuple(codes) for codes in places} == {("0", "1", "2", "3", "4", "5", "130")}
+
+
 def test_the_server_is_named_by_option_environment_or_file(daemon: Daemon) -> None:
     config = daemon.folder / "client.conf"
     config.write_text(f'server = "{daemon.url}"\n')
