@@ -3478,7 +3478,11 @@ def safe_name(name: str) -> str:
 def write_to(stream: Any, data: bytes) -> None:
     """Write to a stream of the caller's; raise CannotWrite or WrongType where it does not take the bytes."""
     try:
-        stream.write(data)
+        while data:
+            taken = stream.write(data)
+            if is_number(taken, int) and taken <= 0:
+                raise OSError("it takes nothing")
+            data = data[taken:] if is_number(taken, int) else b""
     except TypeError as error:
         raise WrongType(f"{stream!r} is not accepted; download takes a path or a binary stream") from error
     except (OSError, ValueError) as error:  # full, read only, closed
@@ -3520,8 +3524,7 @@ _COLOURS = {"pass": "32", "complete": "32", "fail": "31", "aborted": "31", "tank
 
 def emit(text: str) -> bool:
     """Write a line to standard output; a reader that has gone away is no error, but then return False."""
-    if sys.stdout is None:
-        return False
+    check_output()
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -3531,6 +3534,12 @@ def emit(text: str) -> bool:
     except UnicodeEncodeError:  # a terminal that is not UTF-8
         return emit(text.encode("ascii", "replace").decode())
     return True
+
+
+def check_output() -> None:
+    """Raise CannotWrite where the program was started without a standard output."""
+    if sys.stdout is None:
+        raise CannotWrite("the standard output is closed")
 
 
 def output_lost(error: OSError) -> None:
@@ -4068,8 +4077,7 @@ def command_download(client: Client, options: Any) -> int:
 
 
 def download_to_output(client: Client, file: JobFile) -> int:
-    if sys.stdout is None:
-        raise CannotWrite("the standard output is closed")
+    check_output()
     try:
         client.download(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -4116,7 +4124,7 @@ def command_watch(client: Client, options: Any) -> int:
 
 def watched_jobs(client: Client, found: Regression) -> tuple[list[Job], list[Job]]:
     """Return the newest fails, and the slowest live jobs."""
-    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))
+    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail", sort="-finished"))
     slow = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest"))
     return fails, slow
 
@@ -4156,7 +4164,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
 
 _EXIT_CODES = """exit codes:
   0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or thing
-  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over
+  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over   130 Ctrl-C
   run ends with the exit code of its command
 
 "simscope COMMAND --help" has examples; the top of simscope.py is the manual.

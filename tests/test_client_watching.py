@@ -949,6 +949,35 @@ def test_a_destination_may_be_bytes_and_a_stream_that_takes_nothing_is_an_error_
         client.download(file, "a\0b")
 
 
+class Narrow(io.BytesIO):
+    """A stream that takes so many bytes at a time."""
+
+    def __init__(self, taken: int) -> None:
+        super().__init__()
+        self.taken = taken
+
+    def write(self, data: Any) -> int:
+        return super().write(data[: self.taken])
+
+
+class Silent(io.BytesIO):
+    """A stream that takes all, and does not say how much that is."""
+
+    def write(self, data: Any) -> None:  # type: ignore[override]
+        super().write(data)
+
+
+def test_a_stream_that_takes_less_than_it_is_given_gets_the_rest(shelf: Daemon, tmp_path: Path) -> None:
+    client = Client(shelf.url)
+    file = client.files(declared(shelf, tmp_path))[0]
+
+    for stream in (Narrow(1000), Silent()):
+        client.download(file, stream)
+        assert stream.getvalue() == CONTENT
+    with pytest.raises(simscope.CannotWrite, match="it takes nothing"):
+        client.download(file, Narrow(0))
+
+
 def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemon, tmp_path: Path) -> None:
     client = Client(shelf.url)
     file = client.files(declared(shelf, tmp_path))[0]

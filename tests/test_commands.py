@@ -239,16 +239,17 @@ def test_commands_leave_no_connection_open(daemon: Daemon, capfd: Any) -> None:
 
 
 def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
-    job = publish(daemon, done())
+    job = publish(daemon, done(files=[{"kind": "log", "name": "x"}]))
 
     for command in (("jobs",), ("job", job, "--json"), ("status", job), ("completion", "bash")):
         with open("/dev/full", "w") as full:
             code, _, err = run(daemon, *command, stdout=full)
         assert code == 2
         assert err == "simscope: error: the standard output cannot be written: no space left on device\n"
-    closed = f"exec {sys.executable} {SCRIPT} jobs >&-"
-    done_ = subprocess.run(["sh", "-c", closed], env=environment(daemon), capture_output=True, text=True, timeout=20)
-    assert (done_.returncode, done_.stderr) == (0, "")
+    quiet: dict[str, Any] = {"env": environment(daemon), "capture_output": True, "text": True, "timeout": 20}
+    for words in ("jobs", f"status {job}", "watch n/1 --once --json", f"download {job} x -", "completion bash"):
+        closed = subprocess.run(["sh", "-c", f"exec {sys.executable} {SCRIPT} {words} >&-"], **quiet)
+        assert (closed.returncode, closed.stderr) == (2, "simscope: error: the standard output is closed\n"), words
 
 
 def test_extend(daemon: Daemon) -> None:
@@ -464,6 +465,17 @@ def test_watch_tells_every_new_fail_however_many_come_at_once(daemon: Daemon) ->
     told = re.findall(r"^  job (\d+)  fail", out, re.M)
     assert sorted(map(int, told)) == [first, *range(first + 8, first + 20)]
     assert (watching.returncode, err) == (1, "")
+
+
+def test_watch_shows_the_fails_that_came_last(daemon: Daemon) -> None:
+    publish(daemon, live("first"))
+    for n in range(7):
+        publish(daemon, done(f"old{n}", "fail"))
+    publish(daemon, done("first", "fail", name="the oldest job"))
+
+    once = lines(daemon, "watch", "n/1", "--once")
+
+    assert "the oldest job" in once[once.index("newest fails") + 2]
 
 
 def test_a_view_fits_its_terminal() -> None:
