@@ -3040,17 +3040,9 @@ class Client:
         """
         until = moment(timeout)
         check_seconds("interval", interval, lambda value: value > 0, "seconds above 0")
-        found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
-        return self._judged(found[0] if found else None, ref, check)
-
-    def _judged(self, found: Job | Regression | None, ref: AnyRef, check: bool) -> Job | Regression:
-        what = ref if isinstance(ref, (int, str)) else ref.id
-        if found is None or not found.done:
-            late = WaitTimeout(f"{what} is not over in the time that was given")
-            late.snapshot, late.snapshots = found, (found,) if found else ()
-            raise late
+        [found] = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
         if check and not found.ok:
-            error = NotPassed(f"{what}: {verdict_text(found)}")
+            error = NotPassed(f"{named(found)}: {verdict_text(found)}")
             error.snapshot = found
             raise error
         return found
@@ -3058,17 +3050,14 @@ class Client:
     def changes(self, ref: AnyRef, timeout: float | None = None) -> Iterator[Job | Regression]:
         """Yield a job or a regression as it is now, and again after each change, until it is over. Changes that come
         close together may be shown as one. Raises WaitTimeout."""
-        until, found = moment(timeout), None
-        for found in self._changes(ref, {}, until, WAIT_SECONDS):
-            yield found
-        self._judged(found, ref, check=False)
+        yield from self._changes(ref, {}, moment(timeout), WAIT_SECONDS)
 
     def _changes(
         self, ref: AnyRef, wanted: Mapping[str, str], until: float | None, interval: float
     ) -> Iterator[Job | Regression]:
         """Yield how it is now, and then whenever the server finds it worth an answer: when it has changed, or, with
         until=done in `wanted`, when it is over. The server compares with the version that we have: nothing can happen
-        unnoticed between two questions. Ends when it is over and at the moment `until`."""
+        unnoticed between two questions. Ends when it is over; at the moment `until` raises WaitTimeout."""
         known = ref if isinstance(ref, (Job, Regression)) else None
         version, wait = -1, 0.0
         while True:
@@ -3076,14 +3065,16 @@ class Client:
             parameters = {**(wanted or {"version": str(version)}), "wait": wait} if wait else {}
             try:
                 found = self._now(known or ref, until, parameters)
-            except WaitTimeout:
-                if known is None:
+            except WaitTimeout as error:
+                if known is None or version < 0:
                     raise
-                return
+                raise not_over([known], error) from error
             if found.version != version or found.done:
                 yield found
-            if found.done or seconds_left(until) <= 0:
+            if found.done:
                 return
+            if seconds_left(until) <= 0:
+                raise not_over([found])
             if wait and found.version == version and time.monotonic() - begun < min(wait, 0.5):
                 self.caller.pause(jitter(0), until, None)  # an answer too early: the server is about to stop
             known, version = found, found.version
@@ -3101,26 +3092,41 @@ class Client:
         until = moment(timeout)
         about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
         waiting: dict[tuple[str, int], Job | Regression] = {}
+        try:
+            yield from self._over_already(refs, waiting, until)
+            yield from self._over_later(about, waiting, until)
+        except WaitTimeout as error:
+            if not waiting:
+                raise
+            raise not_over(list(waiting.values()), error) from error
+        if waiting:
+            raise not_over(list(waiting.values()))
+
+    def _over_already(
+        self, refs: Iterable[AnyRef], waiting: dict[tuple[str, int], Job | Regression], until: float | None
+    ) -> Iterator[Job | Regression]:
+        """Yield what is over now, and put what is not into `waiting`."""
+        seen = set()
         for ref in refs:
             found = self._now(ref, until)
             key = (type(found).__name__, found.id)
-            if key not in waiting:
+            if key not in seen and found.done:
+                yield found
+            elif key not in seen:
                 waiting[key] = found
-                if found.done:
-                    yield found
-        waiting = {key: found for key, found in waiting.items() if not found.done}
-        try:
-            for key in self._touched(about, waiting, until):
-                now = self._now(waiting[key], until) if key in waiting else None
-                if now is not None and now.done:
-                    del waiting[key]
-                    yield now
-                if not waiting:
-                    return
-        except WaitTimeout as error:
-            raise not_over(list(waiting.values())) from error
-        if waiting:
-            raise not_over(list(waiting.values()))
+            seen.add(key)
+
+    def _over_later(
+        self, about: Mapping[str, Any], waiting: dict[tuple[str, int], Job | Regression], until: float | None
+    ) -> Iterator[Job | Regression]:
+        """Yield what comes to its end, and take it out of `waiting`."""
+        for key in self._touched(about, waiting, until):
+            now = self._now(waiting[key], until) if key in waiting else None
+            if now is not None and now.done:
+                del waiting[key]
+                yield now
+            if not waiting:
+                return
 
     def _touched(
         self, about: Mapping[str, Any], waiting: Mapping[tuple[str, int], Job | Regression], until: float | None
@@ -3242,7 +3248,9 @@ class Client:
         page = self._get(path, offset=offset, limit=limit, wait=wait)
         with understanding():
             numbers = {name: int(page[name]) for name in ("first_offset", "next_offset")}
-            return {**numbers, "complete": bool(page["complete"]), "lines": list(page["lines"])}
+            told = {"complete": bool(page["complete"]), "lines": list(page["lines"])}
+            found: Mapping[str, Any] = fixed({**numbers, **told})
+        return found
 
     def log_end(self, ref: JobRef) -> int:
         """Return the number that the next line of a job's log will have."""
@@ -3255,10 +3263,13 @@ class Client:
 
     def log_is_over(self, ref: JobRef, offset: int) -> bool:
         """Say whether nothing follows line `offset` of a job that is done, though its log is not complete: it was given
-        up, and only a late finish of its own could add to it."""
-        if not self.status(ref).done:
-            return False
-        page = self.log_page(ref, offset, 1)
+        up, and only a late finish of its own could add to it; or it was deleted."""
+        try:
+            if not self.status(ref).done:
+                return False
+            page = self.log_page(ref, offset, 1)
+        except Pruned:
+            return True
         return not page["lines"] and not page["complete"]
 
     def logs(self, ref: JobRef, offset: int = 0, limit: int | None = None) -> list[LogLine]:
@@ -3401,13 +3412,19 @@ class Client:
             connection.close()
 
 
-def not_over(waiting: Sequence[Snapshot]) -> WaitTimeout:
-    """Return the error that names what is not over, as many as fit a line."""
-    names = [shown(found.name) if isinstance(found, Regression) else f"job {found.id}" for found in waiting]
+def named(found: Snapshot) -> str:
+    return shown(found.name) if isinstance(found, Regression) else f"job {found.id}"
+
+
+def not_over(waiting: Sequence[Snapshot], why: WaitTimeout | None = None) -> WaitTimeout:
+    """Return the error that names what is not over, as many as fit a line, and what stood in the way."""
+    names = [named(found) for found in waiting]
     more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
     what = "is" if len(names) == 1 else "are"
-    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over in the time that was given")
+    when = f": {why}" if why is not None else " in the time that was given"
+    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over{when}")
     error.snapshots = tuple(waiting)
+    error.snapshot = waiting[0] if len(waiting) == 1 else None
     return error
 
 
@@ -3476,7 +3493,8 @@ def safe_name(name: str) -> str:
 
 
 def write_to(stream: Any, data: bytes) -> None:
-    """Write to a stream of the caller's; raise CannotWrite or WrongType where it does not take the bytes."""
+    """Write all to a stream of the caller's, which may take less at a time than it is given, and says so; raise
+    CannotWrite or WrongType where it does not take the bytes."""
     try:
         while data:
             taken = stream.write(data)

@@ -306,6 +306,8 @@ def test_a_snapshot_takes_no_changes_however_deep_and_is_still_a_dict(daemon: Da
         lambda: job.links.setdefault("x", 1),
         lambda: regression.counts.__setitem__("fail", 7),
         lambda: client.about().__delitem__("seq"),
+        lambda: client.log_page(job, 0, 1).__delitem__("lines"),
+        lambda: client.log_page(job, 0, 1)["lines"].append("x"),
     ]
     for change in wrong:
         with pytest.raises(TypeError, match="a snapshot never changes"):
@@ -385,8 +387,8 @@ def test_wait_gives_back_a_regression_however_it_ended_and_check_raises(daemon: 
 
     found = waiting.result(SOON)
     assert (found.name, found.status, found.done, found.ok, found.counts["fail"]) == ("r/1", "complete", True, False, 1)
-    for ref in (found, number):
-        with pytest.raises(simscope.NotPassed) as caught:
+    for ref, told in ((found, "r/1: complete"), (number, f"job {number}: fail")):
+        with pytest.raises(simscope.NotPassed, match=told) as caught:
             client.wait(ref, check=True)
         assert caught.value.snapshot is not None and caught.value.snapshot.done
 
@@ -406,7 +408,11 @@ def test_a_wait_that_takes_too_long_tells_how_it_was(daemon: Daemon, client: Cli
         with pytest.raises(TimeoutError):
             call()
         assert time.monotonic() - begun < SOON
-    with pytest.raises(simscope.WaitTimeout) as caught:
+    regression = client.regression("r/1")
+    assert regression is not None
+    with pytest.raises(simscope.WaitTimeout, match=r"^r/1 is not over in the time that was given$"):
+        client.wait(regression, timeout=0)
+    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over in the time") as caught:
         client.wait(number, timeout=0)
     assert isinstance(caught.value.snapshot, simscope.Job) and caught.value.snapshot.phase == "running"
 
@@ -582,6 +588,25 @@ def test_the_time_for_waiting_ends_during_an_outage_too(daemon: Daemon, client: 
         with pytest.raises(TimeoutError):
             call()
         assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize("how", ["one", "changes", "first round", "many"])
+def test_when_the_time_runs_out_in_an_outage_both_are_told(daemon: Daemon, client: Client, how: str) -> None:
+    number, other = publish(daemon, live()), publish(daemon, live("b"))
+    calls: dict[str, tuple[str, Callable[[], Any]]] = {
+        "one": ("wait=", lambda: client.wait(number, timeout=3)),
+        "changes": ("wait=", lambda: list(client.changes(number, timeout=3))),
+        "first round": (f"/jobs/{other}", lambda: list(client.as_completed([number, other], timeout=3))),
+        "many": ("/events", lambda: list(client.as_completed([number], timeout=3))),
+    }
+    request, call = calls[how]
+    before_request(client, request, daemon.stop)
+
+    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over: .* refused$") as caught:
+        call()
+
+    assert [found.id for found in caught.value.snapshots] == [number]
+    assert caught.value.snapshot == caught.value.snapshots[0]
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -869,6 +894,19 @@ def test_the_log_of_a_job_that_was_given_up_ends_though_it_is_not_complete(
         with client.log_buffer(number, 0, stream=True) as buffer:
             assert buffer.wait(SOON)
             assert not buffer.has_last and len(buffer) == 1
+
+
+def test_a_job_that_is_deleted_between_two_questions_ends_its_log(
+    daemon: Daemon, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pruned(ref: Any) -> Any:
+        raise simscope.Pruned("no news for days")
+
+    number = publish(daemon, live(log={"lines": ["a"]}))
+    monkeypatch.setattr(simscope, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(client, "status", pruned)
+
+    assert [line.message for line in client.iter_logs(number, follow=True, timeout=SOON)] == ["a"]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
