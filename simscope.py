@@ -374,6 +374,13 @@ def clean_text(text: str) -> str:
     return _SURROGATES.sub("\ufffd", text.replace("\0", ""))
 
 
+def for_address(value: T) -> T:
+    """Return what is to be part of an address; raise UsageError for half characters, which cannot be."""
+    if _SURROGATES.search(str(value)):
+        raise UsageError(f"{value!r} is not UTF-8 text")
+    return value
+
+
 def clean(value: Any, depth: int = 0) -> Any:
     """Return a JSON value with all texts clean, 64-bit integers, and nothing nested deeper than the daemon accepts."""
     if isinstance(value, str):
@@ -1204,7 +1211,7 @@ FAIL_PATTERNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("unexpected termination",), r"^An unexpected termination has occurred", "a crash of VCS"),
     (
         ("nternal", "NTERNAL"),
-        r"(?i)\binternal (?:\w+ )?error\b(?!\s*[:=]?\s*(?:0|no|none)\b)"
+        r"(?i)\binternal (?:\w+ )?error\b(?!\s{0,20}[:=]?\s{0,20}(?:0|no|none)\b)"
         r"(?=\s*$|\s*[:!.(\[,]|\s+-\s|\s+(?:in|at|while|occurred)\b)",
         "a crash of a simulator or compiler",
     ),
@@ -2372,7 +2379,7 @@ def regression_path(ref: Any) -> str:
     if isinstance(ref, Regression):
         return f"/regressions/{ref.id}"
     if isinstance(ref, str) and ref:
-        return "/regressions/" + quote(ref, safe="")
+        return "/regressions/" + quote(for_address(ref), safe="")
     if is_number(ref, int) and ref >= 0:
         return f"/regressions/{ref}"
     error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
@@ -2392,11 +2399,12 @@ def verdict_text(found: Snapshot) -> str:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """Return a whole number that is large enough; raise UsageError, for any other type WrongType."""
-    if is_number(value, int) and value >= least:
+    """Return a whole number that is large enough, and of 18 digits at most; raise UsageError, for any other type
+    WrongType."""
+    if is_number(value, int) and least <= value < 10**18:
         return int(value)
     error = UsageError if is_number(value, int) else WrongType
-    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}")
+    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}, of up to 18 digits")
 
 
 def check_seconds(name: str, value: Any, accepted: Callable[[float], bool], words: str) -> None:
@@ -2425,12 +2433,16 @@ def seconds_left(until: float | None) -> float:
     return float("inf") if until is None else until - time.monotonic()
 
 
+def check_timeout(timeout: float | None) -> None:
+    """Raise UsageError for what is no time for waiting, which is None or a number of seconds."""
+    if timeout is not None:
+        check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
+
+
 def moment(timeout: float | None) -> float | None:
     """Return the moment of the monotonic clock that is `timeout` seconds away; None for None. Raises UsageError."""
-    if timeout is None:
-        return None
-    check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
-    return time.monotonic() + timeout
+    check_timeout(timeout)
+    return None if timeout is None else time.monotonic() + timeout
 
 
 def late(error: Unreachable) -> WaitTimeout:
@@ -2806,7 +2818,7 @@ class LogBuffer:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream has ended; return False if it has not after `timeout` seconds. Raises what ended it
         too early."""
-        moment(timeout)
+        check_timeout(timeout)
         if self._thread is not None:
             self._thread.join(timeout)
         if self.error is not None:
@@ -2815,7 +2827,7 @@ class LogBuffer:
 
     def interrupt(self, wait: bool = True, timeout: float = 10.0) -> None:
         """End the stream, if there is one; with `wait` return when it has ended, after `timeout` seconds at most."""
-        moment(timeout)
+        check_timeout(timeout)
         thread, follower = self._thread, self._follower
         if follower is not None:
             follower.interrupt()
@@ -2896,11 +2908,11 @@ class Client:
         for name, value in (("server", server), ("token", token)):
             if value is not None and not isinstance(value, str):
                 raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
-        check_seconds("timeout", timeout, lambda seconds: seconds > 0, "seconds above 0")
+        check_seconds("timeout", timeout, lambda seconds: 0 < seconds < 1e6, "seconds above 0 and below a million")
         check_seconds("outage", outage, lambda seconds: seconds >= 0, "seconds, 0 or more")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
-        self.caller = Caller(Address(server, token.strip(), timeout), outage)
+        self.caller = Caller(Address(server, token.strip(), timeout), min(outage, 1e9))
 
     def __enter__(self) -> Client:
         return self
@@ -3034,17 +3046,9 @@ class Client:
         """
         until = moment(timeout)
         check_seconds("interval", interval, lambda value: value > 0, "seconds above 0")
-        found = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
-        return self._judged(found[0] if found else None, ref, check)
-
-    def _judged(self, found: Job | Regression | None, ref: AnyRef, check: bool) -> Job | Regression:
-        what = ref if isinstance(ref, (int, str)) else ref.id
-        if found is None or not found.done:
-            late = WaitTimeout(f"{what} is not over in the time that was given")
-            late.snapshot, late.snapshots = found, (found,) if found else ()
-            raise late
+        [found] = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
         if check and not found.ok:
-            error = NotPassed(f"{what}: {verdict_text(found)}")
+            error = NotPassed(f"{named(found)}: {verdict_text(found)}")
             error.snapshot = found
             raise error
         return found
@@ -3052,17 +3056,14 @@ class Client:
     def changes(self, ref: AnyRef, timeout: float | None = None) -> Iterator[Job | Regression]:
         """Yield a job or a regression as it is now, and again after each change, until it is over. Changes that come
         close together may be shown as one. Raises WaitTimeout."""
-        until, found = moment(timeout), None
-        for found in self._changes(ref, {}, until, WAIT_SECONDS):
-            yield found
-        self._judged(found, ref, check=False)
+        yield from self._changes(ref, {}, moment(timeout), WAIT_SECONDS)
 
     def _changes(
         self, ref: AnyRef, wanted: Mapping[str, str], until: float | None, interval: float
     ) -> Iterator[Job | Regression]:
         """Yield how it is now, and then whenever the server finds it worth an answer: when it has changed, or, with
         until=done in `wanted`, when it is over. The server compares with the version that we have: nothing can happen
-        unnoticed between two questions. Ends when it is over and at the moment `until`."""
+        unnoticed between two questions. Ends when it is over; at the moment `until` raises WaitTimeout."""
         known = ref if isinstance(ref, (Job, Regression)) else None
         version, wait = -1, 0.0
         while True:
@@ -3070,14 +3071,16 @@ class Client:
             parameters = {**(wanted or {"version": str(version)}), "wait": wait} if wait else {}
             try:
                 found = self._now(known or ref, until, parameters)
-            except WaitTimeout:
-                if known is None:
+            except WaitTimeout as error:
+                if known is None or version < 0:
                     raise
-                return
+                raise not_over([known], error) from error
             if found.version != version or found.done:
                 yield found
-            if found.done or seconds_left(until) <= 0:
+            if found.done:
                 return
+            if seconds_left(until) <= 0:
+                raise not_over([found])
             if wait and found.version == version and time.monotonic() - begun < min(wait, 0.5):
                 self.caller.pause(jitter(0), until, None)  # an answer too early: the server is about to stop
             known, version = found, found.version
@@ -3088,33 +3091,48 @@ class Client:
 
         Raises WaitTimeout if not all are over after `timeout` seconds, and NotFound for one that does not exist.
         """
-        if isinstance(refs, str) or not hasattr(refs, "__iter__"):
+        if isinstance(refs, (str, bytes, bytearray)) or not hasattr(refs, "__iter__"):
             raise WrongType(
                 f"{refs!r} is not accepted; as_completed takes several jobs and regressions, such as a list"
             )
         until = moment(timeout)
         about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
         waiting: dict[tuple[str, int], Job | Regression] = {}
+        try:
+            yield from self._over_already(refs, waiting, until)
+            yield from self._over_later(about, waiting, until)
+        except WaitTimeout as error:
+            if not waiting:
+                raise
+            raise not_over(list(waiting.values()), error) from error
+        if waiting:
+            raise not_over(list(waiting.values()))
+
+    def _over_already(
+        self, refs: Iterable[AnyRef], waiting: dict[tuple[str, int], Job | Regression], until: float | None
+    ) -> Iterator[Job | Regression]:
+        """Yield what is over now, and put what is not into `waiting`."""
+        seen = set()
         for ref in refs:
             found = self._now(ref, until)
             key = (type(found).__name__, found.id)
-            if key not in waiting:
+            if key not in seen and found.done:
+                yield found
+            elif key not in seen:
                 waiting[key] = found
-                if found.done:
-                    yield found
-        waiting = {key: found for key, found in waiting.items() if not found.done}
-        try:
-            for key in self._touched(about, waiting, until):
-                now = self._now(waiting[key], until) if key in waiting else None
-                if now is not None and now.done:
-                    del waiting[key]
-                    yield now
-                if not waiting:
-                    return
-        except WaitTimeout as error:
-            raise not_over(list(waiting.values())) from error
-        if waiting:
-            raise not_over(list(waiting.values()))
+            seen.add(key)
+
+    def _over_later(
+        self, about: Mapping[str, Any], waiting: dict[tuple[str, int], Job | Regression], until: float | None
+    ) -> Iterator[Job | Regression]:
+        """Yield what comes to its end, and take it out of `waiting`."""
+        for key in self._touched(about, waiting, until):
+            now = self._now(waiting[key], until) if key in waiting else None
+            if now is not None and now.done:
+                del waiting[key]
+                yield now
+            if not waiting:
+                return
 
     def _touched(
         self, about: Mapping[str, Any], waiting: Mapping[tuple[str, int], Job | Regression], until: float | None
@@ -3236,7 +3254,9 @@ class Client:
         page = self._get(path, offset=offset, limit=limit, wait=wait)
         with understanding():
             numbers = {name: int(page[name]) for name in ("first_offset", "next_offset")}
-            return {**numbers, "complete": bool(page["complete"]), "lines": list(page["lines"])}
+            told = {"complete": bool(page["complete"]), "lines": list(page["lines"])}
+            found: Mapping[str, Any] = fixed({**numbers, **told})
+        return found
 
     def log_end(self, ref: JobRef) -> int:
         """Return the number that the next line of a job's log will have."""
@@ -3249,10 +3269,13 @@ class Client:
 
     def log_is_over(self, ref: JobRef, offset: int) -> bool:
         """Say whether nothing follows line `offset` of a job that is done, though its log is not complete: it was given
-        up, and only a late finish of its own could add to it."""
-        if not self.status(ref).done:
-            return False
-        page = self.log_page(ref, offset, 1)
+        up, and only a late finish of its own could add to it; or it was deleted."""
+        try:
+            if not self.status(ref).done:
+                return False
+            page = self.log_page(ref, offset, 1)
+        except Pruned:
+            return True
         return not page["lines"] and not page["complete"]
 
     def logs(self, ref: JobRef, offset: int = 0, limit: int | None = None) -> list[LogLine]:
@@ -3373,7 +3396,8 @@ class Client:
         import hashlib
         from urllib.parse import quote
 
-        path = f"/jobs/{file.job_id}/files/{quote(file.kind, safe='')}/{quote(file.name, safe='')}"
+        kind, name = (quote(for_address(part), safe="") for part in (file.kind, file.name))
+        path = f"/jobs/{file.job_id}/files/{kind}/{name}"
         address, found, size = self.caller.address, hashlib.sha256(), 0
         connection = address.connection()
         try:
@@ -3394,13 +3418,19 @@ class Client:
             connection.close()
 
 
-def not_over(waiting: Sequence[Snapshot]) -> WaitTimeout:
-    """Return the error that names what is not over, as many as fit a line."""
-    names = [shown(found.name) if isinstance(found, Regression) else f"job {found.id}" for found in waiting]
+def named(found: Snapshot) -> str:
+    return shown(found.name) if isinstance(found, Regression) else f"job {found.id}"
+
+
+def not_over(waiting: Sequence[Snapshot], why: WaitTimeout | None = None) -> WaitTimeout:
+    """Return the error that names what is not over, as many as fit a line, and what stood in the way."""
+    names = [named(found) for found in waiting]
     more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
     what = "is" if len(names) == 1 else "are"
-    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over in the time that was given")
+    when = f": {why}" if why is not None else " in the time that was given"
+    error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over{when}")
     error.snapshots = tuple(waiting)
+    error.snapshot = waiting[0] if len(waiting) == 1 else None
     return error
 
 
@@ -3414,7 +3444,7 @@ def query(parameters: Mapping[str, Any]) -> str:
 
     given = {name: value for name, value in parameters.items() if value is not None}
     texts = {
-        name: ",".join(map(str, value)) if isinstance(value, (list, tuple, set)) else value
+        name: for_address(",".join(map(str, value)) if isinstance(value, (list, tuple, set)) else value)
         for name, value in given.items()
     }
     return "?" + urlencode(texts) if texts else ""
@@ -3469,9 +3499,14 @@ def safe_name(name: str) -> str:
 
 
 def write_to(stream: Any, data: bytes) -> None:
-    """Write to a stream of the caller's; raise CannotWrite or WrongType where it does not take the bytes."""
+    """Write all to a stream of the caller's, which may take less at a time than it is given, and says so; raise
+    CannotWrite or WrongType where it does not take the bytes."""
     try:
-        stream.write(data)
+        while data:
+            taken = stream.write(data)
+            if is_number(taken, int) and taken <= 0:
+                raise OSError("it takes nothing")
+            data = data[taken:] if is_number(taken, int) else b""
     except TypeError as error:
         raise WrongType(f"{stream!r} is not accepted; download takes a path or a binary stream") from error
     except (OSError, ValueError) as error:  # full, read only, closed
@@ -3513,8 +3548,7 @@ _COLOURS = {"pass": "32", "complete": "32", "fail": "31", "aborted": "31", "tank
 
 def emit(text: str) -> bool:
     """Write a line to standard output; a reader that has gone away is no error, but then return False."""
-    if sys.stdout is None:
-        return False
+    check_output()
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -3524,6 +3558,12 @@ def emit(text: str) -> bool:
     except UnicodeEncodeError:  # a terminal that is not UTF-8
         return emit(text.encode("ascii", "replace").decode())
     return True
+
+
+def check_output() -> None:
+    """Raise CannotWrite where the program was started without a standard output."""
+    if sys.stdout is None:
+        raise CannotWrite("the standard output is closed")
 
 
 def output_lost(error: OSError) -> None:
@@ -4058,8 +4098,7 @@ def command_download(client: Client, options: Any) -> int:
 
 
 def download_to_output(client: Client, file: JobFile) -> int:
-    if sys.stdout is None:
-        raise CannotWrite("the standard output is closed")
+    check_output()
     try:
         client.download(file, sys.stdout.buffer)
         sys.stdout.buffer.flush()
@@ -4106,7 +4145,7 @@ def command_watch(client: Client, options: Any) -> int:
 
 def watched_jobs(client: Client, found: Regression) -> tuple[list[Job], list[Job]]:
     """Return the newest fails, and the slowest live jobs."""
-    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail"))
+    fails = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="fail", sort="-finished"))
     slow = client.caller.insist(lambda: client.jobs(_WATCH_ROWS, regression=found, result="live", sort="longest"))
     return fails, slow
 
@@ -4146,7 +4185,7 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
 
 _EXIT_CODES = """exit codes:
   0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or thing
-  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over
+  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over   130 Ctrl-C
   run ends with the exit code of its command
 
 "simscope COMMAND --help" has examples; the top of simscope.py is the manual.

@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import functools
 import hashlib
-import http.server
 import io
 import itertools
 import json
@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 import pytest
 from conftest import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
 from proxies import Wire
+from test_client import Tracker
 
 import simscope
 from simscope import Client
@@ -175,7 +176,7 @@ def test_a_list_is_filtered_in_the_language_of_the_page(daemon: Daemon, client: 
         assert isinstance(caught.value, simscope.Refused) and caught.value.problem["reason"].startswith("bad-")
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3"])
+@pytest.mark.parametrize("limit", [0, -1, True, 2.5, "3", 10**30])
 def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
     with pytest.raises(ValueError, match="limit="):
         Client("http://127.0.0.1:1").jobs(limit)
@@ -183,8 +184,15 @@ def test_a_limit_is_a_whole_number_above_zero(limit: Any) -> None:
 
 def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
     client = Client("http://127.0.0.1:1")
+    file = simscope.JobFile(job_id=1, kind="log", name="\ud800")
     wrong: list[Callable[[], Any]] = [
         lambda: client.jobs(colour="red"),
+        lambda: client.jobs(q="\ud800"),
+        lambda: client.jobs(result=["fail", "\ud800"]),
+        lambda: client.regression("a\ud800"),
+        lambda: client.wait("a\ud800", timeout=1),
+        lambda: client.download(file, io.BytesIO()),
+        lambda: client.events(after=10**18),
         lambda: client.job(True),
         lambda: client.job("r/1"),
         lambda: client.job(-1),
@@ -203,6 +211,7 @@ def test_wrong_arguments_are_told_before_anything_is_asked() -> None:
         lambda: client.extend(1, True),
         lambda: client.extend(1, until=datetime.datetime(2030, 1, 1)),
         lambda: client.extend(1, datetime.timedelta(days=25)),
+        *(functools.partial(Client, timeout=timeout) for timeout in (0, 1e6, 10**400, float("inf"), float("nan"))),
     ]
     for call in wrong:
         with pytest.raises(simscope.UsageError):
@@ -226,6 +235,8 @@ def test_an_argument_of_a_type_that_is_not_taken_is_a_type_error_too() -> None:
         lambda: client.extend(1, until="x"),
         lambda: next(client.as_completed(5)),
         lambda: next(client.as_completed("12")),
+        lambda: next(client.as_completed(b"2")),
+        lambda: next(client.as_completed(bytearray(b"2"))),
         lambda: client.events(types=5),
         lambda: client.events(types=["job.live", 5]),
         lambda: client.log_buffer(1, on_update=5),
@@ -241,29 +252,15 @@ def test_an_argument_of_a_type_that_is_not_taken_is_a_type_error_too() -> None:
 
 @pytest.fixture
 def answer_with() -> Iterator[Callable[[Any], Client]]:
-    """Makes a server that answers every question with the same document, and gives a client of it."""
-    servers: list[http.server.HTTPServer] = []
+    """Lets a server answer every question with the same document, and gives a client of it."""
+    tracker = Tracker()
 
-    def make(document: Any) -> Client:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                content = json.dumps(document).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+    def answer(document: Any) -> Client:
+        tracker.answer = lambda request: (200, document)
+        return Client(tracker.url)
 
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler))
-        threading.Thread(target=servers[-1].serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return Client(f"http://127.0.0.1:{servers[-1].server_port}")
-
-    yield make
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    yield answer
+    tracker.close()
 
 
 JOB = {"id": 1, "result": "live", "done": False, "regression": "r", "regression_id": 1, "version": 1}
@@ -309,6 +306,8 @@ def test_a_snapshot_takes_no_changes_however_deep_and_is_still_a_dict(daemon: Da
         lambda: job.links.setdefault("x", 1),
         lambda: regression.counts.__setitem__("fail", 7),
         lambda: client.about().__delitem__("seq"),
+        lambda: client.log_page(job, 0, 1).__delitem__("lines"),
+        lambda: client.log_page(job, 0, 1)["lines"].append("x"),
     ]
     for change in wrong:
         with pytest.raises(TypeError, match="a snapshot never changes"):
@@ -388,8 +387,8 @@ def test_wait_gives_back_a_regression_however_it_ended_and_check_raises(daemon: 
 
     found = waiting.result(SOON)
     assert (found.name, found.status, found.done, found.ok, found.counts["fail"]) == ("r/1", "complete", True, False, 1)
-    for ref in (found, number):
-        with pytest.raises(simscope.NotPassed) as caught:
+    for ref, told in ((found, "r/1: complete"), (number, f"job {number}: fail")):
+        with pytest.raises(simscope.NotPassed, match=told) as caught:
             client.wait(ref, check=True)
         assert caught.value.snapshot is not None and caught.value.snapshot.done
 
@@ -409,7 +408,11 @@ def test_a_wait_that_takes_too_long_tells_how_it_was(daemon: Daemon, client: Cli
         with pytest.raises(TimeoutError):
             call()
         assert time.monotonic() - begun < SOON
-    with pytest.raises(simscope.WaitTimeout) as caught:
+    regression = client.regression("r/1")
+    assert regression is not None
+    with pytest.raises(simscope.WaitTimeout, match=r"^r/1 is not over in the time that was given$"):
+        client.wait(regression, timeout=0)
+    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over in the time") as caught:
         client.wait(number, timeout=0)
     assert isinstance(caught.value.snapshot, simscope.Job) and caught.value.snapshot.phase == "running"
 
@@ -559,6 +562,7 @@ def test_who_has_never_been_answered_does_not_wait(tmp_path: Path) -> None:
     client = Client("http://127.0.0.1:9")
     calls: list[Callable[[], Any]] = [
         lambda: client.wait(1),
+        lambda: Client("http://127.0.0.1:9", outage=10**400).wait(1),
         lambda: list(client.as_completed([1])),
         lambda: list(client.iter_logs(1, follow=True)),
         lambda: client.jobs(),
@@ -584,6 +588,25 @@ def test_the_time_for_waiting_ends_during_an_outage_too(daemon: Daemon, client: 
         with pytest.raises(TimeoutError):
             call()
         assert time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize("how", ["one", "changes", "first round", "many"])
+def test_when_the_time_runs_out_in_an_outage_both_are_told(daemon: Daemon, client: Client, how: str) -> None:
+    number, other = publish(daemon, live()), publish(daemon, live("b"))
+    calls: dict[str, tuple[str, Callable[[], Any]]] = {
+        "one": ("wait=", lambda: client.wait(number, timeout=3)),
+        "changes": ("wait=", lambda: list(client.changes(number, timeout=3))),
+        "first round": (f"/jobs/{other}", lambda: list(client.as_completed([number, other], timeout=3))),
+        "many": ("/events", lambda: list(client.as_completed([number], timeout=3))),
+    }
+    request, call = calls[how]
+    before_request(client, request, daemon.stop)
+
+    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over: .* refused$") as caught:
+        call()
+
+    assert [found.id for found in caught.value.snapshots] == [number]
+    assert caught.value.snapshot == caught.value.snapshots[0]
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -827,6 +850,10 @@ def test_interrupt_without_a_stream_does_nothing(daemon: Daemon, client: Client)
     buffer.interrupt()
     buffer.interrupt(wait=False)
     assert not buffer.streaming
+    for wrong in (-1, float("nan"), 1e9):
+        for call in (buffer.wait, buffer.interrupt):
+            with pytest.raises(simscope.UsageError, match="timeout="):
+                call(timeout=wrong)  # type: ignore[operator]
 
 
 def test_a_callback_may_fail_and_may_interrupt(daemon: Daemon, client: Client, caplog: Any) -> None:
@@ -867,6 +894,19 @@ def test_the_log_of_a_job_that_was_given_up_ends_though_it_is_not_complete(
         with client.log_buffer(number, 0, stream=True) as buffer:
             assert buffer.wait(SOON)
             assert not buffer.has_last and len(buffer) == 1
+
+
+def test_a_job_that_is_deleted_between_two_questions_ends_its_log(
+    daemon: Daemon, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pruned(ref: Any) -> Any:
+        raise simscope.Pruned("no news for days")
+
+    number = publish(daemon, live(log={"lines": ["a"]}))
+    monkeypatch.setattr(simscope, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(client, "status", pruned)
+
+    assert [line.message for line in client.iter_logs(number, follow=True, timeout=SOON)] == ["a"]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -945,6 +985,35 @@ def test_a_destination_may_be_bytes_and_a_stream_that_takes_nothing_is_an_error_
         client.download(file, io.StringIO())
     with pytest.raises(simscope.CannotWrite):
         client.download(file, "a\0b")
+
+
+class Narrow(io.BytesIO):
+    """A stream that takes so many bytes at a time."""
+
+    def __init__(self, taken: int) -> None:
+        super().__init__()
+        self.taken = taken
+
+    def write(self, data: Any) -> int:
+        return super().write(data[: self.taken])
+
+
+class Silent(io.BytesIO):
+    """A stream that takes all, and does not say how much that is."""
+
+    def write(self, data: Any) -> None:  # type: ignore[override]
+        super().write(data)
+
+
+def test_a_stream_that_takes_less_than_it_is_given_gets_the_rest(shelf: Daemon, tmp_path: Path) -> None:
+    client = Client(shelf.url)
+    file = client.files(declared(shelf, tmp_path))[0]
+
+    for stream in (Narrow(1000), Silent()):
+        client.download(file, stream)
+        assert stream.getvalue() == CONTENT
+    with pytest.raises(simscope.CannotWrite, match="it takes nothing"):
+        client.download(file, Narrow(0))
 
 
 def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemon, tmp_path: Path) -> None:

@@ -239,16 +239,17 @@ def test_commands_leave_no_connection_open(daemon: Daemon, capfd: Any) -> None:
 
 
 def test_an_output_that_takes_nothing_is_told_in_a_sentence(daemon: Daemon, tmp_path: Path) -> None:
-    job = publish(daemon, done())
+    job = publish(daemon, done(files=[{"kind": "log", "name": "x"}]))
 
     for command in (("jobs",), ("job", job, "--json"), ("status", job), ("completion", "bash")):
         with open("/dev/full", "w") as full:
             code, _, err = run(daemon, *command, stdout=full)
         assert code == 2
         assert err == "simscope: error: the standard output cannot be written: no space left on device\n"
-    closed = f"exec {sys.executable} {SCRIPT} jobs >&-"
-    done_ = subprocess.run(["sh", "-c", closed], env=environment(daemon), capture_output=True, text=True, timeout=20)
-    assert (done_.returncode, done_.stderr) == (0, "")
+    quiet: dict[str, Any] = {"env": environment(daemon), "capture_output": True, "text": True, "timeout": 20}
+    for words in ("jobs", f"status {job}", "watch n/1 --once --json", f"download {job} x -", "completion bash"):
+        closed = subprocess.run(["sh", "-c", f"exec {sys.executable} {SCRIPT} {words} >&-"], **quiet)
+        assert (closed.returncode, closed.stderr) == (2, "simscope: error: the standard output is closed\n"), words
 
 
 def test_extend(daemon: Daemon) -> None:
@@ -466,6 +467,17 @@ def test_watch_tells_every_new_fail_however_many_come_at_once(daemon: Daemon) ->
     assert (watching.returncode, err) == (1, "")
 
 
+def test_watch_shows_the_fails_that_came_last(daemon: Daemon) -> None:
+    publish(daemon, live("first"))
+    for n in range(7):
+        publish(daemon, done(f"old{n}", "fail"))
+    publish(daemon, done("first", "fail", name="the oldest job"))
+
+    once = lines(daemon, "watch", "n/1", "--once")
+
+    assert "the oldest job" in once[once.index("newest fails") + 2]
+
+
 def test_a_view_fits_its_terminal() -> None:
     jobs = [simscope.Job(id=n, name="x" * 300, result="fail", done=True) for n in range(9)]
     found = simscope.Regression(id=1, name="n" * 200, status="live", progress=simscope.Progress(1, 2, 50.0))
@@ -506,6 +518,27 @@ def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) 
     ):
         code, _, err = run(daemon, *wrong.split())
         assert (code, expected in err) == (2, True), err
+
+
+def test_an_argument_that_is_no_text_is_told_in_a_sentence(daemon: Daemon) -> None:
+    publish(daemon, done())
+    for words in ("status a?", "regression a?", "history a?", "watch --once a?", "wait --timeout 1 a?", "wait a? 1",
+                  "jobs --q ?", "jobs --filter host=?", "jobs --regression ?", "regressions --q ?", "files 1 --kind ?",
+                  ):  # fmt: skip
+        code, out, err = run(daemon, *words.replace("?", "\udcff").split())
+        assert (code, out, err.count("\n")) == (2, "", 1), words
+        assert err.startswith("simscope: error: '") and err.endswith("\\udcff' is not UTF-8 text\n")
+
+
+def test_the_exit_codes_are_the_same_in_all_places() -> None:
+    manual = (simscope.__doc__ or "").partition("\nEXIT CODES")[2].partition("\nSECTIONS")[0]
+    places = (
+        re.findall(r"^  (\d+) ", manual, re.M),
+        re.findall(r"  (\d+) ", simscope.main_parser().format_help().partition("exit codes:")[2]),
+        re.findall(r"^\| (\d+) \|", (ROOT / "docs" / "client.md").read_text(), re.M),
+    )
+
+    assert {tuple(codes) for codes in places} == {("0", "1", "2", "3", "4", "5", "130")}
 
 
 def test_the_server_is_named_by_option_environment_or_file(daemon: Daemon) -> None:
