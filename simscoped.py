@@ -5645,17 +5645,15 @@ async def job_earlier(api: Api, request: web.Request) -> web.Response:
     else:
         place = {"series": own["series"], "number": own["number"]}
         rows = await api.store.read(figures.EARLIER_IN_SERIES, wanted | place)
-    shown = await api.store.read(figures.HOST_AND_SEED, (to_json([row["job"] for row in rows]),))
-    examples = {row["id"]: row for row in shown}
-    items = [
-        {**figures.earlier_object(row, examples[row["job"]]), "finished_at": utc(row["finished_at"])} for row in rows
-    ]
+    shown = await api.store.read(figures.EARLIER_JOBS, (to_json([row["job"] for row in rows]),))
+    jobs = {row["id"]: row for row in shown}
+    items = [figures.earlier_object(row, jobs[row["job"]], job["seed"]) for row in rows]
     usual = None if job["test_id"] is None else (await api.usual_of_tests([job["test_id"]])).get(job["test_id"])
     told = {
         "test": job["test"],
         "usual_ms": usual.median_ms if usual else None,
         "slow_after_ms": usual.slow_after_ms if usual else None,
-        "items": items,
+        "items": [{**item, "finished_at": utc(item["finished_at"])} for item in items],
         "next": None,
     }
     return json_response(told)

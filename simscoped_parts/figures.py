@@ -44,16 +44,15 @@ PASSES = f"""
 """
 
 # What became of a test in earlier regressions: those of the same series, or, where there is none, all. A regression has
-# one row: the verdict is the worst, and the runtime the mean of the jobs that have it.
+# one row, with one job: that of the same seed, else a failed one, else one that passed; of several the newest. Over all
+# jobs of the test there are counts, and the mean runtime of the passes and of the fails.
 _EARLIER_ROW = """
     SELECT r.id AS regression_id, r.name AS regression, r.number, count(*) AS jobs, sum(j.result = 1) AS pass,
            sum(j.result = 2) AS fail, sum(j.result = 3) AS skip,
-           max(coalesce(j.finish_at, j.done_at)) AS finished_at,
-           coalesce(max(CASE WHEN j.result = 2 THEN j.id END), max(CASE WHEN j.seed IS :seed THEN j.id END), max(j.id))
-               AS job,
-           max(j.seed IS :seed) AS same_seed,
-           CAST(avg(CASE WHEN j.result = 1 THEN j.counted_runtime_ms END) AS INTEGER) AS pass_ms,
-           CAST(avg(CASE WHEN j.result = 2 THEN j.counted_runtime_ms END) AS INTEGER) AS fail_ms
+           coalesce(max(j.id) FILTER (WHERE j.seed = :seed AND j.result = 2), max(j.id) FILTER (WHERE j.seed = :seed),
+                    max(j.id) FILTER (WHERE j.result = 2), max(j.id) FILTER (WHERE j.result = 1), max(j.id)) AS job,
+           CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 1) AS INTEGER) AS pass_ms,
+           CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 2) AS INTEGER) AS fail_ms
 """
 EARLIER_IN_SERIES = f"""
     {_EARLIER_ROW}
@@ -70,20 +69,21 @@ EARLIER = f"""
     WHERE j.test_id = :test AND j.regression_id < :regression AND j.result <> 0 AND r.tanked_at IS NULL
     GROUP BY j.regression_id ORDER BY j.regression_id DESC LIMIT :limit
 """
-HOST_AND_SEED = "SELECT id, host, seed FROM job WHERE id IN (SELECT value FROM json_each(?))"
+EARLIER_JOBS = """
+    SELECT id, result_name AS result, counted_runtime_ms AS runtime_ms, host, seed,
+           coalesce(finish_at, done_at) AS finished_at
+    FROM jobs WHERE id IN (SELECT value FROM json_each(?))
+"""
 
 
-def earlier_object(row: Row, job: Row) -> dict[str, Any]:
-    """What became of a test in one regression; `job` is one of its jobs there, a failed one if there is one."""
-    result = "fail" if row["fail"] else "pass" if row["pass"] else "skip"
+def earlier_object(row: Row, job: Row, seed: str | None) -> dict[str, Any]:
+    """What became of a test in one regression; `job` stands for it, with what is its own, and `seed` is looked for."""
     names = ("regression", "regression_id", "number", "jobs", "pass", "fail", "skip", "job")
     return {
         **{name: row[name] for name in names},
-        "result": result,
-        "runtime_ms": row["fail_ms"] if result == "fail" else row["pass_ms"],
-        "host": job["host"],
-        "seed": job["seed"],
-        "same_seed": bool(row["same_seed"]),
+        **{name: job[name] for name in ("result", "runtime_ms", "finished_at", "host", "seed")},
+        "mean_runtime_ms": {"pass": row["pass_ms"], "fail": row["fail_ms"]}.get(job["result"]),
+        "same_seed": seed is not None and job["seed"] == seed,
     }
 
 

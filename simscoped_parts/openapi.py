@@ -556,7 +556,7 @@ ANSWERS: dict[str, Schema] = {
     "Series": _object(series=TEXT, runs={"type": "array", "items": FREE}),
     "EarlierRun": _object(
         **_fields(INTEGER, "regression_id jobs pass fail skip job"),
-        **_fields(INTEGER_OR_NULL, "number runtime_ms"),
+        **_fields(INTEGER_OR_NULL, "number runtime_ms mean_runtime_ms"),
         regression=TEXT,
         result=RESULT,
         **_fields(TEXT_OR_NULL, "host seed"),

@@ -242,10 +242,31 @@ def test_the_earlier_runs_of_a_test_are_those_of_its_series(shared: Daemon, run:
     assert (skipped["result"], skipped["jobs"], skipped["skip"]) == ("skip", 1, 1)
     assert (second["result"], second["pass"], second["fail"], second["runtime_ms"]) == ("fail", 1, 1, 90)
     assert (second["job"], second["host"], second["seed"], second["same_seed"]) == (failing, "n3", "8", True)
-    assert (first["result"], first["runtime_ms"], first["seed"]) == ("pass", 20, "8")
+    assert (first["result"], first["runtime_ms"], first["seed"]) == ("pass", 30, "8")
     assert first["regression"] == f"{run}/1"
     assert len(shared.get(f"/jobs/{job}/earlier?limit=2")["items"]) == 2
     assert shared.get(f"/jobs/{job}")["_links"]["earlier"]["href"].endswith(f"/jobs/{job}/earlier")
+
+
+def test_the_job_of_the_same_seed_stands_for_an_earlier_run(shared: Daemon, run: str) -> None:
+    same, *_ = publish(
+        shared,
+        f"{run}/1",
+        done("a", name=run, seed="7", runtime_ms=10, host="n1", finish_time="2025-01-05T10:00:00Z"),
+        done("b", name=run, seed="8", runtime_ms=30, finish_time="2025-01-05T11:00:00Z"),
+        failed("c", "x", name=run, seed="9", runtime_ms=90),
+    )
+    _, other = publish(shared, f"{run}/2", done("a", name=run, seed="8"), failed("b", "x", name=run, seed="9"))
+    job, seedless = publish(shared, f"{run}/3", done("a", name=run, seed="7"), done("b", name=run))
+
+    second, first = shared.get(f"/jobs/{job}/earlier")["items"]
+
+    assert (first["job"], first["seed"], first["host"], first["same_seed"]) == (same, "7", "n1", True)
+    assert (first["result"], first["runtime_ms"], first["mean_runtime_ms"]) == ("pass", 10, 20)
+    assert (first["jobs"], first["pass"], first["fail"]) == (3, 2, 1)
+    assert first["finished_at"] == "2025-01-05T10:00:00.000Z"
+    assert (second["job"], second["seed"], second["same_seed"]) == (other, "9", False)
+    assert [item["same_seed"] for item in shared.get(f"/jobs/{seedless}/earlier")["items"]] == [False, False]
 
 
 def test_an_earlier_run_finished_when_its_publisher_says_so(shared: Daemon, run: str) -> None:
