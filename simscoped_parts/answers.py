@@ -117,6 +117,19 @@ def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
     return {**{name: utc(getattr(estimate, name)) for name in ("at", "low", "high")}, "basis": estimate.basis}
 
 
+STALLED_MS = 60_000  # a shorter silence says nothing
+
+
+def is_stalled(row: Row, tick: int) -> bool:
+    """Has a live regression been silent for so long that its rate until then says nothing any more? That is ten times
+    what lay between two verdicts, and three times what a job takes: jobs that start together end together."""
+    if not row["n_done"]:
+        return False
+    gap = (row["active_tick"] - row["first_tick"]) / row["n_done"]
+    usual = row["sum_runtime_ms"] / row["n_done"]
+    return bool(tick - row["active_tick"] > max(STALLED_MS, 10 * gap, 3 * usual))
+
+
 def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     """A regression."""
     fields = decode_json(row["fields"])
@@ -125,7 +138,8 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     judged = row["n_pass"] + row["n_fail"]
     live = row["status"] == "live"
     earlier = decode_json(row["earlier"] or "[]")
-    estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live else None
+    stalled = live and is_stalled(row, seen.tick)
+    estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live and not stalled else None
     is_like_id = row["name"].isascii() and row["name"].isdigit()
     web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
     own = f"{seen.base}{API}/regressions/{row['id']}"
@@ -151,6 +165,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         },
         "eta_at": utc(estimate.at) if estimate else None,
         "eta": estimate_object(estimate),
+        "stalled_since": utc(row["last_activity_at"]) if stalled else None,
         "started_at": _started(row, fields.get("starttime")),
         "finished_at": utc(row["ended_at"]),
         "last_activity_at": utc(row["last_activity_at"]),

@@ -730,6 +730,50 @@ def test_a_live_regression_tells_its_estimate_and_one_that_is_over_none(shared: 
     assert (over["eta"], over["eta_at"]) == (None, None)
 
 
+def seen(story: Story) -> dict[str, Any]:
+    (row,) = found(story, simscoped.REGRESSION, {})
+    return answers.regression_object(row, answers.Viewpoint(story.now, story.tick, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "runtime_s", "last_s"),
+    [
+        (0, 1, 60),  # a shorter silence says nothing
+        (20, 1, 200),
+        (20, 100, 300),  # jobs that start together end together
+    ],
+)
+def test_a_run_is_stalled_once_it_is_silent_for_far_longer_than_usual(
+    story: Story, gap_s: int, runtime_s: int, last_s: int
+) -> None:
+    story.regr("regr-start", submitted=10)
+    story.live(uniqueid="live")
+    for number in range(4):
+        story.pass_time(gap_s)
+        story.finish(uniqueid=str(number), runtime_ms=1000 * runtime_s)
+    heard = story.now
+
+    story.pass_time(last_s)
+    before = seen(story)
+    story.pass_time(1)
+    told = seen(story)
+    story.live(uniqueid="live", phase="running")
+
+    assert (before["eta"]["basis"], before["stalled_since"]) == ("rate", None)
+    assert (told["eta"], told["eta_at"], told["stalled_since"]) == (None, None, answers.utc(heard))
+    assert (seen(story)["eta"]["basis"], seen(story)["stalled_since"]) == ("rate", None)
+    story.regr("regr-finish")
+    story.pass_time(1000)
+    assert seen(story)["stalled_since"] is None
+
+
+def test_a_run_without_verdicts_is_not_stalled(story: Story) -> None:
+    story.regr("regr-start", submitted=10)
+    story.pass_time(1000)
+
+    assert (seen(story)["eta"], seen(story)["stalled_since"]) == (None, None)
+
+
 @pytest.mark.parametrize("submitted", [10**18, 2**63 - 1])
 def test_an_end_beyond_the_calendar_is_not_told(shared: Daemon, run: str, submitted: int) -> None:
     regr(shared, "regr-start", run, submitted=submitted)
