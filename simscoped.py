@@ -136,7 +136,7 @@ from msgspec import Meta
 from watchfiles import awatch
 
 from simscoped_parts import answers, figures, filters, openapi, patterns, queries, signatures
-from simscoped_parts.answers import Row, json_object, utc
+from simscoped_parts.answers import Row, in_words, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import OPTIONS, Config, ConfigError, Option, not_accepted, read_config
 
@@ -2057,7 +2057,7 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     """Give a live job the verdict of its own time limit."""
     title = batch.config.livetimeoutsignature or JOB_LIMIT_SIGNATURE
     job.state = LIMITED
-    why = f"ran longer than its time limit of {limit_of(job)} ms"
+    why = f"ran longer than its time limit of {in_words(limit_of(job) or 0)}"
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
@@ -2078,7 +2078,7 @@ def why_ended(config: Config, regression: Regression, how: str) -> str:
     if how == "timeout":
         return f"no message about the regression for {config.autotimeouthours:g} h (autotimeouthours)"
     if how == "time-limit":
-        return f"the regression ran longer than its time limit of {(regression.time_limit_ms or 0) / HOUR_MS:g} h"
+        return f"the regression ran longer than its time limit of {in_words(regression.time_limit_ms or 0)}"
     if how == "tank":
         return f"tanked: {regression.tank_reason or 'no reason given'}"
     return "the regression finished while this job was live"
@@ -2363,7 +2363,7 @@ def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) 
         job.seen_tick = batch.moment.tick
     job.limit_tick = limit_ends(job)
     batch.touch(job)
-    said = f"until {utc(until)}" if by_ms is None else f"by {by_ms} ms"
+    said = f"until {utc(until)}" if by_ms is None else f"by {in_words(by_ms)}"
     changed = {"time_limit_ms": [old, new]}
     batch.tell("job.extended", regression, job, changed=changed, description=f"time limit moved {said}")
 

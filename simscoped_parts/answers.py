@@ -41,6 +41,16 @@ def _second(since: int) -> str:
     return f"{when.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', when)}"
 
 
+def in_words(ms: int) -> str:
+    """A duration as people read it, in two units at most: `500 ms`, `12.5 s`, `2 h 5 min`."""
+    if ms < 60_000:
+        return f"{ms} ms" if ms < 1000 else f"{ms / 1000:g} s"
+    seconds = ms // 1000
+    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    first = 0 if seconds >= 3600 else 1
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
 def json_object(text: str | None) -> dict[str, Any]:
     """The object in a JSON column, where NULL stands for an empty one."""
     return decode_json(text) if text else {}
