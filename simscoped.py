@@ -4848,7 +4848,8 @@ class Api:
     async def regression_signatures(self, request: web.Request) -> web.Response:
         row = await self.regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
-        show = functools.partial(answers.signature_object, explain=signatures.explain)
+        explain, overflow = signatures.explain, signatures.OVERFLOW_TITLE
+        show = functools.partial(answers.signature_object, explain=explain, overflow=overflow)
         return await self.list_of(request, queries.SIGNATURES, show, here)
 
     async def jobs(self, request: web.Request) -> web.Response:
@@ -5611,7 +5612,8 @@ async def regression_diff(api: Api, request: web.Request) -> web.Response:
 
 async def _differ(api: Api, by: str, wanted: dict[str, int]) -> dict[str, Any]:
     """What differs. `by` "auto" is by config, or by test where few configs were run before and more of the tests."""
-    found = await api.store.read(figures.DIFF_SIGNATURES, wanted, search=True)
+    overflow = {"overflow": signatures.OVERFLOW_TITLE}
+    found = await api.store.read(figures.DIFF_SIGNATURES, wanted | overflow, search=True)
 
     async def matched_by(what: str) -> dict[str, Any]:
         rows = await api.store.read(figures.DIFF[what], wanted, search=True)

@@ -309,19 +309,21 @@ def _per_second(count: int | None, ms: int | None) -> float | None:
 Explain = Callable[[str], list[tuple[str, bool]]]
 
 
-def signature_object(row: Row, explain: Explain) -> dict[str, Any]:
-    """A fail bucket of a regression; `new` if it was seen there first.
+def signature_object(row: Row, explain: Explain, overflow: str) -> dict[str, Any]:
+    """A fail bucket of a regression; `new` if it was seen there first, which those of the daemon's own never are.
 
-    `explain` tells which pieces of a message its title leaves out; a title that the publisher gave leaves out none."""
+    `overflow` is the title of the one for what overflows. `explain` tells which pieces of a message its title leaves
+    out; a title that the publisher gave leaves out none."""
     example = decode_json(row["example"])
     bucket, message = example.pop("bucket"), example["fail_message"]
+    is_reported = bool(row["reported"]) and row["title"] != overflow
     example["pieces"] = None if bucket or not message else explain(message)
     return {
         "id": row["id"],
         "category": row["category"],
         "title": row["title"],
         "count": row["n"],
-        "new": row["first_regression_id"] == row["regression_id"],
+        "new": is_reported and row["first_regression_id"] == row["regression_id"],
         "first_seen_at": utc(row["first_seen_at"]),
         "last_seen_at": utc(row["last_seen_at"]),
         "first_regression": {"id": row["first_regression_id"], "name": row["first_regression"]},

@@ -273,11 +273,13 @@ def _diff(column: str, title: str) -> str:
 DIFF = {"config": _diff("config", "what"), "test": _diff("test_id", "(SELECT title FROM test WHERE id = what)")}
 DIFF_BY = (*DIFF, "auto")
 
+# Of what publishers reported: jobs that were given up are in signatures of the daemon's own, as is what overflows.
 DIFF_SIGNATURES = """
     SELECT s.id, s.category, s.title, count(*) FILTER (WHERE j.regression_id = :here) AS here,
            count(*) FILTER (WHERE j.regression_id = :there) AS there
     FROM job AS j JOIN signature AS s ON s.id = j.signature_id
-    WHERE j.regression_id IN (:here, :there) AND j.result = 2 GROUP BY s.id
+    WHERE j.regression_id IN (:here, :there) AND j.result = 2 AND j.state = 'done' AND s.title <> :overflow
+    GROUP BY s.id
     ORDER BY max(here, there) DESC, s.id
 """
 

@@ -114,6 +114,29 @@ def test_a_signature_that_is_new_says_so_and_one_of_the_publishers_own_has_no_pi
     assert (told["hosts"], told["hosts_count"]) == ([], 0)
 
 
+def test_signatures_of_the_daemons_own_are_never_new(shared: Daemon, run: str) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    here, tanked = f"{run}/2", f"{run}/2 tanked"
+    publish(shared, f"{run}/1", done("a"))
+    publish(shared, here, *(failed(letter, f"{run} {letter}", category=run) for letter in letters))
+    publish(shared, here, live("cut off", category=run), live("limited", category=f"{run} b", time_limit_ms=1))
+    (job,) = publish(shared, here, live("tanked", category=tanked))
+    shared.post(f"/jobs/{job}/tank", {})
+    wait_until(lambda: shared.get(f"/regressions/{quoted(here)}")["counts"]["live"] == 1)
+    regr(shared, "regr-finish", here)
+    wait_until(lambda: shared.get(f"/regressions/{quoted(here)}")["counts"]["live"] == 0)
+
+    told = shared.get(f"/regressions/{quoted(here)}/signatures?limit=100")["items"]
+    differ = shared.get(f"/regressions/{quoted(here)}/diff?limit=100")
+
+    new = {item["title"] for item in told if item["new"]}
+    assert (len(told), len(new)) == (29, 25)
+    assert new == {f"{run} {letter}" for letter in letters[:25]}
+    assert shared.get(f"/regressions/{quoted(here)}")["new_signatures"] == 25
+    assert differ["counts"]["new_signatures"] == 25
+    assert {item["title"] for item in differ["signatures"]["new"]} == new
+
+
 def test_of_a_long_message_the_beginning_is_told(shared: Daemon, run: str) -> None:
     publish(shared, run, failed("a", "é" * 30_000))
 
