@@ -248,12 +248,16 @@ TIMED_KINDS = {
 }
 
 
+# Texts that differ in the number at their end, as most configs do in their seed, in the order of that number.
+_BY_NUMBER = "rtrim(title, '0123456789'), length(title), title"
+
+
 def _entries_of(kind: str, condition: str, rank: str) -> str:
     """The first :limit entries of a kind, one at least, each with the number of all."""
     return f"""
         SELECT * FROM (
             SELECT '{kind}' AS kind, (SELECT count(*) FROM pair WHERE {condition}) AS number, {rank} AS rank, *
-            FROM pair WHERE {condition} ORDER BY rank, title LIMIT max(1, :limit))
+            FROM pair WHERE {condition} ORDER BY rank, {_BY_NUMBER} LIMIT max(1, :limit))
     """
 
 
@@ -264,9 +268,10 @@ def _diff(column: str, title: str) -> str:
         WITH pair AS MATERIALIZED (
             SELECT *, {title} AS title, 100.0 * (took - base_took) / base_took AS percent
             FROM ({_PAIR.format(column=column)}))
-        SELECT 'matched' AS kind, count(*) AS number, 0 AS rank, * FROM pair WHERE jobs AND base_jobs
-        UNION ALL {"UNION ALL".join(parts)}
-        ORDER BY kind, rank, title
+        SELECT * FROM (
+            SELECT 'matched' AS kind, count(*) AS number, 0 AS rank, * FROM pair WHERE jobs AND base_jobs
+            UNION ALL {"UNION ALL".join(parts)})
+        ORDER BY kind, rank, {_BY_NUMBER}
     """
 
 

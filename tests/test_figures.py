@@ -701,6 +701,17 @@ def test_a_comparison_makes_no_more_entries_than_it_shows(story: Story) -> None:
     assert (told["counts"]["added"], told["counts"]["missing"], told["matched"]) == (9, 9, 0)
 
 
+def test_entries_that_differ_in_the_number_at_their_end_are_in_its_order(story: Story) -> None:
+    story.finish("r/1")
+    for config in ("b 2", "a 10", "a 100", "a 9", "c", "a 11"):
+        story.finish("r/2", config, config=config)
+
+    rows = found(story, figures.DIFF["config"], {"here": 2, "there": 1, "slower": 20, "limit": 5})
+
+    told = figures.diff_object("config", rows, [], 5)
+    assert [entry["config"] for entry in told["added"]] == ["a 9", "a 10", "a 11", "a 100", "b 2"]
+
+
 @pytest.mark.parametrize("query", ["slower=0", "slower=x", "limit=501", "limit=-1", "by=seed"])
 def test_a_comparison_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
     publish(shared, f"{run}/1", done())
