@@ -136,7 +136,7 @@ from msgspec import Meta
 from watchfiles import awatch
 
 from simscoped_parts import answers, figures, filters, openapi, patterns, queries, signatures
-from simscoped_parts.answers import Row, json_object, utc
+from simscoped_parts.answers import Row, in_words, json_object, utc
 from simscoped_parts.openapi import TYPES, WAIT_MOST_S
 from simscoped_parts.settings import OPTIONS, Config, ConfigError, Option, not_accepted, read_config
 
@@ -2057,7 +2057,7 @@ def limit_job(batch: Batch, regression: Regression, job: Job) -> None:
     """Give a live job the verdict of its own time limit."""
     title = batch.config.livetimeoutsignature or JOB_LIMIT_SIGNATURE
     job.state = LIMITED
-    why = f"ran longer than its time limit of {limit_of(job)} ms"
+    why = f"ran longer than its time limit of {in_words(limit_of(job) or 0)}"
     _give_up(batch, regression, job, "time-limit", "job.timed_out", title, why)
 
 
@@ -2078,7 +2078,7 @@ def why_ended(config: Config, regression: Regression, how: str) -> str:
     if how == "timeout":
         return f"no message about the regression for {config.autotimeouthours:g} h (autotimeouthours)"
     if how == "time-limit":
-        return f"the regression ran longer than its time limit of {(regression.time_limit_ms or 0) / HOUR_MS:g} h"
+        return f"the regression ran longer than its time limit of {in_words(regression.time_limit_ms or 0)}"
     if how == "tank":
         return f"tanked: {regression.tank_reason or 'no reason given'}"
     return "the regression finished while this job was live"
@@ -2363,7 +2363,7 @@ def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) 
         job.seen_tick = batch.moment.tick
     job.limit_tick = limit_ends(job)
     batch.touch(job)
-    said = f"until {utc(until)}" if by_ms is None else f"by {by_ms} ms"
+    said = f"until {utc(until)}" if by_ms is None else f"by {in_words(by_ms)}"
     changed = {"time_limit_ms": [old, new]}
     batch.tell("job.extended", regression, job, changed=changed, description=f"time limit moved {said}")
 
@@ -4882,7 +4882,8 @@ class Api:
     async def regression_signatures(self, request: web.Request) -> web.Response:
         row = await self.regression_row(request)
         here = queries.Condition("g.regression_id = ?", (row["id"],))
-        show = functools.partial(answers.signature_object, explain=signatures.explain)
+        explain, overflow = signatures.explain, signatures.OVERFLOW_TITLE
+        show = functools.partial(answers.signature_object, explain=explain, overflow=overflow)
         return await self.list_of(request, queries.SIGNATURES, show, here)
 
     async def jobs(self, request: web.Request) -> web.Response:
@@ -5645,7 +5646,8 @@ async def regression_diff(api: Api, request: web.Request) -> web.Response:
 
 async def _differ(api: Api, by: str, wanted: dict[str, int]) -> dict[str, Any]:
     """What differs. `by` "auto" is by config, or by test where few configs were run before and more of the tests."""
-    found = await api.store.read(figures.DIFF_SIGNATURES, wanted, search=True)
+    overflow = {"overflow": signatures.OVERFLOW_TITLE}
+    found = await api.store.read(figures.DIFF_SIGNATURES, wanted | overflow, search=True)
 
     async def matched_by(what: str) -> dict[str, Any]:
         rows = await api.store.read(figures.DIFF[what], wanted, search=True)
@@ -5679,17 +5681,15 @@ async def job_earlier(api: Api, request: web.Request) -> web.Response:
     else:
         place = {"series": own["series"], "number": own["number"]}
         rows = await api.store.read(figures.EARLIER_IN_SERIES, wanted | place)
-    shown = await api.store.read(figures.HOST_AND_SEED, (to_json([row["job"] for row in rows]),))
-    examples = {row["id"]: row for row in shown}
-    items = [
-        {**figures.earlier_object(row, examples[row["job"]]), "finished_at": utc(row["finished_at"])} for row in rows
-    ]
+    shown = await api.store.read(figures.EARLIER_JOBS, (to_json([row["job"] for row in rows]),))
+    jobs = {row["id"]: row for row in shown}
+    items = [figures.earlier_object(row, jobs[row["job"]], job["seed"]) for row in rows]
     usual = None if job["test_id"] is None else (await api.usual_of_tests([job["test_id"]])).get(job["test_id"])
     told = {
         "test": job["test"],
         "usual_ms": usual.median_ms if usual else None,
         "slow_after_ms": usual.slow_after_ms if usual else None,
-        "items": items,
+        "items": [{**item, "finished_at": utc(item["finished_at"])} for item in items],
         "next": None,
     }
     return json_response(told)

@@ -42,6 +42,16 @@ def _second(since: int) -> str:
     return f"{when.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', when)}"
 
 
+def in_words(ms: int) -> str:
+    """A duration as people read it, in two units at most: `500 ms`, `12.5 s`, `2 h 5 min`."""
+    if ms < 60_000:
+        return f"{ms} ms" if ms < 1000 else f"{ms / 1000:g} s"
+    seconds = ms // 1000
+    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    first = 0 if seconds >= 3600 else 1
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
 def json_object(text: str | None) -> dict[str, Any]:
     """The object in a JSON column, where NULL stands for an empty one."""
     return decode_json(text) if text else {}
@@ -120,6 +130,19 @@ def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
     return {**{name: utc(getattr(estimate, name)) for name in ("at", "low", "high")}, "basis": estimate.basis}
 
 
+STALLED_MS = 60_000  # a shorter silence says nothing
+
+
+def is_stalled(row: Row, tick: int) -> bool:
+    """Has a live regression been silent for so long that its rate until then says nothing any more? That is ten times
+    what lay between two verdicts, and three times what a job takes: jobs that start together end together."""
+    if not row["n_done"]:
+        return False
+    gap = (row["active_tick"] - row["first_tick"]) / row["n_done"]
+    usual = row["sum_runtime_ms"] / row["n_done"]
+    return bool(tick - row["active_tick"] > max(STALLED_MS, 10 * gap, 3 * usual))
+
+
 def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     """A regression."""
     fields = decode_json(row["fields"])
@@ -128,7 +151,8 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     judged = row["n_pass"] + row["n_fail"]
     live = row["status"] == "live"
     earlier = decode_json(row["earlier"] or "[]")
-    estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live else None
+    stalled = live and is_stalled(row, seen.tick)
+    estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live and not stalled else None
     is_like_id = row["name"].isascii() and row["name"].isdigit()
     web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
     own = f"{seen.base}{API}/regressions/{row['id']}"
@@ -155,6 +179,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         },
         "eta_at": utc(estimate.at) if estimate else None,
         "eta": estimate_object(estimate),
+        "stalled_since": utc(row["last_activity_at"]) if stalled else None,
         "started_at": _started(row, fields.get("starttime")),
         "finished_at": utc(row["ended_at"]),
         "last_activity_at": utc(row["last_activity_at"]),
@@ -293,19 +318,21 @@ def _per_second(count: int | None, ms: int | None) -> float | None:
 Explain = Callable[[str], list[tuple[str, bool]]]
 
 
-def signature_object(row: Row, explain: Explain) -> dict[str, Any]:
-    """A fail bucket of a regression; `new` if it was seen there first.
+def signature_object(row: Row, explain: Explain, overflow: str) -> dict[str, Any]:
+    """A fail bucket of a regression; `new` if it was seen there first, which those of the daemon's own never are.
 
-    `explain` tells which pieces of a message its title leaves out; a title that the publisher gave leaves out none."""
+    `overflow` is the title of the one for what overflows. `explain` tells which pieces of a message its title leaves
+    out; a title that the publisher gave leaves out none."""
     example = decode_json(row["example"])
     bucket, message = example.pop("bucket"), example["fail_message"]
+    is_reported = bool(row["reported"]) and row["title"] != overflow
     example["pieces"] = None if bucket or not message else explain(message)
     return {
         "id": row["id"],
         "category": row["category"],
         "title": row["title"],
         "count": row["n"],
-        "new": row["first_regression_id"] == row["regression_id"],
+        "new": is_reported and row["first_regression_id"] == row["regression_id"],
         "first_seen_at": utc(row["first_seen_at"]),
         "last_seen_at": utc(row["last_seen_at"]),
         "first_regression": {"id": row["first_regression_id"], "name": row["first_regression"]},

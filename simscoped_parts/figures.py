@@ -54,16 +54,15 @@ LONGEST_LIVE = f"""
 """
 
 # What became of a test in earlier regressions: those of the same series, or, where there is none, all. A regression has
-# one row: the verdict is the worst, and the runtime the mean of the jobs that have it.
+# one row, with one job: that of the same seed, else a failed one, else one that passed; of several the newest. Over all
+# jobs of the test there are counts, and the mean runtime of the passes and of the fails.
 _EARLIER_ROW = """
     SELECT r.id AS regression_id, r.name AS regression, r.number, count(*) AS jobs, sum(j.result = 1) AS pass,
            sum(j.result = 2) AS fail, sum(j.result = 3) AS skip,
-           max(coalesce(j.finish_at, j.done_at)) AS finished_at,
-           coalesce(max(CASE WHEN j.result = 2 THEN j.id END), max(CASE WHEN j.seed IS :seed THEN j.id END), max(j.id))
-               AS job,
-           max(j.seed IS :seed) AS same_seed,
-           CAST(avg(CASE WHEN j.result = 1 THEN j.counted_runtime_ms END) AS INTEGER) AS pass_ms,
-           CAST(avg(CASE WHEN j.result = 2 THEN j.counted_runtime_ms END) AS INTEGER) AS fail_ms
+           coalesce(max(j.id) FILTER (WHERE j.seed = :seed AND j.result = 2), max(j.id) FILTER (WHERE j.seed = :seed),
+                    max(j.id) FILTER (WHERE j.result = 2), max(j.id) FILTER (WHERE j.result = 1), max(j.id)) AS job,
+           CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 1) AS INTEGER) AS pass_ms,
+           CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 2) AS INTEGER) AS fail_ms
 """
 EARLIER_IN_SERIES = f"""
     {_EARLIER_ROW}
@@ -80,20 +79,21 @@ EARLIER = f"""
     WHERE j.test_id = :test AND j.regression_id < :regression AND j.result <> 0 AND r.tanked_at IS NULL
     GROUP BY j.regression_id ORDER BY j.regression_id DESC LIMIT :limit
 """
-HOST_AND_SEED = "SELECT id, host, seed FROM job WHERE id IN (SELECT value FROM json_each(?))"
+EARLIER_JOBS = """
+    SELECT id, result_name AS result, counted_runtime_ms AS runtime_ms, host, seed,
+           coalesce(finish_at, done_at) AS finished_at
+    FROM jobs WHERE id IN (SELECT value FROM json_each(?))
+"""
 
 
-def earlier_object(row: Row, job: Row) -> dict[str, Any]:
-    """What became of a test in one regression; `job` is one of its jobs there, a failed one if there is one."""
-    result = "fail" if row["fail"] else "pass" if row["pass"] else "skip"
+def earlier_object(row: Row, job: Row, seed: str | None) -> dict[str, Any]:
+    """What became of a test in one regression; `job` stands for it, with what is its own, and `seed` is looked for."""
     names = ("regression", "regression_id", "number", "jobs", "pass", "fail", "skip", "job")
     return {
         **{name: row[name] for name in names},
-        "result": result,
-        "runtime_ms": row["fail_ms"] if result == "fail" else row["pass_ms"],
-        "host": job["host"],
-        "seed": job["seed"],
-        "same_seed": bool(row["same_seed"]),
+        **{name: job[name] for name in ("result", "runtime_ms", "finished_at", "host", "seed")},
+        "mean_runtime_ms": {"pass": row["pass_ms"], "fail": row["fail_ms"]}.get(job["result"]),
+        "same_seed": seed is not None and job["seed"] == seed,
     }
 
 
@@ -258,12 +258,16 @@ TIMED_KINDS = {
 }
 
 
+# Texts that differ in the number at their end, as most configs do in their seed, in the order of that number.
+_BY_NUMBER = "rtrim(title, '0123456789'), length(title), title"
+
+
 def _entries_of(kind: str, condition: str, rank: str) -> str:
     """The first :limit entries of a kind, one at least, each with the number of all."""
     return f"""
         SELECT * FROM (
             SELECT '{kind}' AS kind, (SELECT count(*) FROM pair WHERE {condition}) AS number, {rank} AS rank, *
-            FROM pair WHERE {condition} ORDER BY rank, title LIMIT max(1, :limit))
+            FROM pair WHERE {condition} ORDER BY rank, {_BY_NUMBER} LIMIT max(1, :limit))
     """
 
 
@@ -274,20 +278,23 @@ def _diff(column: str, title: str) -> str:
         WITH pair AS MATERIALIZED (
             SELECT *, {title} AS title, 100.0 * (took - base_took) / base_took AS percent
             FROM ({_PAIR.format(column=column)}))
-        SELECT 'matched' AS kind, count(*) AS number, 0 AS rank, * FROM pair WHERE jobs AND base_jobs
-        UNION ALL {"UNION ALL".join(parts)}
-        ORDER BY kind, rank, title
+        SELECT * FROM (
+            SELECT 'matched' AS kind, count(*) AS number, 0 AS rank, * FROM pair WHERE jobs AND base_jobs
+            UNION ALL {"UNION ALL".join(parts)})
+        ORDER BY kind, rank, {_BY_NUMBER}
     """
 
 
 DIFF = {"config": _diff("config", "what"), "test": _diff("test_id", "(SELECT title FROM test WHERE id = what)")}
 DIFF_BY = (*DIFF, "auto")
 
+# Of what publishers reported: jobs that were given up are in signatures of the daemon's own, as is what overflows.
 DIFF_SIGNATURES = """
     SELECT s.id, s.category, s.title, count(*) FILTER (WHERE j.regression_id = :here) AS here,
            count(*) FILTER (WHERE j.regression_id = :there) AS there
     FROM job AS j JOIN signature AS s ON s.id = j.signature_id
-    WHERE j.regression_id IN (:here, :there) AND j.result = 2 GROUP BY s.id
+    WHERE j.regression_id IN (:here, :there) AND j.result = 2 AND j.state = 'done' AND s.title <> :overflow
+    GROUP BY s.id
     ORDER BY max(here, there) DESC, s.id
 """
 

@@ -449,7 +449,7 @@ ANSWERS: dict[str, Schema] = {
         **_fields(INTEGER, "id version elapsed_ms new_signatures slow"),
         **_fields(INTEGER_OR_NULL, "number submitted running"),
         **_fields(TEXT_OR_NULL, "series reason component project branch tag"),
-        **_fields(TIME_OR_NULL, "eta_at started_at finished_at last_activity_at due_at"),
+        **_fields(TIME_OR_NULL, "eta_at stalled_since started_at finished_at last_activity_at due_at"),
         name=TEXT,
         status={"type": "string", "enum": ["live", "complete", "aborted", "tanked"]},
         counts=_object(**_fields(INTEGER, "pass fail skip live migrated")),
@@ -556,7 +556,7 @@ ANSWERS: dict[str, Schema] = {
     "Series": _object(series=TEXT, runs={"type": "array", "items": FREE}),
     "EarlierRun": _object(
         **_fields(INTEGER, "regression_id jobs pass fail skip job"),
-        **_fields(INTEGER_OR_NULL, "number runtime_ms"),
+        **_fields(INTEGER_OR_NULL, "number runtime_ms mean_runtime_ms"),
         regression=TEXT,
         result=RESULT,
         **_fields(TEXT_OR_NULL, "host seed"),

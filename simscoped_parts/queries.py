@@ -231,7 +231,7 @@ JOBS = Listing(
 )
 
 # Of a signature in a regression: the job that shows it soonest, where else it was seen (series, or single runs), newest
-# first, and the hosts that it gathers on.
+# first, the hosts that it gathers on, and whether a publisher reported it: others are the daemon's own.
 SIGNATURE_DETAILS = """
     (
         SELECT json_object('id', e.id, 'name', e.name, 'category', e.category, 'config', e.config, 'seed', e.seed,
@@ -254,7 +254,10 @@ SIGNATURE_DETAILS = """
             AND h.host IS NOT NULL GROUP BY h.host ORDER BY n DESC, h.host LIMIT 3)) AS hosts,
     (
         SELECT count(DISTINCT h.host) FROM job AS h
-        WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2) AS hosts_count
+        WHERE h.regression_id = page.regression_id AND h.signature_id = page.id AND h.result = 2) AS hosts_count,
+    EXISTS (
+        SELECT 1 FROM job AS d WHERE d.regression_id = page.regression_id AND d.signature_id = page.id
+        AND d.result = 2 AND d.state = 'done') AS reported
 """
 
 SIGNATURES = Listing(

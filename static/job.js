@@ -222,7 +222,7 @@ function logWords({ lines, first, complete }, job) {
 
 // ------------------------------------------------------------------------------------------------ past, files, raw
 
-/** The same test in earlier runs: result and runtime of each, the newest last. */
+/** The same test in earlier runs: of each one job, the same seed's if it is there; the newest last. */
 function mountEarlier(parts) {
   const key = (item) => item.regression_id;
   const rows = keyedList(parts.earlier, { template: "earlier-row", key, paint: paintEarlier });
@@ -240,7 +240,7 @@ function mountEarlier(parts) {
 /** Where a run has many jobs of a test, one fail among them says little of it: fails are counted by jobs, then. */
 function earlierWords(items) {
   const sum = (name) => items.reduce((total, item) => total + item[name], 0);
-  const clean = items.filter((item) => item.result === "pass").length;
+  const clean = items.filter((item) => item.pass && !item.fail).length;
   const runs = `${count(clean)} of ${plural(items.length, "run")}`;
   if (sum("jobs") > items.length) return `${count(sum("fail"))} of ${plural(sum("jobs"), "job")} failed; clean in ${runs}`;
   return `passed in ${runs} (${rate(clean / (items.length || 1))})`;
@@ -251,12 +251,18 @@ function paintEarlier(parts, item, { root, now, longest }) {
   paintLink(parts.run, regressionAddress(root, { id: item.regression_id, name: item.regression }), item.regression);
   const name = item.seed ? `seed ${item.seed}` : `job ${item.job}`;
   paintLink(parts.job, jobAddress(root, item.job), item.same_seed ? "same seed" : name);
-  setText(parts.jobs, item.jobs > 1 ? `${count(item.fail)} of ${plural(item.jobs, "job")} failed` : "");
+  setText(parts.jobs, item.jobs > 1 ? testWords(item) : "");
   const share = (item.runtime_ms ?? 0) / longest;
   const results = ["pass", "fail", "skip"].map((kind) => ({ kind, n: (share * item[kind]) / item.jobs }));
   paintBar(parts.bar, [...results, { kind: "none", n: 1 - share }]);
   setText(parts.runtime, item.runtime_ms === null ? NOTHING : duration(item.runtime_ms));
   paintTime(parts.finished, item.finished_at, now);
+}
+
+/** What became of all jobs of a test in a run: `2 of 6 jobs failed; mean of the passes 41s`. */
+function testWords({ fail, jobs, result, mean_runtime_ms: mean }) {
+  const took = mean === null ? "" : `; mean of the ${result === "fail" ? "fails" : "passes"} ${duration(mean)}`;
+  return `${count(fail)} of ${plural(jobs, "job")} failed${took}`;
 }
 
 function mountFiles(parts) {

@@ -113,14 +113,16 @@ const BASES = {
 
 /**
  * An estimate, said no more precisely than it is known: `{short: "≈ 14 min", long: "13:35 to 13:58, from …"}`. One
- * that has passed is not counted down any further: it says that it was wrong.
+ * that has passed is not counted down any further: it says that it was wrong. A run that is stalled has none.
  * @param {object} regression
  * @param {number} now
  */
 export function etaWords(regression, now) {
   if (regression.status !== "live") return { short: "", long: "" };
-  const { eta } = regression;
+  const { eta, stalled_since: stalled } = regression;
   const at = parseTime(eta?.at ?? regression.eta_at);
+  const isStalled = stalled && stalled === regression.last_activity_at;
+  if (isStalled) return { short: "stalled", long: `nothing heard since ${dayTime(parseTime(stalled), now)}` };
   if (at === null) return { short: NOTHING, long: "not yet known" };
   const left = at - now;
   const long = [boundsWords(eta, at, now), BASES[eta?.basis]].filter(Boolean).join(", ");

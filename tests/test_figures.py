@@ -115,6 +115,29 @@ def test_a_signature_that_is_new_says_so_and_one_of_the_publishers_own_has_no_pi
     assert (told["hosts"], told["hosts_count"]) == ([], 0)
 
 
+def test_signatures_of_the_daemons_own_are_never_new(shared: Daemon, run: str) -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    here, tanked = f"{run}/2", f"{run}/2 tanked"
+    publish(shared, f"{run}/1", done("a"))
+    publish(shared, here, *(failed(letter, f"{run} {letter}", category=run) for letter in letters))
+    publish(shared, here, live("cut off", category=run), live("limited", category=f"{run} b", time_limit_ms=1))
+    (job,) = publish(shared, here, live("tanked", category=tanked))
+    shared.post(f"/jobs/{job}/tank", {})
+    wait_until(lambda: shared.get(f"/regressions/{quoted(here)}")["counts"]["live"] == 1)
+    regr(shared, "regr-finish", here)
+    wait_until(lambda: shared.get(f"/regressions/{quoted(here)}")["counts"]["live"] == 0)
+
+    told = shared.get(f"/regressions/{quoted(here)}/signatures?limit=100")["items"]
+    differ = shared.get(f"/regressions/{quoted(here)}/diff?limit=100")
+
+    new = {item["title"] for item in told if item["new"]}
+    assert (len(told), len(new)) == (29, 25)
+    assert new == {f"{run} {letter}" for letter in letters[:25]}
+    assert shared.get(f"/regressions/{quoted(here)}")["new_signatures"] == 25
+    assert differ["counts"]["new_signatures"] == 25
+    assert {item["title"] for item in differ["signatures"]["new"]} == new
+
+
 def test_of_a_long_message_the_beginning_is_told(shared: Daemon, run: str) -> None:
     publish(shared, run, failed("a", "é" * 30_000))
 
@@ -258,10 +281,31 @@ def test_the_earlier_runs_of_a_test_are_those_of_its_series(shared: Daemon, run:
     assert (skipped["result"], skipped["jobs"], skipped["skip"]) == ("skip", 1, 1)
     assert (second["result"], second["pass"], second["fail"], second["runtime_ms"]) == ("fail", 1, 1, 90)
     assert (second["job"], second["host"], second["seed"], second["same_seed"]) == (failing, "n3", "8", True)
-    assert (first["result"], first["runtime_ms"], first["seed"]) == ("pass", 20, "8")
+    assert (first["result"], first["runtime_ms"], first["seed"]) == ("pass", 30, "8")
     assert first["regression"] == f"{run}/1"
     assert len(shared.get(f"/jobs/{job}/earlier?limit=2")["items"]) == 2
     assert shared.get(f"/jobs/{job}")["_links"]["earlier"]["href"].endswith(f"/jobs/{job}/earlier")
+
+
+def test_the_job_of_the_same_seed_stands_for_an_earlier_run(shared: Daemon, run: str) -> None:
+    same, *_ = publish(
+        shared,
+        f"{run}/1",
+        done("a", name=run, seed="7", runtime_ms=10, host="n1", finish_time="2025-01-05T10:00:00Z"),
+        done("b", name=run, seed="8", runtime_ms=30, finish_time="2025-01-05T11:00:00Z"),
+        failed("c", "x", name=run, seed="9", runtime_ms=90),
+    )
+    _, other = publish(shared, f"{run}/2", done("a", name=run, seed="8"), failed("b", "x", name=run, seed="9"))
+    job, seedless = publish(shared, f"{run}/3", done("a", name=run, seed="7"), done("b", name=run))
+
+    second, first = shared.get(f"/jobs/{job}/earlier")["items"]
+
+    assert (first["job"], first["seed"], first["host"], first["same_seed"]) == (same, "7", "n1", True)
+    assert (first["result"], first["runtime_ms"], first["mean_runtime_ms"]) == ("pass", 10, 20)
+    assert (first["jobs"], first["pass"], first["fail"]) == (3, 2, 1)
+    assert first["finished_at"] == "2025-01-05T10:00:00.000Z"
+    assert (second["job"], second["seed"], second["same_seed"]) == (other, "9", False)
+    assert [item["same_seed"] for item in shared.get(f"/jobs/{seedless}/earlier")["items"]] == [False, False]
 
 
 def test_an_earlier_run_finished_when_its_publisher_says_so(shared: Daemon, run: str) -> None:
@@ -673,6 +717,17 @@ def test_a_comparison_makes_no_more_entries_than_it_shows(story: Story) -> None:
     assert (told["counts"]["added"], told["counts"]["missing"], told["matched"]) == (9, 9, 0)
 
 
+def test_entries_that_differ_in_the_number_at_their_end_are_in_its_order(story: Story) -> None:
+    story.finish("r/1")
+    for config in ("b 2", "a 10", "a 100", "a 9", "c", "a 11"):
+        story.finish("r/2", config, config=config)
+
+    rows = found(story, figures.DIFF["config"], {"here": 2, "there": 1, "slower": 20, "limit": 5})
+
+    told = figures.diff_object("config", rows, [], 5)
+    assert [entry["config"] for entry in told["added"]] == ["a 9", "a 10", "a 11", "a 100", "b 2"]
+
+
 @pytest.mark.parametrize("query", ["slower=0", "slower=x", "limit=501", "limit=-1", "by=seed"])
 def test_a_comparison_that_cannot_be_is_400(shared: Daemon, run: str, query: str) -> None:
     publish(shared, f"{run}/1", done())
@@ -723,6 +778,50 @@ def test_a_live_regression_tells_its_estimate_and_one_that_is_over_none(shared: 
     assert told["eta"]["low"] <= told["eta"]["at"]
     over = shared.get(f"/regressions/{run}")
     assert (over["eta"], over["eta_at"]) == (None, None)
+
+
+def seen(story: Story) -> dict[str, Any]:
+    (row,) = found(story, simscoped.REGRESSION, {})
+    return answers.regression_object(row, answers.Viewpoint(story.now, story.tick, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "runtime_s", "last_s"),
+    [
+        (0, 1, 60),  # a shorter silence says nothing
+        (20, 1, 200),
+        (20, 100, 300),  # jobs that start together end together
+    ],
+)
+def test_a_run_is_stalled_once_it_is_silent_for_far_longer_than_usual(
+    story: Story, gap_s: int, runtime_s: int, last_s: int
+) -> None:
+    story.regr("regr-start", submitted=10)
+    story.live(uniqueid="live")
+    for number in range(4):
+        story.pass_time(gap_s)
+        story.finish(uniqueid=str(number), runtime_ms=1000 * runtime_s)
+    heard = story.now
+
+    story.pass_time(last_s)
+    before = seen(story)
+    story.pass_time(1)
+    told = seen(story)
+    story.live(uniqueid="live", phase="running")
+
+    assert (before["eta"]["basis"], before["stalled_since"]) == ("rate", None)
+    assert (told["eta"], told["eta_at"], told["stalled_since"]) == (None, None, answers.utc(heard))
+    assert (seen(story)["eta"]["basis"], seen(story)["stalled_since"]) == ("rate", None)
+    story.regr("regr-finish")
+    story.pass_time(1000)
+    assert seen(story)["stalled_since"] is None
+
+
+def test_a_run_without_verdicts_is_not_stalled(story: Story) -> None:
+    story.regr("regr-start", submitted=10)
+    story.pass_time(1000)
+
+    assert (seen(story)["eta"], seen(story)["stalled_since"]) == (None, None)
 
 
 @pytest.mark.parametrize("submitted", [10**18, 2**63 - 1])

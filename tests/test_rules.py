@@ -34,7 +34,7 @@ from simscoped import (
     split_series,
     tally,
 )
-from simscoped_parts.answers import estimate_end, utc
+from simscoped_parts.answers import estimate_end, in_words, utc
 
 SIGNATURE = "LIVE Job Timeout or Missing"
 HOUR_S = 3600
@@ -499,6 +499,24 @@ def test_when_a_regression_will_be_over(now, total, done, earlier, end):
 )
 def test_a_time_that_no_calendar_has_is_not_told(ms, text):
     assert utc(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (12_000, "12 s"),
+        (12_500, "12.5 s"),
+        (60_000, "1 min"),
+        (90_999, "1 min 30 s"),
+        (7_500_000, "2 h 5 min"),
+        (3_659_000, "1 h"),
+        (720 * 3_600_000, "720 h"),
+    ],
+)
+def test_a_duration_is_told_in_two_units_at_most(ms, text):
+    assert in_words(ms) == text
 
 
 def test_an_end_is_never_estimated_in_the_past():

@@ -1001,7 +1001,7 @@ def test_a_job_runs_into_its_own_time_limit_alone(story):
     assert state(story) == ("fail", "time-limit", SIGNATURE)
     assert counts(story) == {"live": 1, "fail": 1}
     assert status(story) == ("live", None)
-    assert "time limit of 60000 ms" in story.job()["fail_message"]
+    assert "time limit of 1 min;" in story.job()["fail_message"]
     assert "last sign of life" in story.job()["fail_message"]
     assert story.events("job.") == ["job.live", "job.live", "job.timed_out"]
     assert_consistent(story)

@@ -91,6 +91,13 @@ test("an estimate is no more precise than it is known", () => {
   assert.deepEqual(model.etaWords(regression({ status: "complete", eta_at: at(9) }), NOW), { short: "", long: "" });
 });
 
+test("a run that is stalled says since when, until it is heard of again", () => {
+  const [stalled, later] = [-8, 0].map((minutes) => at(minutes * 60_000));
+  const words = (heard) => model.etaWords(regression({ eta: null, stalled_since: stalled, last_activity_at: heard }), NOW);
+  assert.deepEqual(words(stalled), { short: "stalled", long: "nothing heard since 12:52" });
+  assert.equal(words(later).short, "–");
+});
+
 test("the list tells what to look at in a live run", () => {
   const told = (minutes, fresh, changes = {}) =>
     model.shortReason(regression({ last_activity_at: at(-minutes * 60_000), new_signatures: fresh, ...changes }), NOW);
