@@ -3957,9 +3957,10 @@ class Spool:
         self.trouble: str | None = None
         self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
         self._settling = asyncio.Lock()  # one chunk after the other: two could find the same name free
-        self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._unsynced: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._settled: list[int] = []  # notes of batches of whose files that is on disk
         self._watched = True
-        self._synced = 0.0
+        self._synced = 0.0  # when .work was synced last (monotonic)
         self._listed = 0.0  # when the folder was first listed (monotonic)
 
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
@@ -4012,6 +4013,7 @@ class Spool:
         """Take, apply and settle files, chunk by chunk. -> how many."""
         taken = 0
         while found:
+            await self._sync()
             deliveries, found = await asyncio.to_thread(take, found)
             taken += await self._apply(deliveries)
         return taken
@@ -4021,7 +4023,7 @@ class Spool:
         -> how many."""
         self.folder.backlog = max(self.folder.backlog - len(deliveries), 0)
         if deliveries:
-            settled = await self._synced_notes()
+            settled, self._settled = self._settled, []
             self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
         await self._see_through(CHUNKS_UNDER_WAY)
         return len(deliveries)
@@ -4046,7 +4048,7 @@ class Spool:
             if delivery.claim is not None
         ]
         await self._settle(verdicts)
-        self._unsettled.append(note)
+        self._unsynced.append(note)
 
     async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
@@ -4063,14 +4065,16 @@ class Spool:
         self.trouble = f"{what}: {error}"
         await asyncio.sleep(1)
 
-    async def _synced_notes(self) -> list[int]:
-        """The notes that can be deleted because the removal of their files is on disk; asked for once a second."""
-        if not self._unsettled or time.monotonic() - self._synced < 1:
-            return []
-        notes, self._unsettled = self._unsettled, []
+    async def _sync(self) -> None:
+        """Once a second, have the removal of files brought to disk, so that their notes can be deleted. This may
+        fail, so it is asked for while no deliveries are in hand."""
+        if not self._unsynced or time.monotonic() - self._synced < 1:
+            return
+        notes = list(self._unsynced)
         await asyncio.to_thread(sync_folder, self.folder.work)
         self._synced = time.monotonic()
-        return notes
+        del self._unsynced[: len(notes)]
+        self._settled += notes
 
     async def _sleep_until_news(self) -> None:
         """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so

@@ -1385,3 +1385,32 @@ def test_a_disk_too_full_for_the_work_folder_lets_files_wait_and_the_daemon_live
     told = receipt(daemon, "r/x.json")
     assert (told["applied"], told["rejected"]) == (1, 0)
     wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+
+
+SYNCS_BADLY = """
+sync_folder = simscoped.sync_folder
+
+def guarded(folder):
+    if os.path.exists("broken"):
+        raise OSError(errno.EIO, "Input/output error")
+    sync_folder(folder)
+
+simscoped.sync_folder = guarded
+"""
+
+
+def test_a_work_folder_that_cannot_be_synced_lets_files_wait_and_loses_sight_of_none(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SYNCS_BADLY)).start()
+    daemon.drop("r/first.json", live("first"))
+    wait_until(lambda: daemon.rows("SELECT count(*) FROM receipt") == [(1,)])
+    (daemon.folder / "broken").touch()
+    daemon.drop("r/second.json", live("second"))
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 503)
+
+    (daemon.folder / "broken").unlink()
+
+    receipt(daemon, "r/second.json")
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+    assert results(daemon, "r") == {"first": "live", "second": "live"}
