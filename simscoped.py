@@ -3548,14 +3548,14 @@ class SpoolFolder:
 
     def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
         """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
-        if not is_utf8(path):
+        try:
+            if len(path.encode()) > self.longest:
+                self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
+                return None
+            status = entry.stat(follow_symlinks=False)
+        except UnicodeEncodeError:
             self._skip(path, "its name is not UTF-8")
             return None
-        if len(os.fsencode(path)) > self.longest:
-            self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
-            return None
-        try:
-            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if stat.S_ISREG(status.st_mode):
