@@ -77,6 +77,7 @@ import asyncio
 import base64
 import bisect
 import contextlib
+import ctypes
 import errno
 import fcntl
 import functools
@@ -3405,8 +3406,10 @@ class Waiting(NamedTuple):
 #   submit  applies them; the transaction notes the claimed files as settling
 #   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
 #
-# A claimed file that looks cut short gets its name back, by a hard link, so that a publisher who opens that name again
-# finds it. It is left alone there until it changes, or was seen unchanged for settle_ms: then it is taken as it is.
+# A claimed file that looks cut short gets its name back, so that a publisher who opens that name again finds it. It is
+# left alone there until it has changed and rested for REST_MS: then it is read again; or was seen unchanged for
+# settle_ms: then it is taken as it is. Where that name is taken again, or the system has no way to give it back without
+# ever replacing a file, it is kept in .work, and left alone there just so.
 #
 # Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
 # and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
@@ -3416,6 +3419,7 @@ CHUNK_FILES = 1000
 CHUNK_BYTES = 16 << 20
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
 EMPTY_FOLDER_S = 3600.0
+REST_MS = 250  # for which a file that looked cut short must be unchanged before it is read again
 FOLDERS_DEEP = 256  # the regression of a file that lies deeper would have a name that is too long
 PATH_BYTES = 4000  # of 4095 that the system allows: the same file's path below .work, .bad and .done is longer
 REASON = ".reason.json"
@@ -3465,6 +3469,7 @@ class SpoolFolder:
         self._skipping: dict[str, str] = {}  # the same, of the sweep under way
         self._waiting: dict[int, tuple[int, int, float]] = {}  # inode -> mtime, size, seen so since (monotonic)
         self._waited: dict[int, tuple[int, int, float]] = {}  # the same, of the sweep before
+        self._cut_short: dict[int, tuple[int, int]] = {}  # inode -> mtime, size when it was read and looked cut short
         self._kept: list[Found] = []  # files below .work that look cut short and could not be put back
         self._scanned = 0.0  # when the last scan began (monotonic)
         self._number = 0  # of the newest folder below .work
@@ -3492,6 +3497,7 @@ class SpoolFolder:
         os.makedirs(self.work, exist_ok=True)
         self._scanned = time.monotonic()
         self._waited, self._waiting = self._waiting, {}
+        self._cut_short = {inode: seen for inode, seen in self._cut_short.items() if inode in self._waited}
         count = 0
         oldest: int | None = None
         ready: list[Found] = []
@@ -3542,14 +3548,14 @@ class SpoolFolder:
 
     def _status(self, entry: os.DirEntry[str], path: str) -> os.stat_result | None:
         """What the file system says of a file; None for one that is gone by now, or is not to be taken."""
-        if not is_utf8(path):
+        try:
+            if len(path.encode()) > self.longest:
+                self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
+                return None
+            status = entry.stat(follow_symlinks=False)
+        except UnicodeEncodeError:
             self._skip(path, "its name is not UTF-8")
             return None
-        if len(os.fsencode(path)) > self.longest:
-            self._skip(path, f"its path is longer than {PATH_BYTES} bytes")
-            return None
-        try:
-            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return None
         if stat.S_ISREG(status.st_mode):
@@ -3559,20 +3565,25 @@ class SpoolFolder:
 
     def _must_wait(self, path: str, status: os.stat_result) -> bool:
         """Is a file to be left alone for now? One that looks whole also when it is cut short is, until it has settled;
-        one that was put back is, until it has settled or changed."""
+        one that was read and looked cut short is, until it has settled, or changed and rested."""
         inode, mtime_ns, size = status.st_ino, status.st_mtime_ns, status.st_size
-        if size == 0 or path.endswith(LINES_SUFFIXES) or self._waited.get(inode, ())[:2] == (mtime_ns, size):
+        read = self._cut_short.get(inode)
+        if size == 0 or path.endswith(LINES_SUFFIXES) or read == (mtime_ns, size):
             return not self._has_settled(inode, mtime_ns, size)
-        return False
+        return read is not None and self._unchanged_ms(inode, mtime_ns, size) < min(REST_MS, self.config.settle_ms)
 
     def _has_settled(self, inode: int, mtime_ns: int, size: int) -> bool:
-        """Was a file that may still be being written seen unchanged for settle_ms by our own clock?"""
+        """Was a file that may still be being written seen unchanged for settle_ms?"""
+        return self._unchanged_ms(inode, mtime_ns, size) >= self.config.settle_ms
+
+    def _unchanged_ms(self, inode: int, mtime_ns: int, size: int) -> float:
+        """How long a file was seen like this, by our own clock."""
         now = time.monotonic()
         seen = self._waiting.get(inode) or self._waited.get(inode)
         if seen is None or seen[:2] != (mtime_ns, size):
             seen = (mtime_ns, size, now)
         self._waiting[inode] = seen
-        return (now - seen[2]) * 1000 >= self.config.settle_ms
+        return (now - seen[2]) * 1000
 
     def _remove_if_old(self, folder: str) -> None:
         with contextlib.suppress(OSError):
@@ -3596,14 +3607,31 @@ class SpoolFolder:
     def take_claimed(self, found: Sequence[Found]) -> tuple[list[Delivery], Sequence[Found]]:
         """The same with files that lie below .work already."""
         deliveries, left = self._read(found, lambda item: item.path)
-        for base in {item.path.partition("/")[0] for item in found}:
-            remove_empty(f"{self.work}/{base}")
+        self._remove_folders(item.path for item in found)
         return deliveries, left
 
-    def kept(self) -> list[Found]:
-        """Files that looked cut short and could not be put back, to be taken again."""
+    def take_kept(self) -> list[Delivery]:
+        """The same with files that looked cut short and could not be put back, as many as fit into memory at once."""
         kept, self._kept = self._kept, []
-        return kept
+        deliveries, left = self._read([item for item in kept if self._is_ready(item)], lambda item: item.path)
+        self._kept += left
+        self._remove_folders(item.path for item in kept)
+        return deliveries
+
+    def _is_ready(self, kept: Found) -> bool:
+        """Is a kept file to be read again? If not, it stays kept, unless it is gone or has its name back."""
+        try:
+            status = os.lstat(f"{self.work}/{kept.path}")
+            if self._is_back(kept.path, status.st_ino):
+                return False
+            if not self._must_wait(kept.path, status):
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._skip(kept.path.partition("/")[2], f"cannot be looked at in .work: {error.strerror}")
+        self._kept.append(kept)
+        return False
 
     def _read(
         self, found: Sequence[Found], claim: Callable[[Found], str | None]
@@ -3620,9 +3648,11 @@ class SpoolFolder:
             claimed = self._opened(work)
             delivery = self._delivery(claimed)
             if _looks_cut_short(delivery) and not self._has_settled(claimed.inode, claimed.mtime_ns, claimed.size):
+                self._cut_short[claimed.inode] = claimed.mtime_ns, claimed.size
                 self._put_back(claimed)
                 continue
             self._waiting.pop(claimed.inode, None)
+            self._cut_short.pop(claimed.inode, None)
             size += claimed.size
             deliveries.append(delivery)
         return deliveries, []
@@ -3645,33 +3675,49 @@ class SpoolFolder:
         return work
 
     def _put_back(self, claimed: Claimed) -> None:
-        """Give a file its name in the spool back. Where that is taken again, or there are no hard links, it is kept."""
+        """Give a file its name in the spool back, or keep it: it never replaces a file of that name."""
         work, path = f"{self.work}/{claimed.work}", f"{self.root}/{claimed.name}"
+        if rename_to_free(work, path):
+            return
         with contextlib.suppress(OSError):
             os.link(work, path)
-        if inode_of(path) == claimed.inode:
-            os.unlink(work)
-        else:
+        if not self._is_back(claimed.work, claimed.inode):
             self._kept.append(Found(claimed.mtime_ns, claimed.work))
+
+    def _is_back(self, work: str, inode: int) -> bool:
+        """Has a claimed file its name in the spool back, and now no other? (NFS, asked to remove a file, may do so and
+        say that there is none.)"""
+        name = work.partition("/")[2]
+        if inode_of(f"{self.root}/{name}") != inode:
+            return False
+        try:
+            os.unlink(f"{self.work}/{work}")
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            self._skip(name, f"cannot be removed from .work: {error.strerror}")
+            return False
+        return True
 
     def _opened(self, work: str) -> Claimed:
         """Read a claimed file, and learn which one it is by what was opened."""
-        limit = self.config.body_mib << 20
         try:
             handle = os.open(f"{self.work}/{work}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                return self._content(work, handle)
+            finally:
+                os.close(handle)
         except OSError as error:
             return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
-        try:
-            status = os.fstat(handle)
-            size = status.st_size
-            if size <= limit:
-                return Claimed(work, status.st_ino, status.st_mtime_ns, size, _read_all(handle, size))
-            detail = f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted"
-            return Claimed(work, status.st_ino, status.st_mtime_ns, size, Refused("too-large", detail))
-        except OSError as error:
-            return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
-        finally:
-            os.close(handle)
+
+    def _content(self, work: str, handle: int) -> Claimed:
+        limit = self.config.body_mib << 20
+        status = os.fstat(handle)
+        size = status.st_size
+        if size <= limit:
+            return Claimed(work, status.st_ino, status.st_mtime_ns, size, _read_all(handle, size))
+        detail = f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted"
+        return Claimed(work, status.st_ino, status.st_mtime_ns, size, Refused("too-large", detail))
 
     def _delivery(self, claim: Claimed) -> Delivery:
         context = context_of_file(claim.name)
@@ -3699,7 +3745,11 @@ class SpoolFolder:
                 if error.errno not in ABOUT_A_NAME:
                     raise
                 log.error("spool: left in .work until the next start: %s: %s", work, error.strerror)
-        for base in {work.partition("/")[0] for work, _ in verdicts}:
+        self._remove_folders(work for work, _ in verdicts)
+
+    def _remove_folders(self, works: Iterable[str]) -> None:
+        """Remove the folders below .work that paths lead through, where nothing lies in them any more."""
+        for base in {work.partition("/")[0] for work in works}:
             remove_empty(f"{self.work}/{base}")
 
     def _clear_away(self, work: str, refused: Sequence[Any]) -> None:
@@ -3751,10 +3801,7 @@ class SpoolFolder:
         if work is None:
             return None
         status = os.lstat(f"{self.work}/{work}")
-        if status.st_nlink > 1 and inode_of(f"{self.root}/{work.partition('/')[2]}") == status.st_ino:
-            os.unlink(f"{self.work}/{work}")
-            return None
-        return Found(status.st_mtime_ns, work)
+        return None if self._is_back(work, status.st_ino) else Found(status.st_mtime_ns, work)
 
     def _take_in(self, path: str) -> str | None:
         """Move a message that somebody else put into .work to where claimed files lie. -> its path there."""
@@ -3833,6 +3880,14 @@ def move(source: str, target: str) -> None:
     os.rename(source, target)
 
 
+def rename_to_free(source: str, target: str) -> bool:
+    """Rename a file in one step, unless something lies there already. Not every system and file system can: NFS cannot.
+    -> was it renamed?"""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
+    return rename is not None and rename(here, os.fsencode(source), here, os.fsencode(target), no_replace) == 0
+
+
 def free_name(path: str) -> str:
     """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES. As the
     names before a taken one are taken as a rule, few of many are looked at."""
@@ -3902,9 +3957,10 @@ class Spool:
         self.trouble: str | None = None
         self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
         self._settling = asyncio.Lock()  # one chunk after the other: two could find the same name free
-        self._unsettled: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._unsynced: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
+        self._settled: list[int] = []  # notes of batches of whose files that is on disk
         self._watched = True
-        self._synced = 0.0
+        self._synced = 0.0  # when .work was synced last (monotonic)
         self._listed = 0.0  # when the folder was first listed (monotonic)
 
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
@@ -3940,7 +3996,7 @@ class Spool:
         try:
             found = await asyncio.to_thread(self.folder.scan)
             self._listed = self._listed or time.monotonic()
-            taken = await self._take(self.folder.kept(), self.folder.take_claimed)
+            taken = await self._apply(await asyncio.to_thread(self.folder.take_kept))
             taken += await self._take(found, self.folder.take)
             await self._see_through(0)
             self.trouble = None
@@ -3957,18 +4013,20 @@ class Spool:
         """Take, apply and settle files, chunk by chunk. -> how many."""
         taken = 0
         while found:
+            await self._sync()
             deliveries, found = await asyncio.to_thread(take, found)
-            taken += len(deliveries)
-            self.folder.backlog = max(self.folder.backlog - len(deliveries), 0)
-            await self._apply(deliveries)
+            taken += await self._apply(deliveries)
         return taken
 
-    async def _apply(self, deliveries: list[Delivery]) -> None:
-        """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next."""
+    async def _apply(self, deliveries: list[Delivery]) -> int:
+        """Have deliveries applied and their files cleared away, beside the reading of the chunks that come next.
+        -> how many."""
+        self.folder.backlog = max(self.folder.backlog - len(deliveries), 0)
         if deliveries:
-            settled = await self._synced_notes()
+            settled, self._settled = self._settled, []
             self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
         await self._see_through(CHUNKS_UNDER_WAY)
+        return len(deliveries)
 
     async def _see_through(self, most: int) -> None:
         """Wait until no more than `most` chunks are under way."""
@@ -3990,7 +4048,7 @@ class Spool:
             if delivery.claim is not None
         ]
         await self._settle(verdicts)
-        self._unsettled.append(note)
+        self._unsynced.append(note)
 
     async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
@@ -4007,14 +4065,16 @@ class Spool:
         self.trouble = f"{what}: {error}"
         await asyncio.sleep(1)
 
-    async def _synced_notes(self) -> list[int]:
-        """The notes that can be deleted because the removal of their files is on disk; asked for once a second."""
-        if not self._unsettled or time.monotonic() - self._synced < 1:
-            return []
-        notes, self._unsettled = self._unsettled, []
+    async def _sync(self) -> None:
+        """Once a second, have the removal of files brought to disk, so that their notes can be deleted. This may
+        fail, so it is asked for while no deliveries are in hand."""
+        if not self._unsynced or time.monotonic() - self._synced < 1:
+            return
+        notes = list(self._unsynced)
         await asyncio.to_thread(sync_folder, self.folder.work)
         self._synced = time.monotonic()
-        return notes
+        del self._unsynced[: len(notes)]
+        self._settled += notes
 
     async def _sleep_until_news(self) -> None:
         """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
 
 import simscoped
 
+GUARDS_LINKS = Path("/proc/sys/fs/protected_hardlinks")
 SETTLE_MS = 400
 CONFIG = (
     f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = {SETTLE_MS}\npoll_ms = 100\n'
@@ -358,7 +360,9 @@ def half_written(daemon: Daemon, name: str, text: str) -> Path:
     return path
 
 
-NO_HARD_LINKS = """
+LINKS_ONLY = "simscoped.rename_to_free = lambda source, target: False\n"
+
+NO_WAY_BACK = f"""{LINKS_ONLY}
 def link(source, target):
     raise PermissionError(errno.EPERM, "Operation not permitted")
 
@@ -366,10 +370,130 @@ os.link = link
 """
 
 
-def test_a_half_written_file_waits_in_the_work_folder_where_there_are_no_hard_links(
+def test_a_half_written_file_gets_its_name_back_by_a_hard_link_where_it_cannot_be_renamed_safely(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", NO_HARD_LINKS)).start()
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", LINKS_ONLY)).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+
+    with path.open("a") as file:
+        file.write(text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
+REMOVES_BADLY = """
+real_unlink, failures = os.unlink, [os.environ["FAILURE"]]
+
+def unlink(path, **kwargs):
+    if "/.work/" in str(path) and str(path).endswith("slow.json") and failures:
+        failure = failures.pop()
+        if failure == "ENOENT":
+            real_unlink(path)
+        raise OSError(getattr(errno, failure), "as NFS may say")
+    real_unlink(path, **kwargs)
+
+os.unlink = unlink
+"""
+
+
+@pytest.mark.parametrize("failure", ["ENOENT", "EIO"], ids=["removed, and told that there is none", "not removed"])
+def test_trouble_with_a_half_written_file_keeps_no_other_from_being_taken(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, failure: str
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", LINKS_ONLY + REMOVES_BADLY))
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    os.utime(daemon.drop("r/before.json", live("before")), (1e9, 1e9))
+    path = daemon.drop("r/slow.json", text[:2500])
+    daemon.drop("r/later.json", live("later"))
+
+    daemon.start(env={"FAILURE": failure})
+
+    receipt(daemon, "r/before.json")
+    receipt(daemon, "r/later.json")
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+    with path.open("a") as file:
+        file.write(text[2500:])
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    assert results(daemon, "r") == {"before": "live", "later": "live", "a": "live"}
+    assert daemon.rows("SELECT count(*) FROM receipt") == [(3,)]
+
+
+ORDINARY_USER = ["setpriv", "--bounding-set=-fowner,-dac_override"]  # root whom the system treats like anybody
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that belongs to another user")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed")
+@pytest.mark.skipif(
+    not GUARDS_LINKS.exists() or GUARDS_LINKS.read_text() == "0\n",
+    reason="this system lets everybody link to everybody's files",
+)
+def test_a_half_written_file_of_another_user_gets_its_name_back(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(NEVER_SETTLES)
+    daemon.program = [*ORDINARY_USER, *daemon.program]
+    daemon.start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    hidden = daemon.drop("r/.slow.json", text[:2500])
+    os.chown(hidden, 1234, 1234)
+    path = hidden.rename(hidden.with_name("slow.json"))
+    daemon.drop("r/b.json", live("b"))
+    receipt(daemon, "r/b.json")
+    wait_until(path.exists)
+
+    with path.open("a") as file:
+        file.write(text[2500:])
+
+    told = receipt(daemon, "r/slow.json")
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    assert len(receipts(daemon, "r/slow.json")) == 1
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
+COUNTS_READS = """
+simscoped.REST_MS = 1500
+real_open = os.open
+
+def counted(path, *args, **kwargs):
+    if str(path).endswith("slow.json"):
+        with open("reads", "a") as file:
+            file.write("x")
+    return real_open(path, *args, **kwargs)
+
+os.open = counted
+"""
+
+
+@pytest.mark.parametrize("way", ["", NO_WAY_BACK], ids=["in the spool", "in the work folder"])
+def test_a_half_written_file_is_not_read_again_while_it_grows(
+    make_daemon: Callable[..., Daemon], tmp_path: Path, way: str
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", COUNTS_READS + way)).start()
+    text = json.dumps(live("a", fail_message="x" * 5000))
+    path = half_written(daemon, "r/slow.json", text)
+    (grows,) = daemon.spool.glob(".work/*/r/slow.json") if way else [path]
+    with grows.open("a") as file:
+        for number, letter in enumerate(text[2500:2510]):
+            file.write(letter)
+            file.flush()
+            daemon.drop(f"r/{number}.json", live(str(number)))
+            receipt(daemon, f"r/{number}.json")
+        assert (daemon.folder / "reads").read_text() == "x"
+        file.write(text[2510:])
+
+    told = receipt(daemon, "r/slow.json")
+
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    assert (daemon.folder / "reads").read_text() == "xx"
+
+
+def test_a_half_written_file_waits_in_the_work_folder_where_it_cannot_have_its_name_back(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(NEVER_SETTLES, program=driven(tmp_path / "daemon", NO_WAY_BACK)).start()
     text = json.dumps(live("a", fail_message="x" * 5000))
     path = half_written(daemon, "r/slow.json", text)
     (claimed,) = daemon.spool.glob(".work/*/r/slow.json")
@@ -384,22 +508,23 @@ def test_a_half_written_file_waits_in_the_work_folder_where_there_are_no_hard_li
 
 
 NAME_TAKEN_AGAIN = """
-real_link, new = os.link, ['{"category": "sim", "uniqueid": "new", "result": "live"}']
+put_back, new = simscoped.SpoolFolder._put_back, ['{"category": "sim", "uniqueid": "new", "result": "live"}']
 
-def link(source, target):
+def late(self, claimed):
     if new:
-        with open(target, "w") as file:
+        with open(f"{self.root}/{claimed.name}", "w") as file:
             file.write(new.pop())
-    real_link(source, target)
+    put_back(self, claimed)
 
-os.link = link
+simscoped.SpoolFolder._put_back = late
 """
 
 
+@pytest.mark.parametrize("way", ["", LINKS_ONLY], ids=["by renaming", "by a hard link"])
 def test_a_half_written_file_whose_name_is_taken_again_overwrites_nothing_and_is_refused_by_itself(
-    make_daemon: Callable[..., Daemon], tmp_path: Path
+    make_daemon: Callable[..., Daemon], tmp_path: Path, way: str
 ) -> None:
-    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", NAME_TAKEN_AGAIN)).start()
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", NAME_TAKEN_AGAIN + way)).start()
 
     half_written(daemon, "r/slow.json", json.dumps(live("a", fail_message="x" * 5000)))
 
@@ -1260,3 +1385,32 @@ def test_a_disk_too_full_for_the_work_folder_lets_files_wait_and_the_daemon_live
     told = receipt(daemon, "r/x.json")
     assert (told["applied"], told["rejected"]) == (1, 0)
     wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+
+
+SYNCS_BADLY = """
+sync_folder = simscoped.sync_folder
+
+def guarded(folder):
+    if os.path.exists("broken"):
+        raise OSError(errno.EIO, "Input/output error")
+    sync_folder(folder)
+
+simscoped.sync_folder = guarded
+"""
+
+
+def test_a_work_folder_that_cannot_be_synced_lets_files_wait_and_loses_sight_of_none(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SYNCS_BADLY)).start()
+    daemon.drop("r/first.json", live("first"))
+    wait_until(lambda: daemon.rows("SELECT count(*) FROM receipt") == [(1,)])
+    (daemon.folder / "broken").touch()
+    daemon.drop("r/second.json", live("second"))
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 503)
+
+    (daemon.folder / "broken").unlink()
+
+    receipt(daemon, "r/second.json")
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+    assert results(daemon, "r") == {"first": "live", "second": "live"}
