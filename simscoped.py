@@ -1385,6 +1385,10 @@ class LogGap(ValueError):
     """Lines whose offset lies beyond the end of a log: some before them are missing."""
 
 
+class LogComplete(ValueError):
+    """Lines for the log of a job that has its verdict, which no line can follow."""
+
+
 # Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
 # committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
 # is committed first. What the database tells of is therefore always there; and what lies outside of that was written
@@ -2323,8 +2327,12 @@ def job_by_id(batch: Batch, job_id: int) -> Job:
 
 
 def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises Gone or LogGap."""
+    """Add lines to a job's log by themselves, without a message; they are a sign of life.
+
+    Raises Gone, LogGap, or LogComplete."""
     job = job_by_id(batch, job_id)
+    if job.state == DONE:
+        raise LogComplete(f"job {job_id} has its verdict; its log is complete")
     batch.append_lines(job_id, offset, lines)
     if job.state == ALIVE:
         heard_of(batch, regression_by_id(batch, job.regression_id).name)
@@ -5265,16 +5273,17 @@ async def append_logs(api: Api, request: web.Request) -> web.Response:
     row = await api.job_row(request)
     said = await said_lines(request)
     begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
-    complete = row["state"] == DONE
-    if not complete:
-        try:
-            await api.store.change(add_lines, row["id"], begin, lines)
-        except LogGap as gap:
-            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    complete = None
+    try:
+        await api.store.change(add_lines, row["id"], begin, lines)
+    except LogGap as gap:
+        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    except LogComplete as refusal:
+        complete = str(refusal)
     first, following, _ = await api.store.read_log(row["id"], 0, 1)
     if complete and (begin is None or begin + len(lines) > following):
-        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
-    return json_response({"first_offset": first, "next_offset": following, "complete": complete})
+        raise Problem(409, "log-complete", complete)
+    return json_response({"first_offset": first, "next_offset": following, "complete": complete is not None})
 
 
 @handler

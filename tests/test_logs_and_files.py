@@ -112,6 +112,16 @@ def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
     assert (late[0], late[1]["reason"]) == (409, "log-complete")
 
 
+def test_lines_that_the_verdict_overtook_on_their_way_are_not_taken(story: Story) -> None:
+    job = story.live(log={"lines": ["one"]}).job
+    story.finish()
+
+    with pytest.raises(simscoped.LogComplete, match="its log is complete"):
+        story.change(simscoped.add_lines, job, 1, ["two"])
+
+    assert [row["next_offset"] for row in story.rows("SELECT next_offset FROM log")] == [1]
+
+
 def test_lines_that_are_there_already_may_be_sent_again_after_the_verdict(daemon: Daemon) -> None:
     job = publish(daemon, live())["job"]
     daemon.post(f"/jobs/{job}/logs", {"offset": 0, "lines": ["a", "b"]})
