@@ -2228,8 +2228,14 @@ def _end_slice(batch: Batch, regression: Regression) -> None:
 
 def reopen(batch: Batch, regression: Regression, why: str) -> None:
     """Take the end of a regression back."""
-    regression.ended = regression.ended_at = regression.ending = None
+    forget_end(regression)
     batch.tell("regression.reopened", regression, description=why)
+
+
+def forget_end(regression: Regression) -> None:
+    """As if it had not ended. One that is tanked stays so: what is live in it, flush() gives up."""
+    regression.ended = regression.ended_at = None
+    regression.ending = None if regression.tanked_at is None else "tank"
 
 
 def reopen_after_silence(batch: Batch, regression: Regression) -> None:
@@ -2244,7 +2250,7 @@ def start_again(batch: Batch, regression: Regression) -> None:
     end of the earlier run took along live again."""
     tell_first_failure(batch, regression)
     regression.first_failure = 0
-    regression.ended = regression.ended_at = regression.ending = None
+    forget_end(regression)
     regression.created_at, regression.first_tick = batch.moment
     if regression.time_limit_ms is not None:
         regression.limit_tick = regression.first_tick + regression.time_limit_ms
