@@ -4202,7 +4202,7 @@ class Subject(NamedTuple):
 class Feed:
     """The newest events in memory, from which all streams are served: each event is read and encoded once.
 
-    It follows the event table only while somebody listens; the first listener after a pause loads the newest events."""
+    It follows the event table only while somebody listens; the first listener after a pause has it catch up."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -4222,7 +4222,7 @@ class Feed:
         """While this is entered, `last` and `behind` are up to date, and `news` and the bells of subjects ring."""
         async with self._loading:
             if self._listeners == 0:
-                await self._load()
+                await self._catch_up()
             self._listeners += 1
         try:
             yield
@@ -4233,9 +4233,17 @@ class Feed:
         """Follow the event table, for ever."""
         while True:
             rung = self.store.committed.listen()
-            if self._listeners == 0 or await self._read_on() == 0:
+            if self._listeners == 0 or await self._read_on(self.store.read_surely) == 0:
                 await heard(rung, 3600)
             await asyncio.sleep(FEED_TICK_S)
+
+    async def _catch_up(self) -> None:
+        """Read what is missing, or all anew; run() sees to what is committed while this is done."""
+        if self._frames and self.store.seq - self.last <= BEHIND_MOST:
+            await self._read_on(self.store.read)
+        else:
+            await self._load()
+        self.store.committed.ring()
 
     async def _load(self) -> None:
         (daemon,) = await self.store.read("SELECT events_from_seq FROM daemon")
@@ -4247,13 +4255,13 @@ class Feed:
         self._joined = None
         self.last = rows[0]["seq"] if rows else self.oldest
 
-    async def _read_on(self) -> int:
-        """Take in what follows, unless all was loaded anew meanwhile. -> how many events were read."""
+    async def _read_on(self, read: Callable[..., Awaitable[list[Row]]]) -> int:
+        """Take in what follows, as far as it was not taken in meanwhile. -> how many events were read."""
         following, last = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", self.last
-        rows = await self.store.read_surely(following, (last, BEHIND_MOST))
-        if rows and last == self.last:
-            self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
-            new = [_frame(row) for row in rows]
+        rows = await read(following, (last, BEHIND_MOST))
+        new = [_frame(row) for row in rows if last <= self.last < row["seq"]]
+        if new:
+            self._complete = self._complete and len(self._frames) + len(new) <= FRAMES_KEPT
             self._frames.extend(new)
             self.last = new[-1].seq
             self._joined = None
