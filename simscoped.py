@@ -3142,13 +3142,18 @@ class Patience:
             return list(finding.result())
         except asyncio.CancelledError:
             self.ends = -math.inf
-            await asyncio.wait([finding])
+            while not finding.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([finding])
             finding.exception()
             raise
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise ReadTooLong(f"no answer within {READ_MOST_S:g} s") from None
             raise
+
+
+Readers = asyncio.Queue[tuple[aiosqlite.Connection, Patience]]  # those that nobody has
 
 
 class Store:
@@ -3162,7 +3167,8 @@ class Store:
         self.seq = 0
         self._writer = writer
         self._asked: deque[Asked] = deque()
-        self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
+        self._readers: Readers = asyncio.Queue()
+        self._log_readers: Readers = asyncio.Queue()  # one, for the file of lines
         self._searches = asyncio.Semaphore(READERS - 1)
         self._all_readers: list[aiosqlite.Connection] = []
         self._closing = False
@@ -3181,11 +3187,9 @@ class Store:
         (self.epoch, self.clock), self.seq = said.result, said.seq
         self.listener = asyncio.create_task(self._listen(), name="writer")
         for _ in range(READERS):
-            reader, patience = await self._reader(self.config.db), Patience()
+            reader = await self._open_reader(self.config.db, self._readers)
             await reader.create_function("matches", 2, patterns.matches, deterministic=True)
-            await reader.set_progress_handler(patience.is_over, Patience.STEPS)
-            self._readers.put_nowait((reader, patience))
-        self._log_reader = await self._reader(Path(f"{self.config.db}.logs"))
+        await self._open_reader(Path(f"{self.config.db}.logs"), self._log_readers)
 
     async def _heard(self) -> Answer:
         """The writer's next answer. Raises IncompleteReadError when it has hung up."""
@@ -3217,12 +3221,15 @@ class Store:
             self.committed.ring()
             self.bells.ring(said.logged)
 
-    async def _reader(self, path: Path) -> aiosqlite.Connection:
-        reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
+    async def _open_reader(self, path: Path, readers: Readers) -> aiosqlite.Connection:
+        """Open one more connection to a database for those that read it."""
+        reader, patience = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None), Patience()
         reader.row_factory = sqlite3.Row
         await reader.execute("PRAGMA query_only = 1")
         await reader.execute("PRAGMA cache_size = -4096")
+        await reader.set_progress_handler(patience.is_over, Patience.STEPS)
         self._all_readers.append(reader)
+        readers.put_nowait((reader, patience))
         return reader
 
     async def read_log(self, job: int, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
@@ -3230,7 +3237,8 @@ class Store:
         `offset` on.
 
         The database is asked first what lines there are: these are in the other file already. Some may have made room
-        for newer ones since; so one statement finds the first that is left, and the lines behind it."""
+        for newer ones since; so one statement finds the first that is left, and the lines behind it. Raises as read()
+        does."""
         row = await self.read("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,))
         if not row:
             return 0, 0, []
@@ -3238,7 +3246,7 @@ class Store:
         found = "SELECT number, at, message FROM log_line WHERE log = ? AND number >= ? AND number < ? ORDER BY number"
         sql = f"SELECT * FROM ({found} LIMIT 1) UNION ALL SELECT * FROM ({found} LIMIT ?)"
         asked = (log, first, following, log, max(offset, first), following, limit)
-        lines = [tuple(line) for line in await self._log_reader.execute_fetchall(sql, asked)]
+        lines = [tuple(line) for line in await self._found(self._log_readers, sql, asked)]
         return lines[0][0] if lines else following, following, lines[1:]
 
     async def close(self) -> None:
@@ -3260,7 +3268,7 @@ class Store:
         Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
         result: T = await self._ask(True, fn, args, kwargs)
         if self.trouble is not None:
-            log.warning("store: can write again")
+            log.warning("store: can use the database again")
             self.trouble = None
         return result
 
@@ -3295,14 +3303,19 @@ class Store:
 
         Raises ReadTooLong, or StorageError if the disk does not let us."""
         async with self._searches if search else contextlib.nullcontext():
-            reader, patience = await self._readers.get()
-            try:
-                with telling_storage_trouble():
-                    rows = await patience.until(reader.execute_fetchall(sql, parameters))
-            finally:
-                self._readers.put_nowait((reader, patience))
+            rows = await self._found(self._readers, sql, parameters)
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def _found(
+        self, readers: Readers, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> list[sqlite3.Row]:
+        reader, patience = await readers.get()
+        try:
+            with telling_storage_trouble():
+                return await patience.until(reader.execute_fetchall(sql, parameters))
+        finally:
+            readers.put_nowait((reader, patience))
 
     async def read_surely(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The same for a part of the daemon that must not end: it is tried again until it succeeds."""

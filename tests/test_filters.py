@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -19,6 +20,7 @@ from conftest import LIVE_SIGS, ROOT, Daemon, Story, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import simscoped
 from simscoped_parts import filters, patterns
 from simscoped_parts.filters import BadFilter
 from simscoped_parts.patterns import BadPattern, Pattern
@@ -413,6 +415,22 @@ def begun(daemon: Daemon) -> int:
     """How many searches have begun."""
     path = daemon.folder / "begun"
     return path.stat().st_size if path.exists() else 0
+
+
+def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
+    async def cancel_twice() -> list[bool]:
+        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        search = asyncio.create_task(simscoped.Patience().until(found))
+        kept = []
+        for _ in range(3):
+            await asyncio.wait([search], timeout=0.01)
+            kept.append(not search.done())
+            search.cancel()
+        found.set_result([])
+        await asyncio.wait([search])
+        return [*kept, search.cancelled()]
+
+    assert asyncio.run(cancel_twice()) == [True] * 4
 
 
 def test_searches_whose_asker_has_left_are_ended_and_hold_up_nobody(

@@ -524,6 +524,57 @@ def test_a_log_whose_lines_are_lost_goes_on_where_it_ended(make_daemon: Callable
     assert (page["first_offset"], texts(page)) == (2, ["2"])
 
 
+def test_lines_that_the_disk_does_not_give_are_507(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    prelude = """
+connection = simscoped.aiosqlite.Connection
+read = connection.execute_fetchall
+
+async def failing(self, sql, *parameters):
+    if "FROM log_line" in sql:
+        error = simscoped.sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = simscoped.sqlite3.SQLITE_IOERR_READ
+        raise error
+    return await read(self, sql, *parameters)
+
+connection.execute_fetchall = failing
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
+    job = publish(daemon, live(log={"lines": ["one"]}))["job"]
+
+    status, told, _ = daemon.request("GET", f"/api/v1/jobs/{job}/logs")
+
+    assert (status, told["reason"], told["detail"]) == (
+        507,
+        "storage",
+        "the database cannot be used just now: disk I/O error",
+    )
+
+
+def test_a_long_look_for_lines_whose_reader_has_left_is_ended(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+read = simscoped.aiosqlite.Connection.execute_fetchall
+
+async def long(self, sql, *parameters):
+    if "FROM log_line" in sql and not os.path.exists("begun"):
+        open("begun", "w").close()
+        sql, parameters = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n WHERE i > 1", ()
+    return await read(self, sql, *parameters)
+
+simscoped.READ_MOST_S = 600
+simscoped.aiosqlite.Connection.execute_fetchall = long
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, f"import os\n{prelude}")).start()
+    job = publish(daemon, live(log={"lines": ["one"]}))["job"]
+    followed = Followed(daemon, job)
+    wait_until((daemon.folder / "begun").exists)
+
+    followed.close()
+
+    assert texts(daemon.get(f"/jobs/{job}/logs")) == ["one"]
+
+
 @pytest.fixture
 def with_files(make_daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
     (tmp_path / "runs").mkdir()
