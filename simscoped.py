@@ -76,6 +76,7 @@ import argparse
 import asyncio
 import base64
 import bisect
+import concurrent.futures
 import contextlib
 import errno
 import fcntl
@@ -543,8 +544,13 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         raise Refused("bad-json", str(error)) from None
 
 
+PLACE_TOLD_TO = 1 << 20  # bytes; it takes a second look, slower than the first, at all of a text
+
+
 def _place_of_number(raw: bytes) -> str | None:
     """Where the number stands that is too large to be decoded, if that can be told."""
+    if len(raw) > PLACE_TOLD_TO:
+        return None
     try:
         _walk(json.loads(raw), "$", 1)
     except Refused as refusal:
@@ -4425,6 +4431,7 @@ STREAM_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-stor
 SERIES_MOST = 100  # named in one request
 USUAL_FOR_S = 60.0  # how long jobs of a test take is looked up again after this
 USUAL_MOST = 20_000  # tests of which that is kept
+FILE_THREADS = 8  # that look at declared files at a time
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -4715,6 +4722,7 @@ class Api:
         self.started = time.monotonic()
         self.usual: dict[int, tuple[float, answers.Usual | None]] = {}  # test -> known until, what it takes
         self.digests: dict[tuple[int, ...], bytes] = {}  # device, inode, size and mtime of a file -> SHA-256
+        self.file_threads = asyncio.Semaphore(FILE_THREADS)
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -5320,8 +5328,29 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
     kind = request.query.get("kind")
     after, limit = numbered_page(request, queries.LIMIT_MOST)
     wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
-    shown = await asyncio.to_thread(look_at_files, api, job, wanted[after : after + limit])
+    shown = await with_files(api, look_at_files, job, wanted[after : after + limit])
     return api.listed(request, shown, after + limit if after + limit < len(wanted) else None)
+
+
+async def with_files(api: Api, look: Callable[Concatenate[Api, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """look(api, …) at declared files, which may lie on a disk that hangs: in one of few threads that nothing else uses,
+    and for which a stop does not wait. The thread stays taken when the request has been given up."""
+    return await asyncio.shield(asyncio.create_task(_in_thread(api.file_threads, lambda: look(api, *args, **kwargs))))
+
+
+async def _in_thread(room: asyncio.Semaphore, look: Callable[[], T]) -> T:
+    found: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def find() -> None:
+        try:
+            found.set_result(look())
+        except BaseException as error:
+            found.set_exception(error)
+
+    async with room:
+        found.set_running_or_notify_cancel()
+        threading.Thread(target=find, daemon=True).start()
+        return await asyncio.wrap_future(found)
 
 
 HASHED_BYTES = 8 << 20  # of one list of files
@@ -5334,7 +5363,7 @@ def look_at_files(api: Api, job: Row, files: list[Row]) -> list[Row]:
     shown, left = [], HASHED_BYTES if job["done"] else -1
     for file in files:
         told, links = {name: value for name, value in file.items() if value is not None}, {}
-        with contextlib.suppress(Problem), _opened(api.config, job, told.get("path", "")) as opened:
+        with contextlib.suppress(Problem, OSError), _opened(api.config, job, told.get("path", "")) as opened:
             size, links = os.fstat(opened.fileno()).st_size, _content_link(job, told)
             told = {"size": size, **told}
             if "sha256" not in told and size <= left:
@@ -5355,11 +5384,13 @@ def sha256_of(api: Api, file: io.FileIO) -> bytes:
     """The SHA-256 of an open file, computed again only when the file has changed."""
     said = os.fstat(file.fileno())
     state = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns)
-    if state not in api.digests:
+    digest = api.digests.get(state)
+    if digest is None:
+        digest = hashlib.file_digest(file, "sha256").digest()
         if len(api.digests) >= DIGESTS_MOST:
             api.digests.clear()
-        api.digests[state] = hashlib.file_digest(file, "sha256").digest()
-    return api.digests[state]
+        api.digests[state] = digest
+    return digest
 
 
 BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -5408,8 +5439,7 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-    file = await asyncio.to_thread(_opened, api.config, job, declared[0]["path"])
-    digest = await asyncio.to_thread(sha256_of, api, file)
+    file, digest = await with_files(api, _content, job, declared[0]["path"])
     shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
@@ -5438,14 +5468,30 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
 def _opened(config: Config, job: dict[str, Any], declared: str) -> io.FileIO:
     """A declared file, opened. Raises Problem as _real_path does, also if the path leads elsewhere by now."""
     real = _real_path(config, job, declared)
-    try:
-        file = io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
-        place = os.readlink(f"/proc/self/fd/{file.fileno()}")
-    except OSError as error:
-        raise Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}") from None
-    if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+    with contextlib.ExitStack() as unless_good:
+        try:
+            file = unless_good.enter_context(io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)))
+            place = os.readlink(f"/proc/self/fd/{file.fileno()}")
+        except OSError as error:
+            raise _unreadable(declared, error) from None
+        if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+        unless_good.pop_all()
     return file
+
+
+def _unreadable(declared: str, error: OSError) -> Problem:
+    return Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}")
+
+
+def _content(api: Api, job: Row, declared: str) -> tuple[io.FileIO, bytes]:
+    """A declared file, opened, and its SHA-256. Raises Problem as _opened does."""
+    file = _opened(api.config, job, declared)
+    try:
+        return file, sha256_of(api, file)
+    except OSError as error:
+        file.close()
+        raise _unreadable(declared, error) from None
 
 
 async def _wanted(api: Api, request: web.Request) -> Wanted:
