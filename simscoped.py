@@ -4600,10 +4600,10 @@ def job_filter(request: web.Request) -> Iterator[queries.Condition]:
             raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
 
 
-def is_search(request: web.Request, fixed: Collection[queries.Condition]) -> bool:
-    """May it take long to find a page of a list? If texts are looked through, or all jobs there are."""
+def is_search(request: web.Request, listing: queries.Listing, fixed: Collection[queries.Condition]) -> bool:
+    """May it take long to find a page of a list? If texts are looked through, or all jobs, be it of one regression."""
     said = request.query.keys() - {"limit", "after"}
-    return bool(said & {"filter", "q"} if fixed else said)
+    return listing is queries.HOSTS or bool(said & {"filter", "q"} if fixed else said)
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
@@ -4807,7 +4807,7 @@ class Api:
         """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
         now, _ = self.store.clock.moment()
         found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed, now=now)
-        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, fixed))
+        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, listing, fixed))
         more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         return rows[: found.limit], more
 
@@ -5984,7 +5984,8 @@ def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
 def take_snapshot(config: Config, target: Path) -> list[Path]:
     """Write a consistent copy of the database, for reading elsewhere, and one of its logs. -> their names.
 
-    The logs come second, and hold at least the lines that the copy of the database speaks of. Raises SimscopedError."""
+    The logs come second, and hold at least the lines that the copy of the database speaks of, but for those that made
+    room for newer ones meanwhile. Raises SimscopedError."""
     copies = [target, Path(f"{target}.logs")]
     parts = [Path(f"{copy}.part") for copy in copies]
     for copy in copies:
