@@ -76,6 +76,7 @@ import argparse
 import asyncio
 import base64
 import bisect
+import concurrent.futures
 import contextlib
 import ctypes
 import errno
@@ -544,8 +545,13 @@ def _decoded(raw: bytes, kind: Any = Any) -> Any:
         raise Refused("bad-json", str(error)) from None
 
 
+PLACE_TOLD_TO = 1 << 20  # bytes; it takes a second look, slower than the first, at all of a text
+
+
 def _place_of_number(raw: bytes) -> str | None:
     """Where the number stands that is too large to be decoded, if that can be told."""
+    if len(raw) > PLACE_TOLD_TO:
+        return None
     try:
         _walk(json.loads(raw), "$", 1)
     except Refused as refusal:
@@ -1384,6 +1390,10 @@ LOG_SIZE_MOST = 16_000_000  # characters of one job's log; what it had before go
 
 class LogGap(ValueError):
     """Lines whose offset lies beyond the end of a log: some before them are missing."""
+
+
+class LogComplete(ValueError):
+    """Lines for the log of a job that has its verdict, which no line can follow."""
 
 
 # Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
@@ -2225,8 +2235,14 @@ def _end_slice(batch: Batch, regression: Regression) -> None:
 
 def reopen(batch: Batch, regression: Regression, why: str) -> None:
     """Take the end of a regression back."""
-    regression.ended = regression.ended_at = regression.ending = None
+    forget_end(regression)
     batch.tell("regression.reopened", regression, description=why)
+
+
+def forget_end(regression: Regression) -> None:
+    """As if it had not ended. One that is tanked stays so: what is live in it, flush() gives up."""
+    regression.ended = regression.ended_at = None
+    regression.ending = None if regression.tanked_at is None else "tank"
 
 
 def reopen_after_silence(batch: Batch, regression: Regression) -> None:
@@ -2241,7 +2257,7 @@ def start_again(batch: Batch, regression: Regression) -> None:
     end of the earlier run took along live again."""
     tell_first_failure(batch, regression)
     regression.first_failure = 0
-    regression.ended = regression.ended_at = regression.ending = None
+    forget_end(regression)
     regression.created_at, regression.first_tick = batch.moment
     if regression.time_limit_ms is not None:
         regression.limit_tick = regression.first_tick + regression.time_limit_ms
@@ -2324,8 +2340,12 @@ def job_by_id(batch: Batch, job_id: int) -> Job:
 
 
 def add_lines(batch: Batch, job_id: int, offset: int | None, lines: Sequence[str]) -> None:
-    """Add lines to a job's log by themselves, without a message; they are a sign of life. Raises Gone or LogGap."""
+    """Add lines to a job's log by themselves, without a message; they are a sign of life.
+
+    Raises Gone, LogGap, or LogComplete."""
     job = job_by_id(batch, job_id)
+    if job.state == DONE:
+        raise LogComplete(f"job {job_id} has its verdict; its log is complete")
     batch.append_lines(job_id, offset, lines)
     if job.state == ALIVE:
         heard_of(batch, regression_by_id(batch, job.regression_id).name)
@@ -3129,13 +3149,18 @@ class Patience:
             return list(finding.result())
         except asyncio.CancelledError:
             self.ends = -math.inf
-            await asyncio.wait([finding])
+            while not finding.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([finding])
             finding.exception()
             raise
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise ReadTooLong(f"no answer within {READ_MOST_S:g} s") from None
             raise
+
+
+Readers = asyncio.Queue[tuple[aiosqlite.Connection, Patience]]  # those that nobody has
 
 
 class Store:
@@ -3149,7 +3174,8 @@ class Store:
         self.seq = 0
         self._writer = writer
         self._asked: deque[Asked] = deque()
-        self._readers: asyncio.Queue[tuple[aiosqlite.Connection, Patience]] = asyncio.Queue()
+        self._readers: Readers = asyncio.Queue()
+        self._log_readers: Readers = asyncio.Queue()  # one, for the file of lines
         self._searches = asyncio.Semaphore(READERS - 1)
         self._all_readers: list[aiosqlite.Connection] = []
         self._closing = False
@@ -3168,11 +3194,9 @@ class Store:
         (self.epoch, self.clock), self.seq = said.result, said.seq
         self.listener = asyncio.create_task(self._listen(), name="writer")
         for _ in range(READERS):
-            reader, patience = await self._reader(self.config.db), Patience()
+            reader = await self._open_reader(self.config.db, self._readers)
             await reader.create_function("matches", 2, patterns.matches, deterministic=True)
-            await reader.set_progress_handler(patience.is_over, Patience.STEPS)
-            self._readers.put_nowait((reader, patience))
-        self._log_reader = await self._reader(Path(f"{self.config.db}.logs"))
+        await self._open_reader(Path(f"{self.config.db}.logs"), self._log_readers)
 
     async def _heard(self) -> Answer:
         """The writer's next answer. Raises IncompleteReadError when it has hung up."""
@@ -3204,12 +3228,15 @@ class Store:
             self.committed.ring()
             self.bells.ring(said.logged)
 
-    async def _reader(self, path: Path) -> aiosqlite.Connection:
-        reader = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None)
+    async def _open_reader(self, path: Path, readers: Readers) -> aiosqlite.Connection:
+        """Open one more connection to a database for those that read it."""
+        reader, patience = await aiosqlite.connect(read_only(path), uri=True, isolation_level=None), Patience()
         reader.row_factory = sqlite3.Row
         await reader.execute("PRAGMA query_only = 1")
         await reader.execute("PRAGMA cache_size = -4096")
+        await reader.set_progress_handler(patience.is_over, Patience.STEPS)
         self._all_readers.append(reader)
+        readers.put_nowait((reader, patience))
         return reader
 
     async def read_log(self, job: int, offset: int, limit: int) -> tuple[int, int, list[tuple[int, int, str]]]:
@@ -3217,7 +3244,8 @@ class Store:
         `offset` on.
 
         The database is asked first what lines there are: these are in the other file already. Some may have made room
-        for newer ones since; so one statement finds the first that is left, and the lines behind it."""
+        for newer ones since; so one statement finds the first that is left, and the lines behind it. Raises as read()
+        does."""
         row = await self.read("SELECT id, first_offset, next_offset FROM log WHERE job_id = ?", (job,))
         if not row:
             return 0, 0, []
@@ -3225,7 +3253,7 @@ class Store:
         found = "SELECT number, at, message FROM log_line WHERE log = ? AND number >= ? AND number < ? ORDER BY number"
         sql = f"SELECT * FROM ({found} LIMIT 1) UNION ALL SELECT * FROM ({found} LIMIT ?)"
         asked = (log, first, following, log, max(offset, first), following, limit)
-        lines = [tuple(line) for line in await self._log_reader.execute_fetchall(sql, asked)]
+        lines = [tuple(line) for line in await self._found(self._log_readers, sql, asked)]
         return lines[0][0] if lines else following, following, lines[1:]
 
     async def close(self) -> None:
@@ -3247,7 +3275,7 @@ class Store:
         Raises StorageError if the disk does not let us, whatever fn raises otherwise; then nothing is changed."""
         result: T = await self._ask(True, fn, args, kwargs)
         if self.trouble is not None:
-            log.warning("store: can write again")
+            log.warning("store: can use the database again")
             self.trouble = None
         return result
 
@@ -3282,14 +3310,19 @@ class Store:
 
         Raises ReadTooLong, or StorageError if the disk does not let us."""
         async with self._searches if search else contextlib.nullcontext():
-            reader, patience = await self._readers.get()
-            try:
-                with telling_storage_trouble():
-                    rows = await patience.until(reader.execute_fetchall(sql, parameters))
-            finally:
-                self._readers.put_nowait((reader, patience))
+            rows = await self._found(self._readers, sql, parameters)
         names = rows[0].keys() if rows else ()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    async def _found(
+        self, readers: Readers, sql: str, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> list[sqlite3.Row]:
+        reader, patience = await readers.get()
+        try:
+            with telling_storage_trouble():
+                return await patience.until(reader.execute_fetchall(sql, parameters))
+        finally:
+            readers.put_nowait((reader, patience))
 
     async def read_surely(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The same for a part of the daemon that must not end: it is tried again until it succeeds."""
@@ -4248,7 +4281,7 @@ class Subject(NamedTuple):
 class Feed:
     """The newest events in memory, from which all streams are served: each event is read and encoded once.
 
-    It follows the event table only while somebody listens; the first listener after a pause loads the newest events."""
+    It follows the event table only while somebody listens; the first listener after a pause has it catch up."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -4268,7 +4301,7 @@ class Feed:
         """While this is entered, `last` and `behind` are up to date, and `news` and the bells of subjects ring."""
         async with self._loading:
             if self._listeners == 0:
-                await self._load()
+                await self._catch_up()
             self._listeners += 1
         try:
             yield
@@ -4279,9 +4312,17 @@ class Feed:
         """Follow the event table, for ever."""
         while True:
             rung = self.store.committed.listen()
-            if self._listeners == 0 or await self._read_on() == 0:
+            if self._listeners == 0 or await self._read_on(self.store.read_surely) == 0:
                 await heard(rung, 3600)
             await asyncio.sleep(FEED_TICK_S)
+
+    async def _catch_up(self) -> None:
+        """Read what is missing, or all anew; run() sees to what is committed while this is done."""
+        if self._frames and self.store.seq - self.last <= BEHIND_MOST:
+            await self._read_on(self.store.read)
+        else:
+            await self._load()
+        self.store.committed.ring()
 
     async def _load(self) -> None:
         (daemon,) = await self.store.read("SELECT events_from_seq FROM daemon")
@@ -4293,13 +4334,13 @@ class Feed:
         self._joined = None
         self.last = rows[0]["seq"] if rows else self.oldest
 
-    async def _read_on(self) -> int:
-        """Take in what follows, unless all was loaded anew meanwhile. -> how many events were read."""
+    async def _read_on(self, read: Callable[..., Awaitable[list[Row]]]) -> int:
+        """Take in what follows, as far as it was not taken in meanwhile. -> how many events were read."""
         following, last = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq LIMIT ?", self.last
-        rows = await self.store.read_surely(following, (last, BEHIND_MOST))
-        if rows and last == self.last:
-            self._complete = self._complete and len(self._frames) + len(rows) <= FRAMES_KEPT
-            new = [_frame(row) for row in rows]
+        rows = await read(following, (last, BEHIND_MOST))
+        new = [_frame(row) for row in rows if last <= self.last < row["seq"]]
+        if new:
+            self._complete = self._complete and len(self._frames) + len(new) <= FRAMES_KEPT
             self._frames.extend(new)
             self.last = new[-1].seq
             self._joined = None
@@ -4453,6 +4494,7 @@ USUAL_MOST = 20_000  # tests of which that is kept
 SLOW_FOR_S = 5.0  # how many jobs of a regression are slow is counted again after this
 SLOW_MOST = 5_000  # regressions of which that is kept
 SLOW_PATIENCE_S = 0.1  # an answer waits no longer for it
+FILE_THREADS = 8  # that look at declared files at a time
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 
@@ -4621,10 +4663,10 @@ def job_filter(request: web.Request) -> Iterator[queries.Condition]:
             raise Problem(422, "bad-filter", detail, path="filter", position=error.position) from None
 
 
-def is_search(request: web.Request, fixed: Collection[queries.Condition]) -> bool:
-    """May it take long to find a page of a list? If texts are looked through, or all jobs there are."""
+def is_search(request: web.Request, listing: queries.Listing, fixed: Collection[queries.Condition]) -> bool:
+    """May it take long to find a page of a list? If texts are looked through, or all jobs, be it of one regression."""
     said = request.query.keys() - {"limit", "after"}
-    return bool(said & {"filter", "q"} if fixed else said)
+    return listing is queries.HOSTS or bool(said & {"filter", "q"} if fixed else said)
 
 
 class Extension(msgspec.Struct, forbid_unknown_fields=True):
@@ -4745,6 +4787,7 @@ class Api:
         self.slow: dict[int, tuple[float, int]] = {}  # live regression -> known until, how many of its jobs are slow
         self._counting: asyncio.Task[None] | None = None
         self.digests: dict[tuple[int, ...], bytes] = {}  # device, inode, size and mtime of a file -> SHA-256
+        self.file_threads = asyncio.Semaphore(FILE_THREADS)
 
     # Who may ask: no foreign origin, no foreign host name, writes only with the token.
 
@@ -4829,7 +4872,7 @@ class Api:
         """The rows of a page of a list, and the cursor of the next one. A `limit` given here is the only parameter."""
         now, _ = self.store.clock.moment()
         found = queries.page(listing, request.query if limit is None else {"limit": str(limit)}, *fixed, now=now)
-        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, fixed))
+        rows = await self.store.read(found.sql, found.parameters, search=is_search(request, listing, fixed))
         more = queries.cursor_behind(found, rows[found.limit - 1]) if len(rows) > found.limit else None
         return rows[: found.limit], more
 
@@ -5360,16 +5403,17 @@ async def append_logs(api: Api, request: web.Request) -> web.Response:
     row = await api.job_row(request)
     said = await said_lines(request)
     begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
-    complete = row["state"] == DONE
-    if not complete:
-        try:
-            await api.store.change(add_lines, row["id"], begin, lines)
-        except LogGap as gap:
-            raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    complete = None
+    try:
+        await api.store.change(add_lines, row["id"], begin, lines)
+    except LogGap as gap:
+        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    except LogComplete as refusal:
+        complete = str(refusal)
     first, following, _ = await api.store.read_log(row["id"], 0, 1)
     if complete and (begin is None or begin + len(lines) > following):
-        raise Problem(409, "log-complete", f"job {row['id']} has its verdict; its log is complete")
-    return json_response({"first_offset": first, "next_offset": following, "complete": complete})
+        raise Problem(409, "log-complete", complete)
+    return json_response({"first_offset": first, "next_offset": following, "complete": complete is not None})
 
 
 @handler
@@ -5379,8 +5423,29 @@ async def job_files(api: Api, request: web.Request) -> web.Response:
     kind = request.query.get("kind")
     after, limit = numbered_page(request, queries.LIMIT_MOST)
     wanted = [file for file in job["files"] if kind in (None, "", file.get("kind"))]
-    shown = await asyncio.to_thread(look_at_files, api, job, wanted[after : after + limit])
+    shown = await with_files(api, look_at_files, job, wanted[after : after + limit])
     return api.listed(request, shown, after + limit if after + limit < len(wanted) else None)
+
+
+async def with_files(api: Api, look: Callable[Concatenate[Api, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """look(api, …) at declared files, which may lie on a disk that hangs: in one of few threads that nothing else uses,
+    and for which a stop does not wait. The thread stays taken when the request has been given up."""
+    return await asyncio.shield(asyncio.create_task(_in_thread(api.file_threads, lambda: look(api, *args, **kwargs))))
+
+
+async def _in_thread(room: asyncio.Semaphore, look: Callable[[], T]) -> T:
+    found: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def find() -> None:
+        try:
+            found.set_result(look())
+        except BaseException as error:
+            found.set_exception(error)
+
+    async with room:
+        found.set_running_or_notify_cancel()
+        threading.Thread(target=find, daemon=True).start()
+        return await asyncio.wrap_future(found)
 
 
 HASHED_BYTES = 8 << 20  # of one list of files
@@ -5393,7 +5458,7 @@ def look_at_files(api: Api, job: Row, files: list[Row]) -> list[Row]:
     shown, left = [], HASHED_BYTES if job["done"] else -1
     for file in files:
         told, links = {name: value for name, value in file.items() if value is not None}, {}
-        with contextlib.suppress(Problem), _opened(api.config, job, told.get("path", "")) as opened:
+        with contextlib.suppress(Problem, OSError), _opened(api.config, job, told.get("path", "")) as opened:
             size, links = os.fstat(opened.fileno()).st_size, _content_link(job, told)
             told = {"size": size, **told}
             if "sha256" not in told and size <= left:
@@ -5414,11 +5479,13 @@ def sha256_of(api: Api, file: io.FileIO) -> bytes:
     """The SHA-256 of an open file, computed again only when the file has changed."""
     said = os.fstat(file.fileno())
     state = (said.st_dev, said.st_ino, said.st_size, said.st_mtime_ns)
-    if state not in api.digests:
+    digest = api.digests.get(state)
+    if digest is None:
+        digest = hashlib.file_digest(file, "sha256").digest()
         if len(api.digests) >= DIGESTS_MOST:
             api.digests.clear()
-        api.digests[state] = hashlib.file_digest(file, "sha256").digest()
-    return api.digests[state]
+        api.digests[state] = digest
+    return digest
 
 
 BYTE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -5467,8 +5534,7 @@ async def job_file(api: Api, request: web.Request) -> web.StreamResponse:
     declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
     if not declared or not declared[0].get("path"):
         raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-    file = await asyncio.to_thread(_opened, api.config, job, declared[0]["path"])
-    digest = await asyncio.to_thread(sha256_of, api, file)
+    file, digest = await with_files(api, _content, job, declared[0]["path"])
     shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
@@ -5497,14 +5563,30 @@ def _real_path(config: Config, job: dict[str, Any], declared: str) -> Path:
 def _opened(config: Config, job: dict[str, Any], declared: str) -> io.FileIO:
     """A declared file, opened. Raises Problem as _real_path does, also if the path leads elsewhere by now."""
     real = _real_path(config, job, declared)
-    try:
-        file = io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
-        place = os.readlink(f"/proc/self/fd/{file.fileno()}")
-    except OSError as error:
-        raise Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}") from None
-    if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+    with contextlib.ExitStack() as unless_good:
+        try:
+            file = unless_good.enter_context(io.FileIO(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)))
+            place = os.readlink(f"/proc/self/fd/{file.fileno()}")
+        except OSError as error:
+            raise _unreadable(declared, error) from None
+        if place != str(real) or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Problem(404, "no-such-file", f"{declared!r} was replaced while it was being opened")
+        unless_good.pop_all()
     return file
+
+
+def _unreadable(declared: str, error: OSError) -> Problem:
+    return Problem(404, "no-such-file", f"{declared!r} cannot be read: {error.strerror}")
+
+
+def _content(api: Api, job: Row, declared: str) -> tuple[io.FileIO, bytes]:
+    """A declared file, opened, and its SHA-256. Raises Problem as _opened does."""
+    file = _opened(api.config, job, declared)
+    try:
+        return file, sha256_of(api, file)
+    except OSError as error:
+        file.close()
+        raise _unreadable(declared, error) from None
 
 
 async def _wanted(api: Api, request: web.Request) -> Wanted:
@@ -5996,7 +6078,8 @@ def _refused_name(bad: str, name: str, known: Collection[str]) -> str:
 def take_snapshot(config: Config, target: Path) -> list[Path]:
     """Write a consistent copy of the database, for reading elsewhere, and one of its logs. -> their names.
 
-    The logs come second, and hold at least the lines that the copy of the database speaks of. Raises SimscopedError."""
+    The logs come second, and hold at least the lines that the copy of the database speaks of, but for those that made
+    room for newer ones meanwhile. Raises SimscopedError."""
     copies = [target, Path(f"{target}.logs")]
     parts = [Path(f"{copy}.part") for copy in copies]
     for copy in copies:

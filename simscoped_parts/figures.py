@@ -100,7 +100,7 @@ def earlier_object(row: Row, job: Row, seed: str | None) -> dict[str, Any]:
 # A timeline: as many jobs as are wanted, live ones first, then fails, then the longest; and how many there are in all.
 # Times are the publisher's where it tells them, else the daemon's; a job that was never live began when it ended less
 # what it took.
-LAST_MS = 253_402_300_799_999  # ms since 1970: after the year 9999 there are no times that could be told
+LAST_MS = 253_402_300_799_999  # as in answers.py
 _ENDED = f"coalesce(finish_at, min({LAST_MS}, start_at + coalesce(runtime_ms, compute_ms)), done_at)"
 TIMELINE = f"""
     WITH timed AS (
@@ -327,8 +327,8 @@ def share_matched(differ: Mapping[str, Any]) -> float:
 
 
 def _changed(row: Row, by: str) -> dict[str, Any]:
-    names = ("fails", "base_jobs", "base_fails", "job", "base_job")
-    return {by: row["title"], "jobs": row["jobs"] or row["base_jobs"], **{name: row[name] for name in names}}
+    names = ("jobs", "fails", "base_jobs", "base_fails", "job", "base_job")
+    return {by: row["title"], **{name: row[name] for name in names}}
 
 
 def _timed(row: Row, by: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ function rowsOf(name, diff, root) {
     }));
   }
   return (diff[name] ?? []).map((row) => ({
-    key: row.base_job ?? row.job, text: row[diff.by], note: count(row.jobs),
+    key: row.base_job ?? row.job, text: row[diff.by], note: count(row.jobs || row.base_jobs),
     href: jobAddress(root, row.job ?? row.base_job),
     other: row.job && row.base_job ? jobAddress(root, row.base_job) : null,
     before: row.base_job ? `job ${row.base_job}` : "",

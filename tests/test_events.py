@@ -624,12 +624,13 @@ simscoped.Store.read = late
 
 
 class Table:
-    """The event table as the feed sees it; its pages come when they are let go."""
+    """The event table as the feed sees it; what run() and the loading read comes when it is let go."""
 
     def __init__(self, newest: int) -> None:
         self.committed = simscoped.Bell()
         self.bells = simscoped.Bells()
         self.newest = newest
+        self.given = 0  # rows
         self.paged = asyncio.Event()
         self.let_go = asyncio.Event()
         self.let_go.set()
@@ -639,15 +640,26 @@ class Table:
         values = (0, "job.live", 1, "r", 1, 0, "x", json.dumps({"description": "d" * 200}))
         return [dict(zip(names, (seq, *values), strict=True)) for seq in range(after + 1, self.newest + 1)]
 
+    @property
+    def seq(self) -> int:
+        return self.newest
+
     async def read(self, sql: str, parameters: tuple[int, ...] = ()) -> list[dict[str, Any]]:
         if "events_from_seq" in sql:
             return [{"events_from_seq": 0}]
-        return self.rows(parameters[0])[::-1]
+        if "DESC" in sql:
+            return (await self.read_surely(sql, parameters))[: -parameters[1] - 1 : -1]
+        return self.taken(parameters)
 
     async def read_surely(self, sql: str, parameters: tuple[int, ...]) -> list[dict[str, Any]]:
-        rows = self.rows(parameters[0])
+        rows = self.taken(parameters)
         self.paged.set()
         await self.let_go.wait()
+        return rows
+
+    def taken(self, parameters: tuple[int, ...]) -> list[dict[str, Any]]:
+        rows = self.rows(parameters[0])
+        self.given += len(rows)
         return rows
 
 
@@ -671,6 +683,45 @@ def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> N
             return [cursor, *(frame.seq for frame in feed.behind(13) or ())]
 
     assert asyncio.run(reload()) == [14, 14, 15]
+
+
+def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -> None:
+    async def load() -> bool:
+        table = Table(10)
+        table.let_go.clear()
+        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        running = asyncio.create_task(feed.run())
+
+        async def wait_for_news() -> bool:
+            async with feed.listening():
+                return await feed.brings(simscoped.EVERYTHING, 10, 20)
+
+        waiting = asyncio.create_task(wait_for_news())
+        await table.paged.wait()
+        table.newest = 11
+        table.committed.ring()
+        await asyncio.sleep(2 * simscoped.FEED_TICK_S)
+        table.let_go.set()
+        news = await waiting
+        await simscoped.cancel(running)
+        return news
+
+    assert asyncio.run(load())
+
+
+def test_a_feed_that_nobody_listened_to_reads_only_what_it_missed_unless_that_is_much() -> None:
+    async def pause(missed: int) -> tuple[int, list[int]]:
+        table = Table(3000)
+        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        async with feed.listening():
+            table.given = 0
+        table.newest += missed
+        async with feed.listening():
+            return table.given, [frame.seq for frame in feed.behind(2998 + missed) or ()]
+
+    assert asyncio.run(pause(0)) == (0, [2999, 3000])
+    assert asyncio.run(pause(7)) == (7, [3006, 3007])
+    assert asyncio.run(pause(simscoped.BEHIND_MOST + 1)) == (3000 + simscoped.BEHIND_MOST + 1, [8000, 8001])
 
 
 def test_streams_that_begin_anywhere_leave_no_text_behind() -> None:

@@ -597,7 +597,7 @@ def test_what_is_live_in_the_newer_run_is_not_missing(shared: Daemon, run: str) 
 
     told = shared.get(f"/regressions/{run}%2F2/diff")
 
-    assert [entry["config"] for entry in told["missing"]] == ["c"]
+    assert [(entry["config"], entry["jobs"], entry["base_jobs"]) for entry in told["missing"]] == [("c", 0, 1)]
     assert told["counts"]["missing"] == 1
 
 

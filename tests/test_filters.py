@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import select
 import socket
 import string
 import sys
@@ -19,6 +21,7 @@ from conftest import LIVE_SIGS, ROOT, Daemon, Story, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import simscoped
 from simscoped_parts import filters, patterns
 from simscoped_parts.filters import BadFilter
 from simscoped_parts.patterns import BadPattern, Pattern
@@ -415,6 +418,22 @@ def begun(daemon: Daemon) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
+    async def cancel_twice() -> list[bool]:
+        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        search = asyncio.create_task(simscoped.Patience().until(found))
+        kept = []
+        for _ in range(3):
+            await asyncio.wait([search], timeout=0.01)
+            kept.append(not search.done())
+            search.cancel()
+        found.set_result([])
+        await asyncio.wait([search])
+        return [*kept, search.cancelled()]
+
+    assert asyncio.run(cancel_twice()) == [True] * 4
+
+
 def test_searches_whose_asker_has_left_are_ended_and_hold_up_nobody(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
@@ -444,6 +463,7 @@ def test_slow_searches_leave_a_reader_to_what_is_quick(make_daemon: Callable[...
     daemon = filled(make_daemon(LIVE_SIGS, program=driven(tmp_path, SLOW_SEARCH)).start(), 10)
     channels = [asking(daemon, f"/jobs?sort=id&filter={quoted('message=~still')}") for _ in range(5)]
     wait_until(lambda: begun(daemon) == 2)
+    channels.append(asking(daemon, "/regressions/r/hosts"))  # goes through all jobs, so it waits with the searches
     told: list[Any] = []
     quick = threading.Thread(
         target=lambda: told.extend([daemon.get("/jobs/1")["id"], daemon.get("/regressions/r/jobs?limit=1")["next"]])
@@ -452,10 +472,11 @@ def test_slow_searches_leave_a_reader_to_what_is_quick(make_daemon: Callable[...
     quick.start()
     quick.join(10)
     is_answered = not quick.is_alive()
+    answered, _, _ = select.select(channels, [], [], 0)
     (daemon.folder / "over").touch()
 
     quick.join(60)
-    assert is_answered
+    assert (is_answered, answered) == (True, [])
     assert (told[0], begun(daemon) >= 2) == (1, True)
     for channel in channels:
         assert channel.recv(4096).startswith(b"HTTP/1.1 200")

@@ -14,6 +14,7 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,16 @@ def test_a_gap_and_lines_after_the_verdict_are_refused(daemon: Daemon) -> None:
     assert told["outcome"] == "applied"
     assert "gap" in told["warnings"][0]
     assert (late[0], late[1]["reason"]) == (409, "log-complete")
+
+
+def test_lines_that_the_verdict_overtook_on_their_way_are_not_taken(story: Story) -> None:
+    job = story.live(log={"lines": ["one"]}).job
+    story.finish()
+
+    with pytest.raises(simscoped.LogComplete, match="its log is complete"):
+        story.change(simscoped.add_lines, job, 1, ["two"])
+
+    assert [row["next_offset"] for row in story.rows("SELECT next_offset FROM log")] == [1]
 
 
 def test_lines_that_are_there_already_may_be_sent_again_after_the_verdict(daemon: Daemon) -> None:
@@ -514,6 +525,57 @@ def test_a_log_whose_lines_are_lost_goes_on_where_it_ended(make_daemon: Callable
     assert (page["first_offset"], texts(page)) == (2, ["2"])
 
 
+def test_lines_that_the_disk_does_not_give_are_507(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    prelude = """
+connection = simscoped.aiosqlite.Connection
+read = connection.execute_fetchall
+
+async def failing(self, sql, *parameters):
+    if "FROM log_line" in sql:
+        error = simscoped.sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = simscoped.sqlite3.SQLITE_IOERR_READ
+        raise error
+    return await read(self, sql, *parameters)
+
+connection.execute_fetchall = failing
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
+    job = publish(daemon, live(log={"lines": ["one"]}))["job"]
+
+    status, told, _ = daemon.request("GET", f"/api/v1/jobs/{job}/logs")
+
+    assert (status, told["reason"], told["detail"]) == (
+        507,
+        "storage",
+        "the database cannot be used just now: disk I/O error",
+    )
+
+
+def test_a_long_look_for_lines_whose_reader_has_left_is_ended(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+read = simscoped.aiosqlite.Connection.execute_fetchall
+
+async def long(self, sql, *parameters):
+    if "FROM log_line" in sql and not os.path.exists("begun"):
+        open("begun", "w").close()
+        sql, parameters = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n WHERE i > 1", ()
+    return await read(self, sql, *parameters)
+
+simscoped.READ_MOST_S = 600
+simscoped.aiosqlite.Connection.execute_fetchall = long
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, f"import os\n{prelude}")).start()
+    job = publish(daemon, live(log={"lines": ["one"]}))["job"]
+    followed = Followed(daemon, job)
+    wait_until((daemon.folder / "begun").exists)
+
+    followed.close()
+
+    assert texts(daemon.get(f"/jobs/{job}/logs")) == ["one"]
+
+
 @pytest.fixture
 def with_files(make_daemon: Callable[..., Daemon], tmp_path: Path) -> Daemon:
     (tmp_path / "runs").mkdir()
@@ -666,6 +728,89 @@ def replacing(*args):
 
 simscoped.STEP = replacing
 """
+
+
+def test_files_on_a_disk_that_hangs_hold_up_neither_the_spool_nor_the_stop(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+import threading
+
+def hanging(*asked):
+    open(f"hangs{threading.get_ident()}", "w").close()
+    threading.Event().wait()
+
+simscoped.FILE_THREADS = 40
+simscoped._real_path = hanging
+"""
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
+    job = publish(daemon, live(files=[{"kind": "log", "name": "sim.log", "path": "/mnt/sim.log"}]))["job"]
+    paths = [f"/api/v1/jobs/{job}/files", SIM_LOG] * 20
+    address = urllib.parse.urlsplit(daemon.url)
+    channels = [socket.create_connection((address.hostname, address.port), 20) for _ in paths]
+    for channel, path in zip(channels, paths, strict=True):
+        channel.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wait_until(lambda: len(list(daemon.folder.glob("hangs*"))) >= 6)
+
+    daemon.drop("r/1.json", live("b"))
+
+    wait_until(lambda: len(daemon.get("/jobs")["items"]) == 2)
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log.read_text()
+    for channel in channels:
+        channel.close()
+
+
+def test_a_file_that_can_be_opened_but_not_read_is_listed_without_its_hash_and_404(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    prelude = """
+def failing(file, digest):
+    raise OSError(5, "Input/output error")
+
+simscoped.hashlib.file_digest = failing
+"""
+    (tmp_path / "sim.log").write_text("0123456789")
+    roots = f'file_roots = ["{tmp_path}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}'
+    daemon = make_daemon(roots, program=driven(tmp_path, prelude)).start()
+    declared = [{"kind": "log", "name": "sim.log", "path": str(tmp_path / "sim.log")}]
+    publish(daemon, {**live(files=declared), "result": "pass"})
+
+    (listed,) = daemon.get("/jobs/1/files")["items"]
+    status, told, _ = daemon.request("GET", SIM_LOG)
+
+    assert (listed["size"], listed.get("sha256"), bool(listed["_links"])) == (10, None, True)
+    assert (status, told["reason"]) == (404, "no-such-file")
+    assert "Input/output error" in told["detail"]
+
+
+def test_the_hash_of_a_file_outlives_that_many_others_are_looked_at_meanwhile(tmp_path: Path) -> None:
+    class Crowded(dict[Any, bytes]):
+        """Another thread empties it at once."""
+
+        def __setitem__(self, state: Any, digest: bytes) -> None:
+            super().__setitem__(state, digest)
+            self.clear()
+
+    api: Any = SimpleNamespace(digests=Crowded())
+    (tmp_path / "file").write_bytes(b"0123456789")
+
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        assert simscoped.sha256_of(api, file) == hashlib.sha256(b"0123456789").digest()
+
+
+def test_a_file_that_was_replaced_is_not_left_open(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(simscoped, "_real_path", lambda config, job, declared: tmp_path / "link" / declared)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "sim.log").touch()
+    (tmp_path / "link").symlink_to("runs")
+    before = os.listdir("/proc/self/fd")
+
+    with pytest.raises(simscoped.Problem, match="replaced") as told:
+        simscoped._opened(simscoped.Config(), {}, "sim.log")
+
+    assert told.tb is not None  # as long as it is kept, so is what the function had
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("moved", ["runs/sub/sim.log", "runs/sub"])

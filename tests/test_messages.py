@@ -245,6 +245,14 @@ def test_every_refusal_of_decoding_has_a_case():
     assert cases == REASONS.keys() - NOT_REFUSALS - NOT_AT_DECODING
 
 
+def test_the_place_of_a_number_is_not_looked_for_in_a_large_text(monkeypatch):
+    raw = live(later=["NUMBER", 1]).replace('"NUMBER"', "1e400")
+    monkeypatch.setattr(simscoped, "PLACE_TOLD_TO", len(raw))
+
+    assert refusal(raw) == ("bad-number", "$.body.later[0]")
+    assert refusal(f"{raw} ") == ("bad-number", "$[...][...][0]")
+
+
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 5000], ids=len)
 def test_a_number_beyond_a_double_is_refused(number):
     raw = live(later="NUMBER").replace('"NUMBER"', number)

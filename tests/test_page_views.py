@@ -502,6 +502,7 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     }
     for name, test in {"newly_failing": "a", "fixed": "b", "slower": "c", "missing": "gone", "added": "fresh"}.items():
         expect(section[name].locator(".name")).to_have_text([test])
+    expect(section["missing"].locator("[data-part=note]")).to_have_text(["1"])
     expect(section["slower"]).to_contain_text("+50 %, 4s → 6s")
 
     part(page, "slower").fill("60")

@@ -1612,6 +1612,37 @@ def test_a_tanked_regression_does_not_time_out(story):
     assert "regression.timed_out" not in story.events()
 
 
+def start_again(story: Story) -> None:
+    story.regr("regr-start", starttime="2030-01-02T00:00:00Z")
+
+
+def move_limit(story: Story) -> None:
+    wait(story, 3 * 3600)
+    story.regr("regr-update", time_limit_hours=9)
+
+
+@pytest.mark.parametrize("reopens", [start_again, move_limit])
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_opens_a_regression_leaves_a_tanked_one_without_live_jobs(story, monkeypatch, reopens, closed):
+    story.regr("regr-start", starttime="2030-01-01T00:00:00Z", time_limit_hours=2)
+    for uniqueid in "abc":
+        story.live(uniqueid=uniqueid)
+    if closed:
+        wait(story, 3 * 3600)
+        slices(story)
+    monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
+    story.change(simscoped.tank_regression, 1, "")
+
+    reopens(story)
+    slices(story)
+
+    assert (status(story)[0], counts(story)) == ("tanked", {"fail": 3, "migrated": 3})
+    assert {state(story, uniqueid)[1] for uniqueid in "abc"} == {"tanked"}
+    story.change(simscoped.untank_regression, 1)
+    assert (status(story), counts(story)) == (("live", None), {"live": 3})
+    assert_consistent(story)
+
+
 def test_untanking_what_is_not_tanked_changes_nothing(story):
     story.live()
     before = story.regression()
