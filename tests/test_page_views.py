@@ -548,7 +548,7 @@ def test_runs_with_seeds_of_their_own_are_compared_by_test_unless_another_choice
     tell(lab, "nights/1", ("regr-start", None), *seeds(10, "pass", "pass", "pass"), ("regr-finish", None))
     tell(lab, "nights/2", ("regr-start", None), *seeds(20, "pass", "fail", "pass", "fail"), ("regr-finish", None))
     page = visitor.open(lab, address("nights/2"))
-    expect(part(page, "since")).to_have_text("Since nights/1: 1 new signature, 1 newly failing test")
+    expect(part(page, "since")).to_have_text("Since nights/1: 1 signature not in nights/1, 1 newly failing test")
     tab(page, "Compare")
     expect(part(page, "by")).to_have_value("test")
     expect(part(page, "matched")).to_contain_text("by test, whatever their seeds: few configs are in both runs.")
@@ -560,7 +560,8 @@ def test_runs_with_seeds_of_their_own_are_compared_by_test_unless_another_choice
     expect(page).to_have_url(re.compile(r"tab=compare&by=config$"))
     expect(part(page, "matched")).to_have_text("Jobs are matched by config.")
     expect(page.locator("[data-section=added] tbody tr")).to_have_count(4)
-    expect(part(page, "since")).to_have_text("Since nights/1: 1 new signature, 3 missing tests, 4 added tests")
+    words = "Since nights/1: 1 signature not in nights/1, 3 missing tests, 4 added tests"
+    expect(part(page, "since")).to_have_text(words)
     again = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(part(again, "by")).to_have_value("config")
     tab(page, "Jobs")
