@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, driven, live, wait_until
 
 import simscoped
 
@@ -65,14 +65,6 @@ def count(daemon: Daemon, regression: str) -> int:
 def command(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, str(ROOT / "simscoped.py"), *arguments, "--config", str(daemon.config)]
     return subprocess.run(line, capture_output=True, text=True, timeout=20)
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "driven.py"
-    path.write_text(f"import asyncio, errno, os, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
 
 
 def rescanned(daemon: Daemon, run: str) -> None:
