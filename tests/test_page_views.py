@@ -463,6 +463,36 @@ def test_a_job_in_the_timeline_is_opened_by_a_click(lab, visitor):
     expect(part(page, "name")).to_have_text("alone")
 
 
+# Counts the listeners that are hung on what outlives a view.
+LISTENING = """
+    window.listening = 0;
+    const {addEventListener} = EventTarget.prototype;
+    EventTarget.prototype.addEventListener = function (...given) {
+        const stays = [window, document].includes(this) || this instanceof MediaQueryList;
+        window.listening += stays ? 1 : 0;
+        return addEventListener.apply(this, given);
+    };
+"""
+
+
+def test_no_visit_of_a_view_leaves_listeners_behind(lab, visitor):
+    jobs = [finish("a", runtime_ms=1000, cycles=9, start_time="2026-01-05T10:00:00Z"), live("b")]
+    tell(lab, "visited/1", ("regr-start", None), *jobs)
+    visitor.context.add_init_script(LISTENING)
+    page = visitor.open(lab, address("visited/1"))
+    expect(rows(page, "live")).to_have_count(1)
+    before = page.evaluate("listening")
+    assert before > 5
+    for _ in range(2):
+        tab(page, "Pictures")
+        expect(part(page, "cycles")).to_be_visible()
+        tab(page, "Compare")
+        tab(page, "History")
+        tab(page, "Jobs")
+        expect(rows(page, "live")).to_have_count(1)
+    assert page.evaluate("listening") == before
+
+
 def test_dragging_over_the_timeline_enlarges_that_time(lab, visitor):
     times = {"start_time": "2026-01-05T10:00:00Z", "finish_time": "2026-01-05T10:30:00Z"}
     late = {"start_time": "2026-01-05T11:30:00Z", "finish_time": "2026-01-05T12:00:00Z"}
