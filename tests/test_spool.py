@@ -991,6 +991,10 @@ def test_stopping_in_the_middle_of_a_burst_and_starting_again_loses_nothing(make
 # --- troubles of the file system --------------------------------------------------------------------------------------
 
 
+SOON_AT_REST = "simscoped.AWAKE_FOR_S = 0.1\n"
+AT_REST_S = 0.4  # after the last file: by then the daemon has stopped looking all the time
+
+
 SILENT = """
 async def silent(*_, stop_event, **__):
     while not stop_event.is_set():
@@ -1004,10 +1008,10 @@ simscoped.awatch = silent
 
 def test_files_are_found_on_a_file_system_without_events(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 100\n'
-    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SILENT)).start()
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SOON_AT_REST + SILENT)).start()
     daemon.drop("r/first.json", live("first"))
     receipt(daemon, "r/first.json")
-    time.sleep(1.1)  # so that the daemon has given up looking all the time, and waits for events
+    time.sleep(AT_REST_S)
 
     daemon.drop("r/second.json", live("second"))
 
@@ -1035,14 +1039,14 @@ simscoped.SpoolFolder.scan = counted
 def test_where_no_watch_can_be_set_the_spool_is_listed_every_poll_ms_and_not_all_the_time(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 500\n'
-    daemon = make_daemon(config, program=driven(tmp_path / "daemon", UNWATCHABLE)).start()
+    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 200\n'
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SOON_AT_REST + UNWATCHABLE)).start()
     daemon.drop("r/first.json", live("first"))
     receipt(daemon, "r/first.json")
-    time.sleep(1.1)  # so that the daemon has stopped looking all the time
+    time.sleep(AT_REST_S)
     before = int((daemon.folder / "scans").read_text())
 
-    time.sleep(1)
+    time.sleep(0.5)
 
     scans = int((daemon.folder / "scans").read_text() or before) - before
     assert 1 <= scans <= 5
@@ -1167,10 +1171,10 @@ def test_chunks_are_cleared_away_one_after_the_other(make_daemon: Callable[..., 
 def test_a_file_that_cannot_be_moved_does_not_keep_the_daemon_busy(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(program=driven(tmp_path / "daemon", HARD_TO_TAKE)).start()
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SOON_AT_REST + HARD_TO_TAKE)).start()
     (daemon.spool / "immovable.json").write_text(json.dumps(live()))
     wait_until(lambda: skipped(daemon).get("immovable.json"))
-    time.sleep(1.1)  # so that the daemon has stopped looking all the time
+    time.sleep(AT_REST_S)
     before = processor_seconds(daemon)
 
     time.sleep(0.5)
