@@ -120,9 +120,13 @@ export function isFilter(text) {
   return /^\s*!?\s*[a-z_]+(\.[^\s=<>!~]+)?\s*(!=|!~|=~?|~|>=?|<=?)/i.test(text);
 }
 
-/** The words to search for: what begins with a quote is no filter, whatever it looks like. @param {string} text */
+/**
+ * The words to search for: what begins with a quote is no filter, whatever it looks like, and quotes in it part words.
+ * @param {string} text
+ */
 export function searchText(text) {
-  return text.trim().replace(/^"(.*?)"?$/s, "$1");
+  const words = text.trim();
+  return words.startsWith('"') ? words.split(/["\s]+/).join(" ").trim() : words;
 }
 
 /** Does `ref` mean "the latest of a series" (`SERIES/$`)? @param {string} ref */

@@ -5,9 +5,17 @@ import { count, visible } from "./format.js";
 
 const TABLE_MOST = 200;
 
+/** How each canvas is drawn again, as long as it lives. */
+const redraws = new WeakMap();
+
+/** Draws all pictures of the document again, in the colours that hold now: for a print, or another scheme. */
+export function redrawPictures() {
+  document.querySelectorAll("canvas").forEach((canvas) => redraws.get(canvas)?.());
+}
+
 /**
- * A canvas that is drawn when what it shows, its width or the reader's scheme changes, and for a print. `draw(pen, width, colours, state,
- * high)` is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be. The answer,
+ * A canvas that is drawn when what it shows or its width changes, and by `redrawPictures`. `draw(pen, width, colours,
+ * state, high)` is given a pen whose unit is a CSS pixel; `height(state)` says how high it is to be. The answer,
  * `paint(state, key)`, draws again if one of the values in `key` is another than before.
  */
 export function picture(canvas, { height, draw }) {
@@ -27,10 +35,7 @@ export function picture(canvas, { height, draw }) {
     draw(pen, width, coloursNow(), state, high);
   };
   new ResizeObserver(redraw).observe(canvas.parentElement);
-  const end = new AbortController();
-  const follow = () => (canvas.isConnected ? redraw() : end.abort());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow, { signal: end.signal });
-  for (const name of ["beforeprint", "afterprint"]) window.addEventListener(name, follow, { signal: end.signal });
+  redraws.set(canvas, redraw);
   return (next, key) => {
     state = next;
     if (key.length === drawn?.length && key.every((value, index) => value === drawn[index])) return;

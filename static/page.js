@@ -9,6 +9,7 @@ import { addressOf, apiPath, parseAddress, regressionAddress } from "./address.j
 import { Problem, createApi } from "./api.js";
 import { askConfirm, askToken, bindDialogs, dialogOpen, showBadge, showFilterHelp, showHelp } from "./dialogs.js";
 import { setAttribute, setText, show } from "./dom.js";
+import { redrawPictures } from "./drawing.js";
 import { clockTime, parseTime, plural } from "./format.js";
 import { mountJob } from "./job.js";
 import { createLive } from "./live.js";
@@ -502,6 +503,12 @@ function visibilityChanged() {
   }
 }
 
+/** On paper all is light; pictures must be drawn anew for that. */
+function putOnPaper(value) {
+  setAttribute(document.documentElement, "data-paper", value);
+  redrawPictures();
+}
+
 function start() {
   history.scrollRestoration = "manual";
   page.placeKey = history.state?.key ?? newKey();
@@ -513,8 +520,9 @@ function start() {
   document.addEventListener("keydown", pressed);
   document.addEventListener("visibilitychange", visibilityChanged);
   window.addEventListener("popstate", cameBack);
-  window.addEventListener("beforeprint", () => setAttribute(document.documentElement, "data-paper", ""));
-  window.addEventListener("afterprint", () => setAttribute(document.documentElement, "data-paper", null));
+  window.addEventListener("beforeprint", () => putOnPaper(""));
+  window.addEventListener("afterprint", () => putOnPaper(null));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawPictures);
   window.addEventListener("pagehide", () => history.replaceState({ key: page.placeKey, y: window.scrollY }, ""));
   enter(parseAddress(root, location.pathname, location.search), null);
   page.wantedPlace = { y, focus: null };

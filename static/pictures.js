@@ -166,16 +166,10 @@ function bindZoom(canvas, box, drawn, choose) {
     box.style.left = `${Math.min(from, to)}px`;
     box.style.width = `${Math.abs(to - from)}px`;
   };
-  canvas.addEventListener("pointerdown", (event) => {
-    [begin] = placeOf(event, canvas);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (begin !== null && event.buttons) mark(begin, placeOf(event, canvas)[0]);
-  });
-  window.addEventListener("pointerup", (event) => {
+  const ended = (event) => {
     const [end] = placeOf(event, canvas);
     const view = drawn();
-    const isDrag = begin !== null && Math.abs(end - begin) > DRAG_LEAST && canvas.isConnected;
+    const isDrag = Math.abs(end - begin) > DRAG_LEAST && canvas.isConnected;
     show(box, false);
     if (isDrag && view) {
       const { low, high, left, right } = view;
@@ -186,6 +180,13 @@ function bindZoom(canvas, box, drawn, choose) {
       choose(at(Math.min(begin, end)), at(Math.max(begin, end)));
     }
     begin = null;
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    [begin] = placeOf(event, canvas);
+    window.addEventListener("pointerup", ended, { once: true });
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (begin !== null && event.buttons) mark(begin, placeOf(event, canvas)[0]);
   });
 }
 

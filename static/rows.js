@@ -11,6 +11,11 @@ const BEYOND = 12; // rows kept above and below the sight, so that keys and smal
 const GUESS_PX = 30;
 const PRINTED = 500; // rows that a printed page shows at most
 
+const paper = matchMedia("print");
+/** What each table does when a print begins or is over, as long as it lives. */
+const prints = new WeakMap();
+paper.addEventListener("change", () => document.querySelectorAll("table").forEach((table) => prints.get(table)?.()));
+
 /**
  * `options` are those of `keyedList`, and `inSight(items)`, told what is in the document, and `atEnd()`, called when
  * the last row is.
@@ -34,10 +39,9 @@ export function scrollingRows(panel, options) {
   let height = GUESS_PX;
   let frame = null;
   let anchor = null;
-  let isPrinting = false;
 
   const placesShown = () => {
-    if (isPrinting) return [0, Math.min(items.length, PRINTED)];
+    if (paper.matches) return [0, Math.min(items.length, PRINTED)];
     const first = Math.max(0, Math.floor(panel.scrollTop / height) - BEYOND);
     const inSight = Math.ceil((panel.clientHeight || GUESS_PX * 20) / height);
     return [Math.min(first, Math.max(0, items.length - inSight)), Math.min(items.length, first + inSight + 2 * BEYOND)];
@@ -77,16 +81,10 @@ export function scrollingRows(panel, options) {
     }
   };
   const soon = () => (frame ??= requestAnimationFrame(render));
-  const media = matchMedia("print");
-  const print = () => {
-    isPrinting = media.matches;
-    if (!panel.isConnected) media.removeEventListener("change", print);
-    else if (state) render();
-  };
 
   panel.addEventListener("scroll", soon, { passive: true });
   new ResizeObserver(() => state && soon()).observe(panel);
-  media.addEventListener("change", print);
+  prints.set(table, () => state && render());
   return (next, context) => {
     items = next;
     state = context;

@@ -492,7 +492,8 @@ function watchJob(view, env, kept) {
     files: {
       gap: SLOW_GAP_MS,
       read: async (signal) => {
-        if (data.job?.files?.length) data.files = await env.api.list(`${path}/files`, { limit: FILES_MOST }, signal);
+        const has = data.job?.files?.length > 0;
+        data.files = has ? await env.api.list(`${path}/files`, { limit: FILES_MOST }, signal) : null;
       },
     },
     history: {

@@ -209,6 +209,15 @@ class Daemon:
             conn.close()
 
 
+def driven(folder: Path, prelude: str) -> list[str]:
+    """A program that is the daemon with something in it replaced."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "driven.py"
+    modules = "asyncio, errno, os, signal, sqlite3, sys, time"
+    path.write_text(f"import {modules}\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    return [sys.executable, str(path)]
+
+
 def wait_until(condition: Callable[[], Any], seconds: float = 10, what: str = "") -> Any:
     """Wait for a condition to be true, and give what it gave."""
     end = time.monotonic() + seconds
@@ -292,9 +301,14 @@ def done(uniqueid: str = "a", result: str = "pass", **fields: Any) -> dict[str, 
     return {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
 
 
+def publish(daemon: Daemon, kind: str, regression: str, body: Any, status: int = 200) -> Any:
+    """Publish over HTTP. -> the receipt, or the problem where another status is expected."""
+    said, told = daemon.post(f"/publish/{kind}?regression={urllib.parse.quote(regression, safe='')}", body)
+    assert said == status, told
+    return told
+
+
 def publish_job(daemon: Daemon, regression: str, body: dict[str, Any]) -> int:
     """Publish a job over HTTP. -> its id."""
     kind = "job-live" if body["result"] == "live" else "job-finish"
-    status, told = daemon.post(f"/publish/{kind}?regression={urllib.parse.quote(regression, safe='')}", body)
-    assert status == 200, told
-    return int(told["details"][0]["job"])
+    return int(publish(daemon, kind, regression, body)["details"][0]["job"])

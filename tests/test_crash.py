@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, Daemon, done, driven, live, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 50\npoll_ms = 100\n'
 CRASHING = [sys.executable, str(Path(__file__).with_name("crashing_daemon.py"))]
@@ -346,14 +346,6 @@ def test_a_daemon_killed_while_it_makes_the_database_starts_again(
     assert daemon.post("/publish/job-live?regression=r", live("a"))[0] == 200
 
 
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "driven.py"
-    path.write_text(f"import os, signal, sqlite3, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
-
-
 # --- two daemons, and databases that are not ours ---------------------------------------------------------------------
 
 
@@ -368,9 +360,10 @@ def refusal(daemon: Daemon, code: int) -> str:
     return said
 
 
-def test_a_second_daemon_on_the_same_database_is_refused(make_daemon: Callable[..., Daemon]) -> None:
+def test_a_second_daemon_on_the_same_database_is_refused(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     first = make_daemon(CONFIG).start()
-    second = make_daemon(CONFIG, folder="second")
+    impatient = driven(tmp_path / "second", "simscoped.LOCK_PATIENCE_S = 0.1")
+    second = make_daemon(CONFIG, folder="second", program=impatient)
     second.config.write_text(second.config.read_text().replace('"simscope.db"', f'"{first.db}"'))
 
     said = refusal(second, 1)

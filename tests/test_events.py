@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import sys
 import threading
 import time
 import tracemalloc
@@ -19,18 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
 
 import simscoped
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
-
-
-def publish(daemon: Daemon, kind: str, regression: str, body: Any) -> int | None:
-    """-> the id of the (first) job."""
-    status, told = daemon.post(f"/publish/{kind}?regression={regression}", body)
-    assert status == 200, told
-    return told["details"][0]["job"] if told["details"] else None
 
 
 def newest(daemon: Daemon) -> int:
@@ -51,14 +43,6 @@ def later(seconds: float, action: Callable[[], Any]) -> threading.Thread:
     thread = threading.Thread(target=act)
     thread.start()
     return thread
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "driven.py"
-    path.write_text(f"import os, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
 
 
 class Frame(NamedTuple):
@@ -182,7 +166,7 @@ def test_pages_of_the_feed_neither_repeat_nor_lose_any_while_more_arrive(shared:
 
 def test_an_event_tells_what_happened_to_whom(shared: Daemon, run: str) -> None:
     start = newest(shared)
-    job = publish(shared, "job-live", run, live(phase="queued"))
+    job = publish_job(shared, run, live(phase="queued"))
     publish(shared, "job-finish", run, done(result="fail", fail_message="ERROR x"))
 
     items = shared.get(f"/events?after={start}&limit=500")["items"]
@@ -198,7 +182,7 @@ def test_an_event_tells_what_happened_to_whom(shared: Daemon, run: str) -> None:
 
 
 def test_heartbeats_write_no_event_and_progress_replaces_the_progress_before(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live(progress={"done": 0, "total": 9}))
+    job = publish_job(shared, run, live(progress={"done": 0, "total": 9}))
     start = newest(shared)
     for _ in range(5):
         publish(shared, "job-live", run, live())
@@ -222,7 +206,7 @@ def story(shared: Daemon) -> tuple[Daemon, int, int]:
     """A little of everything. -> daemon, cursor before it, a job."""
     start = newest(shared)
     publish(shared, "regr-start", "told/1", {"component": "cpu"})
-    job = publish(shared, "job-live", "told/1", live("a"))
+    job = publish_job(shared, "told/1", live("a"))
     publish(shared, "job-live", "told/1", live("b"))
     publish(shared, "job-live", "told/2", live("a"))
     publish(shared, "job-finish", "told/1", done("a"))
@@ -350,7 +334,7 @@ def test_a_cursor_of_the_future_or_of_another_database_is_410(shared: Daemon, ru
 
 def test_a_cursor_older_than_what_is_kept_is_410_and_the_stream_says_reset(make_daemon: Callable[..., Daemon]) -> None:
     daemon = make_daemon(f"{CONFIG}[limits]\nkeep_events_days = 0.000001\n").start()
-    job = publish(daemon, "job-live", "r", live())
+    job = publish_job(daemon, "r", live())
     for number in range(5):
         publish(daemon, "job-live", "r", live(host=f"h{number}"))
     daemon.stop()
@@ -482,7 +466,7 @@ def test_a_reader_more_than_five_thousand_events_behind_starts_anew(make_daemon:
 
 
 def test_filters_hold_for_streams(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live("a"))
+    job = publish_job(shared, run, live("a"))
     start = newest(shared)
     by_job = Stream(shared, f"?after={start}&job={job}")
     by_type = Stream(shared, f"?after={start}&types=job.finished,regression.finished&regression={run}")
@@ -501,7 +485,7 @@ def test_filters_hold_for_streams(shared: Daemon, run: str) -> None:
 
 
 def test_coalesce_sends_the_newest_event_of_each_job_and_regression_in_each_tick(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live("a"))
+    job = publish_job(shared, run, live("a"))
     publish(shared, "job-live", run, live("b"))
     time.sleep(0.2)  # so that the feed has taken in what was before
     stream = Stream(shared, f"?coalesce=1000&regression={run}")
@@ -794,7 +778,7 @@ def test_fifty_open_streams_do_not_keep_the_daemon_from_stopping(make_daemon: Ca
 
 
 def test_until_done_returns_when_the_job_is_done_and_not_before(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live())
+    job = publish_job(shared, run, live())
     first = later(0.2, lambda: publish(shared, "job-live", run, live(host="h1")))
     second = later(0.5, lambda: publish(shared, "job-finish", run, done()))
     begun = time.monotonic()
@@ -809,7 +793,7 @@ def test_until_done_returns_when_the_job_is_done_and_not_before(shared: Daemon, 
 
 
 def test_version_answers_at_once_for_a_job_that_is_done(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-finish", run, live(result="pass"))
+    job = publish_job(shared, run, live(result="pass"))
     version = shared.get(f"/jobs/{job}")["version"]
     begun = time.monotonic()
 
@@ -820,7 +804,7 @@ def test_version_answers_at_once_for_a_job_that_is_done(shared: Daemon, run: str
 
 
 def test_version_returns_at_the_next_change(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live())
+    job = publish_job(shared, run, live())
     version = shared.get(f"/jobs/{job}")["version"]
     beat = later(0.1, lambda: publish(shared, "job-live", run, live()))
     other = later(0.2, lambda: publish(shared, "job-live", run, live("another")))
@@ -838,7 +822,7 @@ def test_version_returns_at_the_next_change(shared: Daemon, run: str) -> None:
 
 @pytest.mark.parametrize("query", ["wait=30", "wait=30&until=done", "wait=30&version=1", "until=done", "version=1"])
 def test_a_job_that_is_done_or_changed_already_is_answered_at_once(shared: Daemon, run: str, query: str) -> None:
-    job = publish(shared, "job-finish", run, done())
+    job = publish_job(shared, run, done())
     begun = time.monotonic()
 
     told = shared.get(f"/jobs/{job}?{query}")
@@ -848,7 +832,7 @@ def test_a_job_that_is_done_or_changed_already_is_answered_at_once(shared: Daemo
 
 
 def test_a_wait_for_a_job_that_runs_out_answers_with_the_job_as_it_is(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live())
+    job = publish_job(shared, run, live())
     begun = time.monotonic()
 
     told = shared.get(f"/jobs/{job}?wait=0.4&until=done")
@@ -875,7 +859,7 @@ async def slow(self, request):
 simscoped.Api.job_row = slow
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
-    job = publish(daemon, "job-live", "r", live())
+    job = publish_job(daemon, "r", live())
     told: list[Any] = []
     waiting = threading.Thread(target=lambda: told.append(daemon.get(f"/jobs/{job}?wait=30&until=done")))
     begun = time.monotonic()
@@ -904,7 +888,7 @@ def test_what_is_committed_between_a_look_at_the_feed_and_the_wait_is_not_missed
 
 
 def test_a_wait_ends_when_the_regression_takes_the_job_along(shared: Daemon, run: str) -> None:
-    job = publish(shared, "job-live", run, live())
+    job = publish_job(shared, run, live())
     thread = later(0.2, lambda: publish(shared, "regr-finish", run, None))
 
     told = shared.get(f"/jobs/{job}?wait=30&until=done")

@@ -8,7 +8,6 @@ import re
 import select
 import socket
 import string
-import sys
 import threading
 import time
 import urllib.parse
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, Story, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, driven, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -372,16 +371,6 @@ def test_the_order_is_that_of_the_values(daemon: Daemon) -> None:
     assert [job["runtime_ms"] for job in daemon.get("/jobs?sort=-runtime&limit=3")["items"]] == [4000, 4000, 3000]
     assert [job["cycles_per_s"] for job in daemon.get("/jobs?sort=cps&limit=3")["items"]] == [0, 1, 2]
     assert {job["host"] for job in daemon.get("/jobs?sort=host&limit=4")["items"]} == {"n0"}
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    path = folder / "driven.py"
-    path.write_text(
-        f"import os, sys, time\nsys.path.insert(0, {str(ROOT)!r})\nimport simscoped\n{prelude}\n"
-        "sys.exit(simscoped.main())\n"
-    )
-    return [sys.executable, str(path)]
 
 
 # Each search tells that it has begun; the rows go by slowly, or stand still.

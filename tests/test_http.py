@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import sys
 import threading
 import time
 import urllib.parse
@@ -22,7 +21,7 @@ from typing import Any
 import jsonschema
 import openapi_spec_validator
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, Daemon, done, driven, live, publish, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 import simscoped
@@ -38,12 +37,6 @@ def envelope(kind: str, regression: str, body: Any) -> dict[str, Any]:
 
 def lines(*values: Any) -> bytes:
     return "".join(f"{json.dumps(value)}\n" for value in values).encode()
-
-
-def publish(daemon: Daemon, kind: str, regression: str, body: Any, status: int = 200) -> Any:
-    said, told = daemon.post(f"/publish/{kind}?regression={quoted(regression)}", body)
-    assert said == status, told
-    return told
 
 
 def quoted(name: str) -> str:
@@ -840,13 +833,6 @@ def test_a_pruned_job_is_410(make_daemon: Callable[..., Daemon]) -> None:
     problem(daemon.request("POST", f"/api/v1/jobs/{number}/tank"), 410, "pruned")
     assert daemon.get("/jobs")["items"] == []
     assert "job.pruned" in [event["type"] for event in daemon.get("/events")["items"]]
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    path = folder / "driven.py"
-    path.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
 
 
 @pytest.mark.parametrize(("what", "body"), [("tank", {}), ("extend", {"by_ms": 1000})])

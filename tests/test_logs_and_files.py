@@ -9,7 +9,6 @@ import json
 import os
 import socket
 import sqlite3
-import sys
 import threading
 import urllib.parse
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, done, live, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, done, driven, live, wait_until
 
 import simscoped
 
@@ -300,13 +299,6 @@ def test_a_followed_log_that_is_no_more_ends_with_the_problem(make_daemon: Calla
     assert "Traceback" not in daemon.log.read_text()
 
 
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    path = folder / "driven.py"
-    path.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
-
-
 def test_what_happens_to_other_jobs_wakes_no_reader_of_logs_or_events(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
@@ -370,10 +362,24 @@ def test_followed_logs_are_among_the_streams_of_which_there_may_be_so_many(
     wait_until(lambda: "simscoped_streams 0.0" in daemon.request("GET", "/metrics")[1])
 
 
+# While a file "full" exists the database cannot be committed; a letter in it stands for each attempt to do so.
+FAILING_BETWEEN_THE_COMMITS = """
+def passing(point):
+    if point == "before-commit" and os.path.exists("full"):
+        with open("full", "a") as file:
+            file.write("x")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+simscoped.passing = passing
+"""
+
+
 def test_lines_of_a_transaction_that_failed_after_they_were_committed_are_not_shown_and_taken_once_in_the_end(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(program=failing_between_the_commits(tmp_path)).start()
+    daemon = make_daemon(program=driven(tmp_path, FAILING_BETWEEN_THE_COMMITS)).start()
     job = publish(daemon, live(log={"lines": ["0", "1"]}))["job"]
     (daemon.folder / "full").touch()
 
@@ -394,7 +400,7 @@ def test_lines_of_a_transaction_that_failed_after_they_were_committed_are_not_sh
 def test_a_file_whose_transaction_fails_is_tried_again_and_its_lines_are_there_once(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(program=failing_between_the_commits(tmp_path)).start()
+    daemon = make_daemon(program=driven(tmp_path, FAILING_BETWEEN_THE_COMMITS)).start()
     (daemon.folder / "full").touch()
     daemon.drop("r/1.json", live(log={"lines": ["a", "b"]}))
     wait_until(lambda: len((daemon.folder / "full").read_text()) >= 3, what="a third attempt")
@@ -403,28 +409,6 @@ def test_a_file_whose_transaction_fails_is_tried_again_and_its_lines_are_there_o
 
     wait_until(lambda: daemon.get("/jobs")["items"])
     assert texts(daemon.get("/jobs/1/logs")) == ["a", "b"]
-
-
-def failing_between_the_commits(tmp_path: Path) -> list[str]:
-    """A daemon that cannot commit its database while a file "full" exists; there it leaves a letter for each attempt
-    to apply a delivery."""
-    program = tmp_path / "failing.py"
-    program.write_text("""
-import os, sqlite3, sys
-import simscoped
-
-def passing(point):
-    if point == "before-commit" and os.path.exists("full"):
-        with open("full", "a") as file:
-            file.write("x")
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise error
-
-simscoped.passing = passing
-sys.exit(simscoped.main())
-""")
-    return [sys.executable, str(program)]
 
 
 def test_a_failed_transaction_leaves_neither_lines_nor_a_log_behind_for_another_job(story: Story) -> None:
@@ -827,10 +811,8 @@ def test_a_file_that_is_replaced_while_it_is_asked_for_leads_nowhere_else(
     prelude = REPLACING
     for name, text in (names | {"INSTEAD": repr(str(tmp_path / instead))}).items():
         prelude = prelude.replace(name, text)
-    program = tmp_path / "driven.py"
-    program.write_text(f"import os, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
     roots = f'file_roots = ["{tmp_path / "runs"}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}'
-    daemon = make_daemon(roots, program=[sys.executable, str(program)]).start()
+    daemon = make_daemon(roots, program=driven(tmp_path, prelude)).start()
     publish(daemon, live(files=[{"kind": "log", "name": "sim.log", "path": str(tmp_path / "runs/sub/sim.log")}]))
     (tmp_path / "flag").touch()
 

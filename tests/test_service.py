@@ -22,10 +22,9 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, driven, live, publish, wait_until
 
 import simscoped
 
@@ -36,12 +35,6 @@ CONFIG = f"{LIVE_SIGS}{SPOOL}"
 def hours(seconds: float) -> str:
     """autotimeouthours for so many seconds."""
     return f"[regr]\nautotimeouthours = {seconds / 3600:.9f}\n"
-
-
-def publish(daemon: Daemon, kind: str, regression: str, body: Any) -> Any:
-    status, told = daemon.post(f"/publish/{kind}?regression={regression}", body)
-    assert status == 200, told
-    return told["details"][0]["job"]
 
 
 def command(daemon: Daemon, *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -249,14 +242,6 @@ def test_a_writer_that_hangs_is_not_hidden_from_the_watchdog(
         (daemon.folder / "wedged").unlink()
         channel.settimeout(10)
         assert channel.recv(4096) == b"WATCHDOG=1"
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "driven.py"
-    path.write_text(f"import os, sys, time\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
 
 
 # --- time limits in real time -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
+from conftest import LIVE_SIGS, ROOT, Daemon, done, driven, live, wait_until
 
 import simscoped
 
@@ -67,14 +67,6 @@ def count(daemon: Daemon, regression: str) -> int:
 def command(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, str(ROOT / "simscoped.py"), *arguments, "--config", str(daemon.config)]
     return subprocess.run(line, capture_output=True, text=True, timeout=20)
-
-
-def driven(folder: Path, prelude: str) -> list[str]:
-    """A program that is the daemon with something in it replaced."""
-    folder.mkdir(exist_ok=True)
-    path = folder / "driven.py"
-    path.write_text(f"import asyncio, errno, os, sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    return [sys.executable, str(path)]
 
 
 def rescanned(daemon: Daemon, run: str) -> None:
@@ -1124,6 +1116,10 @@ def test_stopping_in_the_middle_of_a_burst_and_starting_again_loses_nothing(make
 # --- troubles of the file system --------------------------------------------------------------------------------------
 
 
+SOON_AT_REST = "simscoped.AWAKE_FOR_S = 0.1\n"
+AT_REST_S = 0.4  # after the last file: by then the daemon has stopped looking all the time
+
+
 SILENT = """
 async def silent(*_, stop_event, **__):
     while not stop_event.is_set():
@@ -1137,10 +1133,10 @@ simscoped.awatch = silent
 
 def test_files_are_found_on_a_file_system_without_events(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 100\n'
-    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SILENT)).start()
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SOON_AT_REST + SILENT)).start()
     daemon.drop("r/first.json", live("first"))
     receipt(daemon, "r/first.json")
-    time.sleep(1.1)  # so that the daemon has given up looking all the time, and waits for events
+    time.sleep(AT_REST_S)
 
     daemon.drop("r/second.json", live("second"))
 
@@ -1168,14 +1164,14 @@ simscoped.SpoolFolder.scan = counted
 def test_where_no_watch_can_be_set_the_spool_is_listed_every_poll_ms_and_not_all_the_time(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 500\n'
-    daemon = make_daemon(config, program=driven(tmp_path / "daemon", UNWATCHABLE)).start()
+    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 200\n'
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SOON_AT_REST + UNWATCHABLE)).start()
     daemon.drop("r/first.json", live("first"))
     receipt(daemon, "r/first.json")
-    time.sleep(1.1)  # so that the daemon has stopped looking all the time
+    time.sleep(AT_REST_S)
     before = int((daemon.folder / "scans").read_text())
 
-    time.sleep(1)
+    time.sleep(0.5)
 
     scans = int((daemon.folder / "scans").read_text() or before) - before
     assert 1 <= scans <= 5
@@ -1300,10 +1296,10 @@ def test_chunks_are_cleared_away_one_after_the_other(make_daemon: Callable[..., 
 def test_a_file_that_cannot_be_moved_does_not_keep_the_daemon_busy(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(program=driven(tmp_path / "daemon", HARD_TO_TAKE)).start()
+    daemon = make_daemon(program=driven(tmp_path / "daemon", SOON_AT_REST + HARD_TO_TAKE)).start()
     (daemon.spool / "immovable.json").write_text(json.dumps(live()))
     wait_until(lambda: skipped(daemon).get("immovable.json"))
-    time.sleep(1.1)  # so that the daemon has stopped looking all the time
+    time.sleep(AT_REST_S)
     before = processor_seconds(daemon)
 
     time.sleep(0.5)

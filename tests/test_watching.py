@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, live, publish_job, wait_until
+from conftest import LIVE_SIGS, Daemon, Story, driven, live, publish_job, wait_until
 
 import simscoped
 
@@ -356,9 +356,7 @@ async def counted(self, request):
 
 simscoped.Api.job_row = counted
 """
-    program = tmp_path / "driven.py"
-    program.write_text(f"import sys\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
-    daemon = make_daemon(LIVE_SIGS, program=[simscoped.sys.executable, str(program)]).start()
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
     jobs = [publish_job(daemon, "r", live(f"j{number}")) for number in range(20)]
     waiters = [waiting(daemon, f"/jobs/{job}?wait=60&until=done") for job in jobs]
     looks = daemon.folder / "looks"

@@ -63,6 +63,9 @@ test("a quote in front makes it text to search for", () => {
   assert.equal(searchText('"addr=0x10"'), "addr=0x10");
   assert.equal(searchText(' "addr=0x10 data'), "addr=0x10 data");
   assert.equal(searchText(' said "no" '), 'said "no"');
+  assert.equal(searchText('"a=1" "b=2"'), "a=1 b=2");
+  assert.equal(searchText('"a=1" b  "c d'), "a=1 b c d");
+  assert.equal(searchText('"'), "");
 });
 
 test("the latest of a series, with any separator", () => {

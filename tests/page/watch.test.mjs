@@ -75,6 +75,18 @@ test("a job's files are read at once when it has some, and not when it has none"
   }
 });
 
+test("a job that has no files any more keeps no list of them", async () => {
+  let told = { ...job(3, 1), files: [{ name: "a" }] };
+  const { watch } = watchWith({ kind: "job", ref: "3" }, (path) => (path === "jobs/3" ? told : page({ name: "a" })));
+  watch.refresh();
+  await settled();
+  assert.equal(watch.data.files.items.length, 1);
+  told = { ...job(3, 2), files: [] };
+  watch.refresh();
+  await settled();
+  assert.equal(watch.data.files, null);
+});
+
 test("a regression is read first, its lists when it is there", async () => {
   const { watch, asked } = watchWith({ kind: "regression", ref: "n/1" }, (path) => (path === "regressions/n%2F1" ? row(1) : page()));
   watch.refresh();
