@@ -4,7 +4,7 @@ import { addressOf, jobAddress, refOf, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, duration, plural } from "./format.js";
 import { KNOWN_AT_END, NOTHING_BEFORE } from "./model.js";
-import { mount, paintLink } from "./parts.js";
+import { mount, paintLink, paintLoading, paintProblem } from "./parts.js";
 
 /** Sections in the order of their weight: name in the answer's counts, heading. */
 const SECTIONS = [
@@ -43,9 +43,10 @@ export function mountCompare(host, actions) {
     setField(parts.other, isListed ? "" : base);
     setField(parts.by, by || (diff?.by ?? "config"));
     setField(parts.slower, slower);
-    show(parts.loading, diff === null && !state.problem);
+    paintLoading(parts.loading, diff === null && !state.problem && !state.filterProblem, state.isLost);
+    paintProblem(parts["base-problem"], state.filterProblem);
     show(parts.none, diff === NOTHING_BEFORE);
-    show(parts.against, Boolean(diff?.counts));
+    show(parts.against, Boolean(diff?.counts) && !state.filterProblem);
     if (diff?.counts) paintTold(parts, diff, state);
     const left = regression.status === "live" ? KNOWN_AT_END : [];
     sections.forEach(([name, paint]) => paint(state, left.includes(name)));

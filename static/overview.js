@@ -3,8 +3,8 @@
  * `update(state)`, which may be called any number of times and always paints the whole truth. Data comes down by
  * `update`; what the reader wants goes up through `actions`.
  *
- * `state` is `{root, base, now, meta, view, data, problem, filterProblem}`: `view` from the address, `data` what has
- * been read so far (null where nothing was yet).
+ * `state` is `{root, base, now, meta, view, data, problem, filterProblem, isLost}`: `view` from the address, `data` what has
+ * been read so far (null where nothing was yet), `now` as of when, `isLost` whether the connection is.
  */
 
 import { regressionAddress } from "./address.js";

@@ -64,6 +64,11 @@ const places = new Map(); // history entry -> {data, y, focus}, so that "back" s
 
 const serverNow = () => Date.now() + page.clockOffset;
 
+const isLost = () => live.state === "lost";
+
+/** The time as of which things are shown: while cut off it stands still, since nobody knows what runs on unseen. */
+const shownNow = () => (isLost() && page.lastGoodAt !== null ? page.lastGoodAt + page.clockOffset : serverNow());
+
 let nextPaint = null;
 let lastPaint = -Infinity;
 
@@ -85,7 +90,8 @@ function paint() {
   const problem = page.actionProblem ?? watch.problem();
   const filterProblem = watch.filterProblem();
   const base = location.origin + root;
-  page.update({ root, base, now: serverNow(), meta, view, data: watch.data, problem, filterProblem });
+  const said = { problem, filterProblem, isLost: isLost() };
+  page.update({ root, base, now: shownNow(), meta, view, data: watch.data, ...said });
   document.title = titleOf(view, watch.data);
   setAttribute(document.getElementById("favicon"), "href", faviconOf(view, watch.data) ?? FAVICON);
   paintCrumbs(crumbs(view, watch.data));
@@ -130,7 +136,7 @@ function paintCrumbs(wanted) {
 
 // ------------------------------------------------------------------------------------------------ the stream
 
-const CONNECTION_WORDS = { connecting: "Connecting", open: "Live", lost: "Connection lost", paused: "Paused" };
+const CONNECTION_WORDS = { connecting: "Connecting", open: "Connected", lost: "Connection lost", paused: "Paused" };
 
 function streamAddress(after) {
   const epoch = after && page.meta.epoch;
@@ -168,7 +174,7 @@ function connectionChanged(state) {
 
 function paintStale() {
   const banner = document.getElementById("stale");
-  if (live.state === "lost") {
+  if (isLost()) {
     const since = page.lastGoodAt === null ? "" : `, showing data of ${clockTime(page.lastGoodAt)}`;
     sayStale(banner, "lost", `Connection lost${since}, retrying…`);
   } else if (live.state === "open" && page.wasLost) {

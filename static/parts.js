@@ -69,6 +69,12 @@ export function paintPressed(node, isPressed) {
   setAttribute(node, "aria-pressed", String(isPressed));
 }
 
+/** What stands for something that has not been read yet. */
+export function paintLoading(node, isLoading, isLost) {
+  show(node, isLoading);
+  setText(node, isLost ? "Not read yet: the connection is lost." : "Loading…");
+}
+
 export function paintProblem(node, problem) {
   show(node, Boolean(problem));
   setText(node, problem ? problemSentence(problem) : "");

@@ -108,20 +108,22 @@ function createPieces(env, readings) {
     },
     /** The first problem worth a sentence: silence is told by the banner once there is something to show. */
     problem(isEmpty) {
-      const told = [...problems].filter(([name, problem]) => name !== "jobs" || !isOfFilter(problem));
+      const told = [...problems].filter(([name, problem]) => !isOfFilter(name, problem));
       return told.map(([, problem]) => problem).find((problem) => problem.status || isEmpty) ?? null;
     },
     /** What is wrong with the filter that a list is read by. */
     filterProblem(name) {
       const problem = problems.get(name);
-      return problem && isOfFilter(problem) ? problem : null;
+      return problem && isOfFilter(name, problem) ? problem : null;
     },
   };
 }
 
-/** Is it about what the reader has typed? It is told beside the field. */
-function isOfFilter(problem) {
-  return problem.reason === "bad-filter" || problem.reason === "too-expensive";
+/** Problems that are about what the reader has typed: they are told beside the field. */
+const OF_FILTER = { jobs: ["bad-filter", "too-expensive"], diff: ["no-such-regression"] };
+
+function isOfFilter(name, problem) {
+  return Boolean(OF_FILTER[name]?.includes(problem.reason));
 }
 
 /** A list that grows by "load more" and is re-read from its head. `describe()` gives `[path, query]`. */
@@ -404,7 +406,7 @@ function watchRegression(view, env, kept) {
       if (filter.tab === "") pieces.want([data.live.size <= LIVE_FEW ? "live" : "seen"]);
     },
     problem: () => pieces.problem(data.regression === null),
-    filterProblem: () => pieces.filterProblem("jobs"),
+    filterProblem: () => pieces.filterProblem(filter.tab === "compare" ? "diff" : "jobs"),
     /** The live jobs that are in sight. */
     look: (ids) => (inSight = ids),
     more: (name) => lists[name].more(() => data[name], (next) => (data[name] = next)),

@@ -511,6 +511,7 @@ def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(
         port = free.getsockname()[1]
     daemon.config.write_text(daemon.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1))
     daemon.start()
+    tell(daemon, "cut/0", *(finish(f"quick-{n}", name="a", runtime_ms=2000) for n in range(6)), ("regr-finish", None))
     tell(daemon, "cut/1", ("regr-start", {"submitted": 2}), live("a"))
     page = visitor.open(daemon, address("cut/1"))
     expect(rows(page, "live")).to_have_count(1)
@@ -519,11 +520,20 @@ def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(
     expect(page.locator("#stale")).to_contain_text("Connection lost, showing data of")
     expect(page.locator("#connection")).to_have_text("Connection lost")
     expect(rows(page, "live")).to_have_count(1)
+    times = [part(page, name).first.inner_text() for name in ("elapsed", "activity", "seen")]
+    page.wait_for_timeout(3000)  # longer than any of its kind took
+    assert [part(page, name).first.inner_text() for name in ("elapsed", "activity", "seen")] == times
+    page.locator(".tabs").get_by_role("link", name="Pictures").click()
+    expect(part(page, "loading").locator("visible=true")).to_have_text("Not read yet: the connection is lost.")
+    page.go_back()
+    page.set_viewport_size({"width": 390, "height": 844})
+    crumb, told = page.locator("#crumbs a").last.bounding_box(), page.locator("#connection").bounding_box()
+    assert crumb["x"] + crumb["width"] <= told["x"]
 
     daemon.drop("cut/1/1.json", finish("a")[1])
     daemon.drop("cut/1/2.json", live("b")[1])
     daemon.start()
-    expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+    expect(page.locator("#connection")).to_have_text("Connected", timeout=20_000)
     expect(part(row(page, "jobs", "a").first, "result")).to_have_text("pass")
     expect(row(page, "live", "b")).to_be_visible()
     expect(page.locator("#stale")).to_have_text("Connected again, this is up to date.")
@@ -581,7 +591,7 @@ def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
     })"""
     assert page.evaluate(blocked) == "script-src-elem"
     assert page.evaluate("window.hacked") is None
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_have_text("Connected")
     assert visitor.complaints
 
 
@@ -660,7 +670,7 @@ def test_the_page_works_below_a_path_prefix(make_daemon, visitor):
 
     page = visitor.context.new_page()
     page.goto(f"{outside}/")
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_have_text("Connected")
     row(page, "regressions", "far/1").get_by_role("link", name="far/1", exact=True).click()
     expect(page).to_have_url(f"{outside}{address('far/1')}")
     tell(daemon, "far/1", finish("a", "fail", fail_message="UVM_ERROR too far"))

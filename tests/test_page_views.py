@@ -534,7 +534,8 @@ def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_oth
 
     part(page, "other").fill("nobody/1")
     part(page, "other").press("Enter")
-    expect(part(page, "problem")).to_contain_text("nobody/1")
+    expect(part(page, "base-problem")).to_contain_text("nobody/1")
+    expect(part(page, "problem")).to_be_hidden()
     for name in ("none", "against", "loading"):
         expect(part(page, name).last).to_be_hidden()
 
