@@ -358,8 +358,8 @@ const act = (question, path, key) => attempt(async () => {
 
 function tankRegression() {
   const { id, name, counts } = page.watch.data.regression;
-  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”), and it` : "It";
-  const text = `${name}: ${fate} disappears from the list. Untank takes this back.`;
+  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”). ` : "";
+  const text = `${name} disappears from the list. ${fate}Untank takes this back.`;
   const question = { title: "Tank this regression?", action: "Tank", reason: true, danger: true, text };
   return act(question, `regressions/${id}/tank`, "regression");
 }
@@ -367,9 +367,9 @@ function tankRegression() {
 function finishRegression() {
   const { id, name, counts } = page.watch.data.regression;
   const fate = counts.live
-    ? `${plural(counts.live, "job")} still live may be given up as missing; a late result replaces that.`
-    : "No job is live.";
-  const text = `${name}: ${fate}`;
+    ? `has ${plural(counts.live, "live job")}, which may be given up as missing; a late result replaces that.`
+    : "has no live job.";
+  const text = `${name} ${fate}`;
   return act({ title: "Finish this regression?", action: "Finish", text }, `regressions/${id}/finish`, "regression");
 }
 

@@ -128,7 +128,34 @@ def test_where_all_is_tanked_the_list_says_so(daemon, visitor):
     expect(part(page, "teach")).to_be_hidden()
     page.get_by_role("link", name="Show tanked regressions").click()
     expect(row(page, "regressions", "given-up/1")).to_be_visible()
-    expect(page.get_by_label("show tanked")).to_be_checked()
+    expect(page).to_have_url(f"{daemon.url}/?status=tanked")
+    shown = visitor.open(daemon, "/?tanked=1")
+    expect(row(shown, "regressions", "given-up/1")).to_be_visible()
+    shown.get_by_role("button", name="with tanked ones ×").click()
+    expect(shown.get_by_role("heading", name="Only tanked regressions")).to_be_visible()
+
+
+def test_the_list_fits_a_narrow_window_and_no_word_is_cut(lab, visitor):
+    told = {"submitted": 130, "running": 10, "starttime": "2025-01-05T10:00:00Z"}
+    tell(lab, "narrow/1", finish("a"), ("regr-finish", None))
+    tell(lab, "narrow/2", ("regr-start", told), live("a"), finish("b"), finish("c", "fail", fail_message="E narrow"))
+    page = visitor.open(lab, "/?series=narrow")
+    expect(part(row(page, "regressions", "narrow/2"), "heard")).to_have_text(re.compile("^heard of "))
+    expect(part(row(page, "regressions", "narrow/1"), "heard")).to_have_text("")
+    for size in (1400, 1024):
+        page.set_viewport_size({"width": size, "height": 800})
+        cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+        assert page.locator(".regressions :is(th, td, .under):visible").evaluate_all(cut) == []
+        assert page.locator(".regressions thead th:visible").count() == 12
+        field = "field => { field.value = field.placeholder; return field.scrollWidth <= field.clientWidth; }"
+        assert part(page, "q").evaluate(field)
+
+
+def test_a_strip_and_a_bar_show_the_same_share_of_fails(lab, visitor):
+    tell(lab, "share/1", *(finish(f"j{n}", "pass" if n else "fail") for n in range(4)), ("regr-finish", None))
+    line = row(visitor.open(lab, "/?series=share"), "regressions", "share/1")
+    high = [line.locator(f".column [data-kind={kind}]").bounding_box()["height"] for kind in ("pass", "fail")]
+    assert high[0] == pytest.approx(3 * high[1], rel=0.15)
 
 
 # ---- a regression ----------------------------------------------------------------------------------------------------
@@ -138,8 +165,8 @@ def test_the_elapsed_time_of_a_live_job_ticks(lab, visitor):
     tell(lab, "tick/1", ("regr-start", None), live("ticking"))
     page = visitor.open(lab, address("tick/1"))
     elapsed = part(row(page, "live", "ticking"), "elapsed")
-    expect(elapsed).to_have_text(re.compile(r"^\d+s$"))
-    first = int(elapsed.inner_text().removesuffix("s"))
+    expect(elapsed).to_have_text(re.compile(r"^\d+ s$"))
+    first = int(elapsed.inner_text().removesuffix(" s"))
     later = "([node, seconds]) => parseInt(node.textContent) >= seconds"
     page.wait_for_function(later, arg=[elapsed.element_handle(), first + 2])
 
@@ -162,7 +189,12 @@ def test_a_finish_moves_the_job_from_the_live_table_to_its_verdict(lab, visitor)
     expect(part(row(page, "jobs", "bad"), "result")).to_have_text("fail")
     expect(page).to_have_title("50 % · 1 fail · moves/1")
 
+    expect(part(page, "activity-word")).to_have_text("Last sign of life")
     tell(lab, "moves/1", ("regr-finish", None))
+    expect(part(page, "activity-word")).to_have_text("Finished")
+    expect(part(page, "activity")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(part(row(page, "jobs", "runs on"), "result")).to_have_text("cut off")
+    expect(part(row(page, "jobs", "runs on"), "runtime")).to_have_text(re.compile("^> "))
     expect(part(page, "status")).to_have_text("aborted")
     expect(part(page, "sentence")).to_contain_text("1 job cut off, 1 never seen")
     expect(head.locator("i[data-kind=migrated]")).to_be_visible()
@@ -211,8 +243,14 @@ def test_a_signature_that_is_pressed_brings_its_jobs_into_sight(lab, visitor):
     expect(rows(page, "jobs")).to_have_count(1)
     expect(part(page, "unsign")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(rows(page, "jobs")).to_have_count(24)
+    expect(rows(page, "jobs")).to_have_count(4)
     expect(part(page, "jobs-panel")).to_be_focused()
+    part(page, "results").get_by_role("button", name="All 24").click()
+    expect(rows(page, "jobs")).to_have_count(24)
+    expect(page).to_have_url(re.compile("result=all$"))
+    part(page, "results").get_by_role("button", name="Done 4").click()
+    expect(rows(page, "jobs")).to_have_count(4)
+    expect(page).to_have_url(at(lab, address("sight/1")))
     two.click()
     two.click()
     expect(two).to_be_focused()
@@ -410,7 +448,7 @@ def test_tanking_asks_hides_the_regression_and_untanking_brings_it_back(lab, vis
 
     overview = visitor.open(lab, "/?q=tank-me")
     expect(overview.get_by_text("No regression matches this filter.")).to_be_visible()
-    overview.get_by_label("show tanked").check()
+    part(overview, "statuses").get_by_role("button", name="Tanked").click()
     expect(row(overview, "regressions", "tank-me/1")).to_be_visible()
 
     page.get_by_role("button", name="Untank").click()
@@ -515,7 +553,6 @@ def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(
     tell(daemon, "cut/1", ("regr-start", {"submitted": 2}), live("a"))
     page = visitor.open(daemon, address("cut/1"))
     expect(rows(page, "live")).to_have_count(1)
-
     daemon.stop(signal.SIGKILL)
     expect(page.locator("#stale")).to_contain_text("Connection lost, showing data of")
     expect(page.locator("#connection")).to_have_text("Connection lost")
