@@ -2,7 +2,7 @@
 
 import { jobAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural, visible } from "./format.js";
+import { ago, count, cut, duration, firstLine, fullTime, percent, plural, visible } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
   commonDomain, done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, resultsShown,
@@ -330,7 +330,8 @@ function matchWords({ items, next }) {
 }
 
 function isNarrowed(filter) {
-  return Boolean(filter.result || filter.signature || filter.q);
+  const isWhole = ["", "all", "done"].includes(filter.result);
+  return !isWhole || Boolean(filter.signature || filter.q);
 }
 
 function paintFilters(parts, state) {

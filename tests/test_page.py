@@ -50,6 +50,9 @@ def test_the_empty_page_teaches_two_commands_and_both_work(daemon, visitor):
     expect(page.get_by_role("heading", name="No regressions yet")).to_be_visible()
     over_http, by_spool = part(page, "curl").inner_text(), part(page, "spool").inner_text()
     assert daemon.url in over_http
+    page.set_viewport_size({"width": 390, "height": 844})
+    command, copy = part(page, "curl").bounding_box(), part(page, "copy-curl").bounding_box()
+    assert copy["y"] >= command["y"] + command["height"]
 
     subprocess.run(["bash", "-ec", over_http.replace("demo/1", "demo/http")], check=True, capture_output=True)
     expect(row(page, "regressions", "demo/http")).to_be_visible()
@@ -248,6 +251,7 @@ def test_a_signature_that_is_pressed_brings_its_jobs_into_sight(lab, visitor):
     part(page, "results").get_by_role("button", name="All 24").click()
     expect(rows(page, "jobs")).to_have_count(24)
     expect(page).to_have_url(re.compile("result=all$"))
+    expect(part(page, "jobs-summary")).to_have_text("")
     part(page, "results").get_by_role("button", name="Done 4").click()
     expect(rows(page, "jobs")).to_have_count(4)
     expect(page).to_have_url(at(lab, address("sight/1")))
@@ -356,6 +360,7 @@ def test_the_page_of_a_job_shows_every_field_and_grows_with_its_history(lab, vis
     for text in ("12,345", "Exit code", "3 of 40 wrong", "farm-13", "slow"):
         expect(view).to_contain_text(text)
     expect(page.locator(".timeline > li").last).to_contain_text("failed")
+    expect(page.locator(".timeline > li").last).to_contain_text("UVM_ERROR @ 5: lost a beat")
     expect(part(page, "tank")).to_be_hidden()
 
     part(page, "signature").click()
