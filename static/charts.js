@@ -11,9 +11,13 @@ const TIME_STEPS = [
   SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 30 * MINUTE,
   HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY,
 ];
+/** Round durations, from coarse to fine. */
 const DURATION_MARKS = [
-  1, 10, 100, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 100 * HOUR, 1000 * HOUR,
+  [1, 10, 100, SECOND, 10 * SECOND, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 100 * HOUR, 1000 * HOUR],
+  [1, 2, 5, 10, 20, 50, 100, 200, 500, ...TIME_STEPS],
 ];
+/** A logarithmic axis has at least so many marks, if need be at even steps. */
+const MARKS_LEAST = 3;
 
 /**
  * A linear scale from `[low, high]` to `[from, to]`; a domain without extent maps to the middle.
@@ -66,17 +70,35 @@ export function countTicks(high, most) {
 /** Marks of a logarithmic axis of durations. @param {number} low @param {number} high */
 export function durationTicks(low, high) {
   const words = (at) => duration(at).replace(/ 00?s$| 00m 00s$/, "");
-  return DURATION_MARKS.filter((at) => at >= low && at <= high).map((at) => ({ at, text: words(at) }));
+  return marks(low, high, DURATION_MARKS).map((at) => ({ at, text: words(at) }));
 }
 
-/** Powers of ten between two numbers, at most about eight. @param {number} low @param {number} high */
+/** Powers of ten between two numbers, at most about eight, or finer marks. @param {number} low @param {number} high */
 export function powerTicks(low, high) {
-  const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
-  const step = Math.max(1, Math.ceil((last - first) / 8));
-  const ticks = [];
-  for (let power = first; power <= last; power += step) ticks.push({ at: 10 ** power, text: short(10 ** power) });
-  return ticks;
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const step = Math.max(1, Math.ceil((last - first - 2) / 8));
+  const powers = Array.from({ length: last - first + 1 }, (_, n) => 10 ** (first + n));
+  const fine = [10 ** (first - 2), 10 ** (first - 1), ...powers].flatMap((power) => [power, 2 * power, 5 * power]);
+  const coarse = powers.filter((at) => at >= low).filter((_, n) => n % step === 0);
+  return marks(low, high, [coarse, fine]).map((at) => ({ at, text: short(at) }));
 }
+
+/** The coarsest round numbers of which enough lie between two; else multiples of the largest of them that has enough. */
+function marks(low, high, lists) {
+  const within = lists.map((list) => list.filter((at) => at >= low && at <= high));
+  const enough = within.find((list) => list.length >= MARKS_LEAST);
+  if (enough) return enough;
+  const steps = lists.at(-1).map((step) => multiples(step, low, high));
+  return steps.findLast((list) => list.length >= MARKS_LEAST) ?? within.at(-1);
+}
+
+function multiples(step, low, high) {
+  const first = Math.ceil(low / step);
+  const number = Math.min(MULTIPLES_MOST, Math.max(0, Math.floor(high / step) - first + 1));
+  return Array.from({ length: number }, (_, n) => (first + n) * step);
+}
+
+const MULTIPLES_MOST = 20;
 
 /** `1k`, `10M`. @param {number} number */
 export function short(number) {

@@ -4,7 +4,7 @@ import { addressOf, jobAddress, refOf, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, duration, plural } from "./format.js";
 import { KNOWN_AT_END, NOTHING_BEFORE } from "./model.js";
-import { mount, paintLink } from "./parts.js";
+import { mount, paintLink, paintLoading, paintProblem } from "./parts.js";
 
 /** Sections in the order of their weight: name in the answer's counts, heading. */
 const SECTIONS = [
@@ -43,9 +43,10 @@ export function mountCompare(host, actions) {
     setField(parts.other, isListed ? "" : base);
     setField(parts.by, by || (diff?.by ?? "config"));
     setField(parts.slower, slower);
-    show(parts.loading, diff === null && !state.problem);
+    paintLoading(parts.loading, diff === null && !state.problem && !state.filterProblem, state.isLost);
+    paintProblem(parts["base-problem"], state.filterProblem);
     show(parts.none, diff === NOTHING_BEFORE);
-    show(parts.against, Boolean(diff?.counts));
+    show(parts.against, Boolean(diff?.counts) && !state.filterProblem);
     if (diff?.counts) paintTold(parts, diff, state);
     const left = regression.status === "live" ? KNOWN_AT_END : [];
     sections.forEach(([name, paint]) => paint(state, left.includes(name)));
@@ -64,19 +65,23 @@ function paintTold(parts, { base, base_id: id, by, counts }, { root, data, view 
   setText(parts.told, words);
 }
 
-/** The rows of a section: `{key, href, text, note, change, before, other}`; `other` is the address of the job before. */
+/**
+ * The rows of a section: `{key, href, text, jobs, change, before, other}`; `other` is the address of the job before,
+ * `change` is empty where the heading says it all.
+ */
 function rowsOf(name, diff, root) {
   if (name.endsWith("_signatures")) {
     const isNew = name === "new_signatures";
     const ref = String(isNew ? diff.regression_id : diff.base_id);
     const listed = diff.signatures?.[isNew ? "new" : "fixed"] ?? [];
     return listed.map((item) => ({
-      key: item.id, text: item.title, note: count(item.count), change: plural(item.count, "fail"), before: "",
+      key: item.id, text: item.title, jobs: 1, before: "",
+      change: plural(item.count, "fail") + (isNew ? "" : " before"),
       href: addressOf(root, { kind: "regression", ref, filter: { signature: String(item.id) } }),
     }));
   }
   return (diff[name] ?? []).map((row) => ({
-    key: row.base_job ?? row.job, text: row[diff.by], note: count(row.jobs || row.base_jobs),
+    key: row.base_job ?? row.job, text: row[diff.by], jobs: row.jobs || row.base_jobs,
     href: jobAddress(root, row.job ?? row.base_job),
     other: row.job && row.base_job ? jobAddress(root, row.base_job) : null,
     before: row.base_job ? `job ${row.base_job}` : "",
@@ -84,15 +89,10 @@ function rowsOf(name, diff, root) {
   }));
 }
 
-const RESULT_WORDS = {
-  newly_failing: "pass → fail", still_failing: "fail", fixed: "fail → pass", missing: "not run now",
-  added: "not run before",
-};
-
-/** Of one job its verdicts, of several how many have failed. */
+/** Of several jobs how many have failed; of one the heading tells. */
 function resultWords(name, { jobs, fails, base_jobs: jobsBefore, base_fails: failsBefore }) {
   const isOne = jobs < 2 && jobsBefore < 2;
-  if (isOne || name === "missing" || name === "added") return RESULT_WORDS[name];
+  if (isOne || name === "missing" || name === "added") return "";
   return `${count(failsBefore)}/${count(jobsBefore)} → ${count(fails)}/${count(jobs)} fail`;
 }
 
@@ -122,6 +122,7 @@ function mountSection(parent, name, heading) {
     const number = isLeftOut ? 0 : diff?.counts?.[name] ?? all.length;
     show(root, number > 0);
     setText(parts.number, count(number));
+    setAttribute(parts.table, "data-without", untold(all) || null);
     rows(all.slice(0, shown), state);
     show(parts.more, all.length > shown);
     setText(parts.more, `Show ${count(all.length - shown)} more`);
@@ -131,10 +132,16 @@ function mountSection(parent, name, heading) {
   return paint;
 }
 
+/** Columns that say nothing: one job everywhere, no result of its own, no job before. */
+function untold(rows) {
+  const has = { jobs: (row) => row.jobs > 1, change: (row) => row.change !== "", before: (row) => row.other };
+  return Object.keys(has).filter((name) => !rows.some(has[name])).join(" ");
+}
+
 function paintRow(parts, row) {
   paintLink(parts.link, row.href, row.text ?? "");
-  setCell(parts.note, row.note ?? "");
-  setCell(parts.change, row.change ?? "");
+  setText(parts.jobs, count(row.jobs));
+  setCell(parts.change, row.change);
   show(parts.other, Boolean(row.other));
   setAttribute(parts.other, "href", row.other ?? null);
   setText(parts.other, row.before);

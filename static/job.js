@@ -3,14 +3,14 @@
 import { jobAddress, regressionAddress, safeLink } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
 import {
-  NOTHING, ago, bytes, count, cut, duration, fullTime, moment, parseTime, percent, plural, rate,
+  NOTHING, ago, bytes, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural, rate,
 } from "./format.js";
 import { isSlow } from "./livejobs.js";
 import {
   dueWords, elapsedWords, jobFacts, jobProgress, jobTitle, localTimes, reasonSentence, rerunLine,
 } from "./model.js";
 import {
-  factList, historyList, mount, paintBar, paintChip, paintLink, paintProblem, paintShare, paintTime,
+  factList, historyList, mount, paintBar, paintChip, paintLink, paintOutcome, paintProblem, paintShare, paintTime,
 } from "./parts.js";
 
 const LONG_TEXT = 20_000;
@@ -45,14 +45,21 @@ export function mountJob(host, actions) {
     paintFigures(parts, job, state.now);
     paintDetails(parts, lists, job);
     paints.forEach((paint) => paint(job, state));
-    paintHistory(history?.items ?? [], state);
+    paintHistory(withMessage(history?.items ?? [], job), state);
   };
+}
+
+/** A history whose last fail tells what the job says of it, where the entry says nothing. */
+function withMessage(items, job) {
+  const last = items.findLast(({ type }) => type === "job.failed");
+  if (!job.fail_message || !last || last.description) return items;
+  return items.map((entry) => (entry === last ? { ...entry, description: firstLine(job.fail_message) } : entry));
 }
 
 function paintHead(parts, job, state) {
   const last = state.data.history?.items.findLast((entry) => entry.description && entry.result !== "live");
   setCell(parts.name, jobTitle(job));
-  paintChip(parts.result, job.result);
+  paintOutcome(parts.result, job);
   const told = job.reason && !job.fail_message && last && localTimes(last.description, state.now);
   setText(parts.sentence, [reasonSentence(job.reason), told].filter(Boolean).join(" "));
   show(parts.tank, job.result === "live");

@@ -2,13 +2,13 @@
 
 import { jobAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { ago, count, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural, visible } from "./format.js";
+import { ago, count, cut, duration, firstLine, fullTime, percent, plural, visible } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import {
-  commonDomain, done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, shortHost,
-  signatureSince,
+  commonDomain, done, dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, reasonSentence, rerunLine, resultsShown,
+  seedWords, shortHost, signatureSince,
 } from "./model.js";
-import { TYPING_MS, mount, paintChip, paintLink, paintPressed, paintProblem, paintShare } from "./parts.js";
+import { TYPING_MS, mount, paintLink, paintOutcome, paintPressed, paintProblem, paintShare } from "./parts.js";
 import { scrollingRows } from "./rows.js";
 
 const MESSAGE_CHARS = 5000;
@@ -63,7 +63,7 @@ function mountLive(parts, actions) {
     paintPressed(parts.group, byHost);
     paintPressed(parts.slow, slow);
     show(parts.slow, found.slow > 0 || slow);
-    setText(parts.slow, `${count(found.slow)} slow for their kind`);
+    setText(parts.slow, `${count(found.slow)} slow for ${found.slow === 1 ? "its" : "their"} kind`);
     setText(parts["live-summary"], liveSummary(found.chosen, live.size, liveRead ? live.size : regression.counts.live));
     show(parts["live-nothing"], found.chosen === 0);
     setText(parts["live-nothing"], live.size ? "No live job matches." : "No job is live at this moment.");
@@ -106,12 +106,11 @@ function paintLiveRow(parts, item, state) {
   else paintHost(parts, item, state);
 }
 
-function paintHost(parts, { host, count: jobs, first }, { now, domain }) {
+function paintHost(parts, { host, count: jobs }, { domain }) {
   setCell(parts["host-group"], `${shortHost(host, domain) || "no host told"}, ${plural(jobs, "job")}`, host);
-  for (const name of ["seed", "host", "phase", "progress", "kind", "seen"]) setCell(parts[name], "");
+  for (const name of ["seed", "host", "phase", "progress", "elapsed", "kind", "seen"]) setCell(parts[name], "");
   show(parts.bar, false);
   show(parts.percent, false);
-  setCell(parts.elapsed, elapsedWords(first, now));
 }
 
 function paintLiveJob(parts, job, state) {
@@ -129,11 +128,6 @@ function paintLiveJob(parts, job, state) {
   setCell(parts.elapsed, elapsedWords(job, state.now), dueWords(job, state.now));
   paintKind(parts.kind, job, state.now);
   setCell(parts.seen, ago(job.last_seen_at, state.now), fullTime(job.last_seen_at));
-}
-
-/** `seed 7`, unless the job's name says it already. */
-function seedWords(job) {
-  return job.seed && !jobTitle(job).includes(job.seed) ? `seed ${job.seed}` : "";
 }
 
 /** How the job stands among its kind: `slow, usually 2m 10s`. */
@@ -175,6 +169,7 @@ function mountSignatures(parts, actions) {
     setText(parts["signatures-summary"], signaturesSummary(items, signatures?.next));
     const several = new Set(items.flatMap((item) => item.hosts ?? []).map(({ host }) => host)).size > 1;
     const back = new Set(since?.signatures?.new.map(({ id }) => id));
+    setAttribute(parts["signatures-table"], "data-without", several ? null : "hosts");
     rows(items, { ...state, fails: regression.counts.fail, several, back });
     show(parts["signatures-more"], Boolean(signatures?.next));
   };
@@ -235,12 +230,12 @@ function paintNew(node, item, { back, data }) {
   setCell(node, isBack ? "back" : "new", isBack ? `seen before, but not in ${data.since.base}` : "never seen before");
 }
 
-/** Fails that gather on one host are worth a look at the host, unless the whole run has no other. */
+/** Fails that gather on one host are worth a look at the host; where the whole run has no other, no host is. */
 function paintHosts(parts, item, { several, domain }) {
-  const [most] = item.hosts ?? [];
+  const [most] = several ? item.hosts ?? [] : [];
   const all = plural(item.hosts_count ?? 0, "host");
   const isOne = most?.count === item.count;
-  const gathers = several && item.count > 3 && most && most.count * 2 > item.count;
+  const gathers = item.count > 3 && most && most.count * 2 > item.count;
   const names = (item.hosts ?? []).map(({ host, count: fails }) => `${host}: ${count(fails)}`).join(", ");
   const words = isOne || gathers ? placeWords(item.count, most, domain) : all;
   setCell(parts.hosts, most ? words : "", names);
@@ -287,6 +282,7 @@ function struck(text) {
 function mountTable(parts, actions) {
   let list = null;
   let sort = "";
+  let standard = "all"; // what is shown where the address says nothing
   const rows = scrollingRows(parts["jobs-panel"], {
     template: "job-row",
     key: (job) => job.id,
@@ -295,7 +291,7 @@ function mountTable(parts, actions) {
   });
   parts.results.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button) actions.filter({ result: button.dataset.result });
+    if (button) actions.filter({ result: button.dataset.result === standard ? "" : button.dataset.result });
   });
   parts.q.addEventListener("input", whenTypingPauses((q) => actions.filter({ q }), TYPING_MS));
   parts.sort.addEventListener("change", () => actions.filter({ sort: parts.sort.value }));
@@ -311,6 +307,7 @@ function mountTable(parts, actions) {
   parts["jobs-more"].addEventListener("click", () => actions.more("jobs"));
   return (state) => {
     list = state.data.jobs;
+    standard = resultsShown("", state.data.regression.counts);
     ({ sort } = state.view.filter);
     paintFilters(parts, state);
     paintSort(parts["jobs-head"], sort === "longest" ? "-runtime" : sort);
@@ -321,7 +318,8 @@ function mountTable(parts, actions) {
     const isFound = narrowed && list?.items.length > 0 && !list.isOld;
     setText(parts["jobs-summary"], isFound ? matchWords(list) : "");
     show(parts["jobs-nothing"], list !== null && list.items.length === 0);
-    setText(parts["jobs-nothing"], narrowed ? "No job matches this filter." : "No jobs yet.");
+    const none = standard === "done" ? "No job has finished yet." : "No jobs yet.";
+    setText(parts["jobs-nothing"], narrowed ? "No job matches this filter." : none);
     show(parts["jobs-more"], Boolean(list?.next));
   };
 }
@@ -332,17 +330,20 @@ function matchWords({ items, next }) {
 }
 
 function isNarrowed(filter) {
-  return Boolean(filter.result || filter.signature || filter.q);
+  const isWhole = ["", "all", "done"].includes(filter.result);
+  return !isWhole || Boolean(filter.signature || filter.q);
 }
 
 function paintFilters(parts, state) {
   const { filter } = state.view;
   const { counts } = state.data.regression;
+  const numbers = { ...counts, done: done(counts), all: done(counts) + counts.live };
+  const shown = resultsShown(filter.result, counts);
   for (const button of parts.results.children) {
     const { result } = button.dataset;
-    const number = result ? counts[result] : done(counts) + counts.live;
-    paintPressed(button, filter.result === result);
-    setText(button, `${result ? result[0].toUpperCase() + result.slice(1) : "All"} ${count(number)}`);
+    paintPressed(button, shown === result);
+    setText(button, `${result[0].toUpperCase() + result.slice(1)} ${count(numbers[result])}`);
+    if (result === "done") show(button, counts.live > 0 || shown === "done");
   }
   setField(parts.q, filter.q);
   setField(parts.sort, [...parts.sort.options].some(({ value }) => value === filter.sort) ? filter.sort : "");
@@ -358,7 +359,7 @@ function signatureTitle({ data, view }) {
 }
 
 function paintJobRow(parts, job, state) {
-  paintChip(parts.result, job.result);
+  paintOutcome(parts.result, job);
   setAttribute(parts.result, "title", reasonSentence(job.reason) || null);
   paintLink(parts.link, jobAddress(state.root, job.id), jobTitle(job), job.config || jobTitle(job));
   setCell(parts.seed, job.seed ?? "");

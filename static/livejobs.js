@@ -137,7 +137,7 @@ export function createLiveJobs() {
     },
     /**
      * The rows to show: `{rows: [{id, job}…], sort, chosen, slow, told}`; grouped, each host begins with `{id, host,
-     * count, first}`. `slow` is how many of all are slow for their kind, `told` which columns anybody says something for.
+     * count}`. `slow` is how many of all are slow for their kind, `told` which columns anybody says something for.
      * Where no `sort` is wanted, slow jobs come first, or without any those that run longest.
      * @param {{text: string, sort: string, slow: boolean, byHost: boolean}} wanted
      * @param {number} now
@@ -183,5 +183,5 @@ function grouped(entries) {
     hosts.get(host).push(entry);
   }
   const groups = [...hosts].sort(([a, x], [b, y]) => y.length - x.length || (a < b ? -1 : 1));
-  return groups.flatMap(([host, own]) => [{ id: `host ${host}`, host, count: own.length, first: own[0].job }, ...own]);
+  return groups.flatMap(([host, own]) => [{ id: `host ${host}`, host, count: own.length }, ...own]);
 }

@@ -92,10 +92,18 @@ function elapsedSince(object, now) {
  * @param {number} now
  */
 export function sinceWords(regression, now) {
-  const started = parseTime(regression.started_at);
+  const heard = heardApart(regression, now);
+  return heard === null ? `since ${moment(regression.started_at, now)}` : `first heard of ${moment(heard, now)}`;
+}
+
+/**
+ * When the server first heard of a regression, if that is not when its publisher says that it began; else null.
+ * @param {object} regression
+ * @param {number} now
+ */
+export function heardApart(regression, now) {
   const heard = (parseTime(regression.finished_at) ?? now) - regressionElapsed(regression, now);
-  const isApart = Math.abs(heard - started) > HEARD_APART_MS;
-  return isApart ? `first heard of ${moment(heard, now)}` : `since ${moment(started, now)}`;
+  return Math.abs(heard - parseTime(regression.started_at)) > HEARD_APART_MS ? heard : null;
 }
 
 const HEARD_APART_MS = 60_000;
@@ -307,6 +315,11 @@ export function jobTitle(job) {
   return cut(names.find(Boolean) ?? `job ${job.id}`, TITLE_CHARS);
 }
 
+/** `seed 7`, unless the job's name says it already. @param {object} job */
+export function seedWords(job) {
+  return job.seed && !jobTitle(job).includes(job.seed) ? `seed ${job.seed}` : "";
+}
+
 /**
  * How long a job has been running by the server's clock, or took.
  * @param {object} job
@@ -316,10 +329,22 @@ export function jobElapsed(job, now) {
   return job.result === "live" ? elapsedSince(job, now) : job.runtime_ms ?? job.elapsed_ms ?? null;
 }
 
-/** The same as text; a job that waits says so. @param {object} job @param {number} now */
+/**
+ * The same as text; a job that waits says so, and of one that nobody reported the least it took.
+ * @param {object} job
+ * @param {number} now
+ */
 export function elapsedWords(job, now) {
+  const least = leastElapsed(job);
+  if (least !== null) return `> ${duration(least)}`;
   if (job.result !== "live") return duration(jobElapsed(job, now));
   return job.started_at ? ticking(jobElapsed(job, now)) : `waiting ${ticking(jobElapsed(job, now))}`;
+}
+
+/** From start to end by the server's clock, of a job that ended without a report; else null. */
+function leastElapsed({ result, reason, runtime_ms: runtime, started_at: started, finished_at: finished }) {
+  if (result === "live" || !reason || isTold(runtime) || parseTime(started) === null) return null;
+  return Math.max(0, parseTime(finished) - parseTime(started));
 }
 
 /** What is due by the daemon's clock may lie so far from what times of day say. */
@@ -374,6 +399,17 @@ export function rerunLine(job) {
   return typeof said === "string" && said ? said : job?.config || null;
 }
 
+const CUT_OFF = ["migrated", "cut off"];
+const UNREPORTED = { missing: CUT_OFF, timeout: CUT_OFF, "time-limit": ["limit", "time limit"] };
+
+/**
+ * How a job stands, as `[kind, word]` of its chip: its result, or why it counts as fail without a report.
+ * @param {object} job
+ */
+export function outcomeOf({ result, reason }) {
+  return (result === "fail" && UNREPORTED[reason]) || [result, result];
+}
+
 /** `since 3 Nov, nightly/38`. @param {object} signature @param {number} now */
 export function signatureSince(signature, now) {
   const first = signature.first_regression?.name;
@@ -383,6 +419,16 @@ export function signatureSince(signature, now) {
 /** Why a job ended as it did; unknown words are shown as they came. @param {string|null} reason */
 export function reasonSentence(reason) {
   return reason ? JOB_REASONS[reason] ?? reason : "";
+}
+
+/**
+ * Which results a table of jobs shows: the reader's choice, else `done` while there are live jobs, which have a table
+ * of their own, and then `all`.
+ * @param {string} chosen
+ * @param {object|undefined} counts
+ */
+export function resultsShown(chosen, counts) {
+  return chosen || (counts?.live ? "done" : "all");
 }
 
 // ------------------------------------------------------------------------------------------------ lists
@@ -663,6 +709,7 @@ export function regressionFacts(regression, now) {
     ["Compute", computeWords(regression.stats)]];
   const rest = Object.entries(fields)
     .filter(([key, value]) => !SHOWN_ELSEWHERE.has(key) && !(TIMES.has(key) && parseTime(value) === null))
+    .filter(([key]) => key !== "starttime" || heardApart(regression, now) !== null)
     .sort(([a], [b]) => Number(!(a in FIELD_WORDS)) - Number(!(b in FIELD_WORDS)))
     .map(([key, value]) => [FIELD_WORDS[key] ?? key, fieldWords(key, value, now)]);
   return [...first, ...rest].filter(([, value]) => isTold(value))
@@ -691,9 +738,15 @@ const HISTORY_WORDS = {
   "job.extended": "time limit moved", "job.pruned": "pruned",
 };
 
-/** An entry of a job's history in words. @param {object} entry */
-export function historyWord(entry) {
-  return HISTORY_WORDS[entry.type] ?? entry.type;
+/** An entry of a history in words. @param {object} entry */
+export function historyWord({ type, progress }) {
+  if (type === "regression.updated" && progress) return `${plural(progress.running, "job")} running (publisher)`;
+  return HISTORY_WORDS[type] ?? type;
+}
+
+/** Who has made an entry: of a file of the spool it is enough that it was one. @param {string|null} by */
+export function makerOf(by) {
+  return by ? `by ${by.replace(/^spool:.*/s, "spool")}` : "";
 }
 
 /** Of the same thing happening to many jobs at once, so many are shown. */

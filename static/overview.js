@@ -3,15 +3,15 @@
  * `update(state)`, which may be called any number of times and always paints the whole truth. Data comes down by
  * `update`; what the reader wants goes up through `actions`.
  *
- * `state` is `{root, base, now, meta, view, data, problem, filterProblem}`: `view` from the address, `data` what has
- * been read so far (null where nothing was yet).
+ * `state` is `{root, base, now, meta, view, data, problem, filterProblem, isLost}`: `view` from the address, `data` what has
+ * been read so far (null where nothing was yet), `now` as of when, `isLost` whether the connection is.
  */
 
 import { regressionAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
-import { count, rate, ticking, visible } from "./format.js";
+import { count, fullTime, moment, rate, ticking, visible } from "./format.js";
 import {
-  etaWords, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
+  etaWords, heardApart, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
 } from "./model.js";
 import {
   TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime,
@@ -19,7 +19,7 @@ import {
 } from "./parts.js";
 
 /** Filters that come by a link; the reader lifts them by a button. */
-const BY_LINK = ["series", "branch", "component"];
+const BY_LINK = ["series", "branch", "component", "tanked"];
 
 /**
  * `actions`: `filter(patch)`, `more()`.
@@ -50,8 +50,7 @@ function bindOverview(parts, actions) {
     const button = event.target.closest("button");
     if (button) actions.filter({ status: button.dataset.status });
   });
-  parts.tanked.addEventListener("change", () => actions.filter({ tanked: parts.tanked.checked ? "1" : "" }));
-  const nothing = { q: "", status: "", series: "", branch: "", component: "" };
+  const nothing = { q: "", status: "", series: "", branch: "", component: "", tanked: "" };
   parts.clear.addEventListener("click", () => actions.filter(nothing));
   parts.more.addEventListener("click", () => actions.more());
   parts.narrowed.addEventListener("click", (event) => {
@@ -65,14 +64,13 @@ function bindOverview(parts, actions) {
 function paintFilters(parts, filter) {
   setField(parts.q, filter.q);
   for (const button of parts.statuses.children) paintPressed(button, button.dataset.status === filter.status);
-  parts.tanked.checked = filter.tanked === "1";
   paintNarrowed(parts.narrowed, filter);
 }
 
 function paintNarrowed(node, filter) {
   const names = BY_LINK.filter((name) => filter[name]);
   show(node, names.length > 0);
-  const wanted = names.map((name) => `${name}: ${filter[name]}`);
+  const wanted = names.map((name) => (name === "tanked" ? "with tanked ones" : `${name}: ${filter[name]}`));
   if ([...node.children].map((button) => button.dataset.text).join("\n") === wanted.join("\n")) return;
   node.replaceChildren(...names.map((name, index) => pill(name, wanted[index])));
 }
@@ -124,6 +122,8 @@ function paintRegressionRow(parts, regression, state) {
   setText(parts.elapsed, ticking(regressionElapsed(regression, state.now)));
   setCell(parts.eta, eta.short, eta.long);
   paintTime(parts.started, regression.started_at, state.now);
+  const heard = heardApart(regression, state.now);
+  setCell(parts.heard, heard === null ? "" : `heard of ${moment(heard, state.now)}`, fullTime(heard));
   const runs = state.data.strips?.get(regression.series) ?? [];
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series ?? ""}`);
   parts.paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });

@@ -65,6 +65,11 @@ const places = new Map(); // history entry -> {data, y, focus}, so that "back" s
 
 const serverNow = () => Date.now() + page.clockOffset;
 
+const isLost = () => live.state === "lost";
+
+/** The time as of which things are shown: while cut off it stands still, since nobody knows what runs on unseen. */
+const shownNow = () => (isLost() && page.lastGoodAt !== null ? page.lastGoodAt + page.clockOffset : serverNow());
+
 let nextPaint = null;
 let lastPaint = -Infinity;
 
@@ -86,7 +91,8 @@ function paint() {
   const problem = page.actionProblem ?? watch.problem();
   const filterProblem = watch.filterProblem();
   const base = location.origin + root;
-  page.update({ root, base, now: serverNow(), meta, view, data: watch.data, problem, filterProblem });
+  const said = { problem, filterProblem, isLost: isLost() };
+  page.update({ root, base, now: shownNow(), meta, view, data: watch.data, ...said });
   document.title = titleOf(view, watch.data);
   setAttribute(document.getElementById("favicon"), "href", faviconOf(view, watch.data) ?? FAVICON);
   paintCrumbs(crumbs(view, watch.data));
@@ -131,7 +137,7 @@ function paintCrumbs(wanted) {
 
 // ------------------------------------------------------------------------------------------------ the stream
 
-const CONNECTION_WORDS = { connecting: "Connecting", open: "Live", lost: "Connection lost", paused: "Paused" };
+const CONNECTION_WORDS = { connecting: "Connecting", open: "Connected", lost: "Connection lost", paused: "Paused" };
 
 function streamAddress(after) {
   const epoch = after && page.meta.epoch;
@@ -169,7 +175,7 @@ function connectionChanged(state) {
 
 function paintStale() {
   const banner = document.getElementById("stale");
-  if (live.state === "lost") {
+  if (isLost()) {
     const since = page.lastGoodAt === null ? "" : `, showing data of ${clockTime(page.lastGoodAt)}`;
     sayStale(banner, "lost", `Connection lost${since}, retrying…`);
   } else if (live.state === "open" && page.wasLost) {
@@ -353,8 +359,8 @@ const act = (question, path, key) => attempt(async () => {
 
 function tankRegression() {
   const { id, name, counts } = page.watch.data.regression;
-  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”), and it` : "It";
-  const text = `${name}: ${fate} disappears from the list. Untank takes this back.`;
+  const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”). ` : "";
+  const text = `${name} disappears from the list. ${fate}Untank takes this back.`;
   const question = { title: "Tank this regression?", action: "Tank", reason: true, danger: true, text };
   return act(question, `regressions/${id}/tank`, "regression");
 }
@@ -362,9 +368,9 @@ function tankRegression() {
 function finishRegression() {
   const { id, name, counts } = page.watch.data.regression;
   const fate = counts.live
-    ? `${plural(counts.live, "job")} still live may be given up as missing; a late result replaces that.`
-    : "No job is live.";
-  const text = `${name}: ${fate}`;
+    ? `has ${plural(counts.live, "live job")}, which may be given up as missing; a late result replaces that.`
+    : "has no live job.";
+  const text = `${name} ${fate}`;
   return act({ title: "Finish this regression?", action: "Finish", text }, `regressions/${id}/finish`, "regression");
 }
 

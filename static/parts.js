@@ -2,9 +2,10 @@
 
 import { jobAddress, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
-import { count, fullTime, moment, percent, plain, plural } from "./format.js";
+import { count, fullTime, moment, plain, plural } from "./format.js";
 import {
-  barLabel, barSegments, changedWords, historyWord, jobProgress, known, localTimes, problemSentence, runWords, total,
+  barLabel, barSegments, changedWords, historyWord, jobProgress, jobTitle, known, localTimes, makerOf, outcomeOf,
+  problemSentence, runWords, seedWords, total,
 } from "./model.js";
 
 export const TYPING_MS = 200;
@@ -50,6 +51,13 @@ export function paintChip(node, word) {
   setText(node, word);
 }
 
+/** The chip of a job: a fail that nobody reported says why it is one. @param {Element} node @param {object} job */
+export function paintOutcome(node, job) {
+  const [kind, word] = outcomeOf(job);
+  setAttribute(node, "data-kind", kind);
+  setText(node, word);
+}
+
 export function paintCount(node, number) {
   setText(node, count(number));
   node.classList.toggle("zero", number === 0);
@@ -67,6 +75,12 @@ export function paintLink(node, href, text, title = text) {
 /** A button that is on or off. */
 export function paintPressed(node, isPressed) {
   setAttribute(node, "aria-pressed", String(isPressed));
+}
+
+/** What stands for something that has not been read yet; the reader is told where it cannot be. */
+export function paintLoading(node, isLoading, isLost) {
+  show(node, isLoading);
+  setText(node, isLost ? "Not read yet: the connection is lost." : "Loading…");
 }
 
 export function paintProblem(node, problem) {
@@ -89,34 +103,23 @@ export function factList(parent) {
 }
 
 /**
- * The last runs of a series, oldest first: one link each, with its fails on top. Runs differ by few percent, so a
- * column is not all jobs but those from `floorOf` upwards. `update(runs, context)` takes `{root, series,
- * current}`, the id of the run whose page this is.
+ * The last runs of a series, oldest first: one link each, a column of all verdicts with the fails on top.
+ * `update(runs, context)` takes `{root, series, current}`, the id of the run whose page this is.
  * @param {Element} parent
  */
 export function runStrip(parent) {
-  const paint = runList(parent);
-  return (runs, context) => paint(runs, { ...context, floor: floorOf(runs) });
-}
-
-/** The pass rate at the foot of a strip: 80 %, or a little below the worst run's. */
-function floorOf(runs) {
-  return Math.min(0.8, ...runs.map((run) => 0.9 * (run.pass_rate ?? 1)));
-}
-
-function runList(parent) {
   return keyedList(parent, {
     template: "strip-run",
     key: (run) => run.id,
-    paint(parts, run, { root, series, current, floor }) {
+    paint(parts, run, { root, series, current }) {
       const name = run.name ?? [series, run.number].filter(Boolean).join(" ");
-      const words = `${name}: ${runWords(run)}; columns show from ${percent(floor, 1)} passed upwards`;
+      const words = `${name}: ${runWords(run)}`;
       setAttribute(parts.run, "href", regressionAddress(root, { id: run.id, name: run.name ?? String(run.id) }));
       setAttribute(parts.run, "title", words);
       setAttribute(parts.run, "aria-label", words);
       setAttribute(parts.run, "aria-current", run.id === current ? "page" : null);
       setAttribute(parts.run, "data-kind", run.status === "live" ? "live" : run.pass_rate === 1 ? "pass" : "mixed");
-      const failed = run.pass_rate === null ? 0 : (1 - run.pass_rate) / (1 - floor);
+      const failed = run.pass_rate === null ? 0 : 1 - run.pass_rate;
       paintBar(parts.bar, [
         { kind: "none", n: run.pass_rate === null ? 1 : 0 },
         { kind: "fail", n: failed },
@@ -126,22 +129,33 @@ function runList(parent) {
   });
 }
 
-/** A history as a timeline. `update(entries, {root, now, link})`. @param {Element} parent */
+/**
+ * A history as a timeline. `update(entries, {root, now, named, regression})`: `named` are jobs by id, and `regression` is
+ * where they are listed; both for the history of a run.
+ * @param {Element} parent
+ */
 export function historyList(parent) {
   return keyedList(parent, { template: "history-entry", key: (entry) => entry.seq, paint: paintEntry });
 }
 
-function paintEntry(parts, entry, { now, root }) {
+function nameOf(job) {
+  return [jobTitle(job), seedWords(job)].filter(Boolean).join(", ");
+}
+
+function paintEntry(parts, entry, { now, root, named, regression }) {
   const progress = jobProgress(entry.progress);
   const changes = changedWords(entry.changed, now);
   const word = historyWord(entry);
-  const reason = word.includes(entry.reason) ? null : entry.reason;
+  const reason = word.includes(entry.reason?.replace("-", " ")) ? null : entry.reason;
   setAttribute(parts.entry, "data-kind", entry.result ?? "");
   setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
   setText(parts.word, word);
   show(parts.job, Boolean(entry.job));
-  if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), `job ${entry.job}`);
+  if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), nameOf(named?.get(entry.job) ?? { id: entry.job }));
+  show(parts.more, Boolean(entry.more));
   setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
+  const alike = entry.more && entry.reason ? { q: `reason=${entry.reason}` } : null;
+  setAttribute(parts.more, "href", alike && regressionAddress(root, regression, alike));
   setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
   setText(parts.description, localTimes(entry.description ?? "", now));
   show(parts.description, Boolean(entry.description));
@@ -150,5 +164,5 @@ function paintEntry(parts, entry, { now, root }) {
     parts.changes.replaceChildren(...changes.map(() => instantiate("change").root));
   }
   changes.forEach((text, index) => setText(parts.changes.children[index], text));
-  setCell(parts.by, entry.created_by ? `by ${entry.created_by}` : "");
+  setCell(parts.by, makerOf(entry.created_by), entry.created_by ?? "");
 }

@@ -13,7 +13,7 @@ import {
 } from "./drawing.js";
 import { clockTime, count, duration, moment, parseTime, percent, plural } from "./format.js";
 import { total } from "./model.js";
-import { mount } from "./parts.js";
+import { mount, paintLoading } from "./parts.js";
 
 const RESULTS = ["live", "pass", "fail", "skip"];
 const ROW_PX = 9;
@@ -34,7 +34,7 @@ export function mountPictures(host, actions) {
   const paints = mounts.map((mountPart) => mountPart(parts, actions));
   return (state) => {
     const { charts, timeline } = state.data;
-    show(parts.loading, charts === null || timeline === null);
+    paintLoading(parts.loading, charts === null || timeline === null, state.isLost);
     show(parts.nothing, charts !== null && charts.jobs === 0 && timeline?.jobs === 0);
     paints.forEach((paint) => paint(state));
   };

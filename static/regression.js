@@ -10,7 +10,7 @@ import {
   statusSentence, storyOf, total,
 } from "./model.js";
 import {
-  factList, historyList, mount, paintChip, paintCount, paintProblem, paintRegressionBar, runStrip,
+  factList, historyList, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime, runStrip,
 } from "./parts.js";
 import { mountPictures } from "./pictures.js";
 
@@ -91,9 +91,16 @@ function paintFigures(parts, regression, now) {
   show(parts["eta-figure"], regression.status === "live");
   setText(parts.eta, eta.short);
   setText(parts["eta-note"], eta.long);
-  setCell(parts.activity, ago(regression.last_activity_at, now), fullTime(regression.last_activity_at));
+  paintActivity(parts, regression, now);
   const due = regression.status === "live" ? parseTime(regression.due_at) : null;
   setCell(parts.due, due === null ? "" : `times out ${moment(due, now)}`, fullTime(due));
+}
+
+/** When it was last heard of, or, if it is over, when it ended. */
+function paintActivity(parts, { finished_at: finished, last_activity_at: heard }, now) {
+  setText(parts["activity-word"], finished ? "Finished" : "Last sign of life");
+  if (finished) paintTime(parts.activity, finished, now);
+  else setCell(parts.activity, ago(heard, now), fullTime(heard));
 }
 
 function paintCounts(parts, regression) {
@@ -103,11 +110,12 @@ function paintCounts(parts, regression) {
   const isTotal = total(regression) !== null;
   const live = regression.status === "live";
   setText(parts.percent, isTotal ? progress.percent : count(done(counts)));
-  setText(parts["jobs-done"], isTotal ? progress.words : "jobs done");
+  setText(parts["jobs-done"], isTotal ? progress.words : done(counts) === 1 ? "job done" : "jobs done");
   for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
   setText(parts.rate, passRate(regression) === null ? "" : `pass rate ${rate(passRate(regression))}`);
   setText(parts["fail-note"], counts.migrated ? `${count(counts.migrated)} of them cut off` : "");
-  setText(parts.running, regression.running ? `${count(regression.running)} running (publisher)` : "");
+  const isTold = live && regression.running && regression.running !== counts.live;
+  setText(parts.running, isTold ? `publisher says ${count(regression.running)} running` : "");
   show(parts["live-figure"], live || counts.live > 0);
   show(parts["pending-figure"], live || pending.n > 0);
   setText(parts["pending-word"], pending.word.replace(/^./, (letter) => letter.toUpperCase()));
@@ -152,10 +160,10 @@ function mountStory(host) {
   const parts = mount(host, "tab-history");
   const paint = historyList(parts.history);
   return (state) => {
-    const { history, deaths } = state.data;
+    const { history, deaths, named, regression } = state.data;
     const story = storyOf(history?.items ?? [], deaths?.items ?? []);
-    paint(story, state);
-    show(parts.loading, history === null);
+    paint(story, { ...state, named, regression });
+    paintLoading(parts.loading, history === null, state.isLost);
     show(parts.nothing, history !== null && story.length === 0);
   };
 }

@@ -16,7 +16,7 @@ import { createRefresher } from "./live.js";
 import { createLiveJobs } from "./livejobs.js";
 import {
   NOTHING_BEFORE, appendPage, applyToJob, applyToOverview, belongs, keepNewer, mergeHead, movedBy, patchRows, readAt,
-  replaceItem, sortRegressions,
+  replaceItem, resultsShown, sortRegressions, storyOf,
 } from "./model.js";
 
 const OBJECT_GAP_MS = 500;
@@ -27,6 +27,8 @@ const NEWEST_PAGE = 100;
 const PAGE = 50;
 const LONG_PAGE = 500;
 const FILES_MOST = 5000;
+/** Jobs asked for by their ids at once. */
+const NAMED_PAGE = 100;
 /** Entries of a history at most. */
 const HISTORY_MOST = 5000;
 /** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
@@ -108,20 +110,22 @@ function createPieces(env, readings) {
     },
     /** The first problem worth a sentence: silence is told by the banner once there is something to show. */
     problem(isEmpty) {
-      const told = [...problems].filter(([name, problem]) => name !== "jobs" || !isOfFilter(problem));
+      const told = [...problems].filter(([name, problem]) => !isOfFilter(name, problem));
       return told.map(([, problem]) => problem).find((problem) => problem.status || isEmpty) ?? null;
     },
     /** What is wrong with the filter that a list is read by. */
     filterProblem(name) {
       const problem = problems.get(name);
-      return problem && isOfFilter(problem) ? problem : null;
+      return problem && isOfFilter(name, problem) ? problem : null;
     },
   };
 }
 
-/** Is it about what the reader has typed? It is told beside the field. */
-function isOfFilter(problem) {
-  return problem.reason === "bad-filter" || problem.reason === "too-expensive";
+/** Problems that are about what the reader has typed: they are told beside the field. */
+const OF_FILTER = { jobs: ["bad-filter", "too-expensive"], diff: ["no-such-regression"] };
+
+function isOfFilter(name, problem) {
+  return Boolean(OF_FILTER[name]?.includes(problem.reason));
 }
 
 /** A list that grows by "load more" and is re-read from its head. `describe()` gives `[path, query]`. */
@@ -263,8 +267,10 @@ const READ_BY_TAB = {
 const JOB_FILTERS = ["result", "signature", "q", "sort"];
 
 /** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
-function jobQuery({ result, signature, q = "", sort }) {
-  return { result, signature, sort, ...(isFilter(q) ? { filter: q } : { q: searchText(q) }) };
+function jobQuery({ result: chosen, signature, q = "", sort }, counts) {
+  const result = resultsShown(chosen, counts);
+  const wanted = { all: "", done: "pass,fail,skip" }[result] ?? result;
+  return { result: wanted, signature, sort, ...(isFilter(q) ? { filter: q } : { q: searchText(q) }) };
 }
 
 function watchRegression(view, env, kept) {
@@ -275,7 +281,7 @@ function watchRegression(view, env, kept) {
   const path = (rest) => `regressions/${data.regression?.id ?? encodeRef(view.ref)}${rest}`;
   const lists = {
     signatures: createList(env, PAGE, () => [path("/signatures"), {}]),
-    jobs: createList(env, LONG_PAGE, () => [path("/jobs"), jobQuery(filter)]),
+    jobs: createList(env, LONG_PAGE, () => [path("/jobs"), jobQuery(filter, data.regression?.counts)]),
   };
   for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
 
@@ -345,6 +351,18 @@ function watchRegression(view, env, kept) {
   const readHistory = async (signal) => {
     data.history = await readWholeHistory(env, path("/history"), data.history, signal);
     data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
+    await readNamed(signal);
+  };
+  /** The jobs that the history names, a page of them at a time. */
+  const readNamed = async (signal) => {
+    const told = storyOf(data.history?.items ?? [], data.deaths?.items ?? []).map((entry) => entry.job);
+    const ids = [...new Set(told)].filter((id) => id && !data.named.has(id));
+    for (let start = 0; start < ids.length; start += NAMED_PAGE) {
+      const some = ids.slice(start, start + NAMED_PAGE);
+      const query = { filter: `id=${some.join("|")}`, limit: NAMED_PAGE };
+      const { items } = await env.api.list(path("/jobs"), query, signal);
+      for (const job of [...some.map((id) => ({ id })), ...items]) data.named.set(job.id, job);
+    }
   };
   /** What runs are compared by: the reader's choice, else what finds more. */
   const compareBy = () => filter.by || "auto";
@@ -391,7 +409,8 @@ function watchRegression(view, env, kept) {
 
   return watchOf(env, data, pieces, {
     refresh() {
-      Object.assign(data, { history: null, deaths: null }); // only ever added to, and perhaps of another database
+      // these are only ever added to, and perhaps of another database
+      Object.assign(data, { history: null, deaths: null, named: new Map() });
       pieces.want(data.regression ? ["regression", ...allOfView()] : ["regression"]);
     },
     stream() {
@@ -404,7 +423,7 @@ function watchRegression(view, env, kept) {
       if (filter.tab === "") pieces.want([data.live.size <= LIVE_FEW ? "live" : "seen"]);
     },
     problem: () => pieces.problem(data.regression === null),
-    filterProblem: () => pieces.filterProblem("jobs"),
+    filterProblem: () => pieces.filterProblem(filter.tab === "compare" ? "diff" : "jobs"),
     /** The live jobs that are in sight. */
     look: (ids) => (inSight = ids),
     more: (name) => lists[name].more(() => data[name], (next) => (data[name] = next)),
@@ -445,7 +464,7 @@ const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
 function nothingRead() {
   const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff"];
   names.push("history", "deaths");
-  return Object.fromEntries(names.map((name) => [name, null]));
+  return { ...Object.fromEntries(names.map((name) => [name, null])), named: new Map() };
 }
 
 /** All events of some kind, joined to those that are known; from the start where the server has forgotten the place. */

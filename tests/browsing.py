@@ -58,7 +58,7 @@ class Visitor:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("load", self.count_load)
         page.goto(daemon.url + path)
-        expect(page.locator("#connection")).to_have_text("Live")
+        expect(page.locator("#connection")).to_have_text("Connected")
         return page
 
     def count_load(self, _: Page) -> None:

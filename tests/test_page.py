@@ -50,6 +50,9 @@ def test_the_empty_page_teaches_two_commands_and_both_work(daemon, visitor):
     expect(page.get_by_role("heading", name="No regressions yet")).to_be_visible()
     over_http, by_spool = part(page, "curl").inner_text(), part(page, "spool").inner_text()
     assert daemon.url in over_http
+    page.set_viewport_size({"width": 390, "height": 844})
+    command, copy = part(page, "curl").bounding_box(), part(page, "copy-curl").bounding_box()
+    assert copy["y"] >= command["y"] + command["height"]
 
     subprocess.run(["bash", "-ec", over_http.replace("demo/1", "demo/http")], check=True, capture_output=True)
     expect(row(page, "regressions", "demo/http")).to_be_visible()
@@ -128,7 +131,34 @@ def test_where_all_is_tanked_the_list_says_so(daemon, visitor):
     expect(part(page, "teach")).to_be_hidden()
     page.get_by_role("link", name="Show tanked regressions").click()
     expect(row(page, "regressions", "given-up/1")).to_be_visible()
-    expect(page.get_by_label("show tanked")).to_be_checked()
+    expect(page).to_have_url(f"{daemon.url}/?status=tanked")
+    shown = visitor.open(daemon, "/?tanked=1")
+    expect(row(shown, "regressions", "given-up/1")).to_be_visible()
+    shown.get_by_role("button", name="with tanked ones ×").click()
+    expect(shown.get_by_role("heading", name="Only tanked regressions")).to_be_visible()
+
+
+def test_the_list_fits_a_narrow_window_and_no_word_is_cut(lab, visitor):
+    told = {"submitted": 130, "running": 10, "starttime": "2025-01-05T10:00:00Z"}
+    tell(lab, "narrow/1", finish("a"), ("regr-finish", None))
+    tell(lab, "narrow/2", ("regr-start", told), live("a"), finish("b"), finish("c", "fail", fail_message="E narrow"))
+    page = visitor.open(lab, "/?series=narrow")
+    expect(part(row(page, "regressions", "narrow/2"), "heard")).to_have_text(re.compile("^heard of "))
+    expect(part(row(page, "regressions", "narrow/1"), "heard")).to_have_text("")
+    for size in (1400, 1024):
+        page.set_viewport_size({"width": size, "height": 800})
+        cut = "cells => cells.filter(cell => cell.scrollWidth > cell.clientWidth).map(cell => cell.textContent)"
+        assert page.locator(".regressions :is(th, td, .under):visible").evaluate_all(cut) == []
+        assert page.locator(".regressions thead th:visible").count() == 12
+        field = "field => { field.value = field.placeholder; return field.scrollWidth <= field.clientWidth; }"
+        assert part(page, "q").evaluate(field)
+
+
+def test_a_strip_and_a_bar_show_the_same_share_of_fails(lab, visitor):
+    tell(lab, "share/1", *(finish(f"j{n}", "pass" if n else "fail") for n in range(4)), ("regr-finish", None))
+    line = row(visitor.open(lab, "/?series=share"), "regressions", "share/1")
+    high = [line.locator(f".column [data-kind={kind}]").bounding_box()["height"] for kind in ("pass", "fail")]
+    assert high[0] == pytest.approx(3 * high[1], rel=0.15)
 
 
 # ---- a regression ----------------------------------------------------------------------------------------------------
@@ -138,8 +168,8 @@ def test_the_elapsed_time_of_a_live_job_ticks(lab, visitor):
     tell(lab, "tick/1", ("regr-start", None), live("ticking"))
     page = visitor.open(lab, address("tick/1"))
     elapsed = part(row(page, "live", "ticking"), "elapsed")
-    expect(elapsed).to_have_text(re.compile(r"^\d+s$"))
-    first = int(elapsed.inner_text().removesuffix("s"))
+    expect(elapsed).to_have_text(re.compile(r"^\d+ s$"))
+    first = int(elapsed.inner_text().removesuffix(" s"))
     later = "([node, seconds]) => parseInt(node.textContent) >= seconds"
     page.wait_for_function(later, arg=[elapsed.element_handle(), first + 2])
 
@@ -162,7 +192,12 @@ def test_a_finish_moves_the_job_from_the_live_table_to_its_verdict(lab, visitor)
     expect(part(row(page, "jobs", "bad"), "result")).to_have_text("fail")
     expect(page).to_have_title("50 % · 1 fail · moves/1")
 
+    expect(part(page, "activity-word")).to_have_text("Last sign of life")
     tell(lab, "moves/1", ("regr-finish", None))
+    expect(part(page, "activity-word")).to_have_text("Finished")
+    expect(part(page, "activity")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+    expect(part(row(page, "jobs", "runs on"), "result")).to_have_text("cut off")
+    expect(part(row(page, "jobs", "runs on"), "runtime")).to_have_text(re.compile("^> "))
     expect(part(page, "status")).to_have_text("aborted")
     expect(part(page, "sentence")).to_contain_text("1 job cut off, 1 never seen")
     expect(head.locator("i[data-kind=migrated]")).to_be_visible()
@@ -211,8 +246,15 @@ def test_a_signature_that_is_pressed_brings_its_jobs_into_sight(lab, visitor):
     expect(rows(page, "jobs")).to_have_count(1)
     expect(part(page, "unsign")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(rows(page, "jobs")).to_have_count(24)
+    expect(rows(page, "jobs")).to_have_count(4)
     expect(part(page, "jobs-panel")).to_be_focused()
+    part(page, "results").get_by_role("button", name="All 24").click()
+    expect(rows(page, "jobs")).to_have_count(24)
+    expect(page).to_have_url(re.compile("result=all$"))
+    expect(part(page, "jobs-summary")).to_have_text("")
+    part(page, "results").get_by_role("button", name="Done 4").click()
+    expect(rows(page, "jobs")).to_have_count(4)
+    expect(page).to_have_url(at(lab, address("sight/1")))
     two.click()
     two.click()
     expect(two).to_be_focused()
@@ -318,6 +360,7 @@ def test_the_page_of_a_job_shows_every_field_and_grows_with_its_history(lab, vis
     for text in ("12,345", "Exit code", "3 of 40 wrong", "farm-13", "slow"):
         expect(view).to_contain_text(text)
     expect(page.locator(".timeline > li").last).to_contain_text("failed")
+    expect(page.locator(".timeline > li").last).to_contain_text("UVM_ERROR @ 5: lost a beat")
     expect(part(page, "tank")).to_be_hidden()
 
     part(page, "signature").click()
@@ -410,7 +453,7 @@ def test_tanking_asks_hides_the_regression_and_untanking_brings_it_back(lab, vis
 
     overview = visitor.open(lab, "/?q=tank-me")
     expect(overview.get_by_text("No regression matches this filter.")).to_be_visible()
-    overview.get_by_label("show tanked").check()
+    part(overview, "statuses").get_by_role("button", name="Tanked").click()
     expect(row(overview, "regressions", "tank-me/1")).to_be_visible()
 
     page.get_by_role("button", name="Untank").click()
@@ -511,19 +554,28 @@ def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(
         port = free.getsockname()[1]
     daemon.config.write_text(daemon.config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}", 1))
     daemon.start()
+    tell(daemon, "cut/0", *(finish(f"quick-{n}", name="a", runtime_ms=2000) for n in range(6)), ("regr-finish", None))
     tell(daemon, "cut/1", ("regr-start", {"submitted": 2}), live("a"))
     page = visitor.open(daemon, address("cut/1"))
     expect(rows(page, "live")).to_have_count(1)
-
     daemon.stop(signal.SIGKILL)
     expect(page.locator("#stale")).to_contain_text("Connection lost, showing data of")
     expect(page.locator("#connection")).to_have_text("Connection lost")
     expect(rows(page, "live")).to_have_count(1)
+    times = [part(page, name).first.inner_text() for name in ("elapsed", "activity", "seen")]
+    page.wait_for_timeout(3000)  # longer than any of its kind took
+    assert [part(page, name).first.inner_text() for name in ("elapsed", "activity", "seen")] == times
+    page.locator(".tabs").get_by_role("link", name="Pictures").click()
+    expect(part(page, "loading").locator("visible=true")).to_have_text("Not read yet: the connection is lost.")
+    page.go_back()
+    page.set_viewport_size({"width": 390, "height": 844})
+    crumb, told = page.locator("#crumbs a").last.bounding_box(), page.locator("#connection").bounding_box()
+    assert crumb["x"] + crumb["width"] <= told["x"]
 
     daemon.drop("cut/1/1.json", finish("a")[1])
     daemon.drop("cut/1/2.json", live("b")[1])
     daemon.start()
-    expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+    expect(page.locator("#connection")).to_have_text("Connected", timeout=20_000)
     expect(part(row(page, "jobs", "a").first, "result")).to_have_text("pass")
     expect(row(page, "live", "b")).to_be_visible()
     expect(page.locator("#stale")).to_have_text("Connected again, this is up to date.")
@@ -581,7 +633,7 @@ def test_the_policy_of_the_page_lets_no_foreign_script_in(lab, visitor):
     })"""
     assert page.evaluate(blocked) == "script-src-elem"
     assert page.evaluate("window.hacked") is None
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_have_text("Connected")
     assert visitor.complaints
 
 
@@ -660,7 +712,7 @@ def test_the_page_works_below_a_path_prefix(make_daemon, visitor):
 
     page = visitor.context.new_page()
     page.goto(f"{outside}/")
-    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_have_text("Connected")
     row(page, "regressions", "far/1").get_by_role("link", name="far/1", exact=True).click()
     expect(page).to_have_url(f"{outside}{address('far/1')}")
     tell(daemon, "far/1", finish("a", "fail", fail_message="UVM_ERROR too far"))

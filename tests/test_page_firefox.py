@@ -54,7 +54,7 @@ class Firefox:
     async def open(self, url: str) -> None:
         """A view, as soon as its stream is open."""
         await self.ask("browsingContext.navigate", context=self.tab, url=url, wait="complete")
-        await self.see("document.querySelector('#connection')?.textContent.trim() === 'Live'")
+        await self.see("document.querySelector('#connection')?.textContent.trim() === 'Connected'")
 
     async def value(self, expression: str) -> Any:
         asked = {"expression": expression, "target": {"context": self.tab}, "awaitPromise": False}

@@ -54,8 +54,10 @@ def test_live_jobs_are_filtered_sorted_and_grouped_by_host_and_the_address_tells
 
     part(page, "group").click()
     expect(rows(page, "live").locator(".name")).to_have_text(["n2, 2 jobs", "b1", "a2", "n1, 1 job", "a1"])
-    part(page, "live-head").get_by_role("button", name="Host").click()
-    expect(page).to_have_url(re.compile(r"livesort=host&group=host$"))
+    expect(part(page, "live-head").get_by_role("button", name="Host")).to_be_hidden()
+    expect(part(rows(page, "live").first, "elapsed")).to_have_text("")
+    part(page, "live-head").get_by_role("button", name="Job").click()
+    expect(page).to_have_url(re.compile(r"livesort=name&group=host$"))
     again = visitor.open(lab, page.url.removeprefix(lab.url))
     expect(rows(again, "live").first).to_contain_text("n2, 2 jobs")
 
@@ -76,7 +78,7 @@ def test_a_job_that_takes_longer_than_its_kind_is_flagged_long_before_any_timeou
     expect(rows(page, "live").last).to_contain_text("quick")
     part(page, "slow").click()
     expect(rows(page, "live")).to_have_count(1)
-    expect(part(page, "slow")).to_have_text("1 slow for their kind")
+    expect(part(page, "slow")).to_have_text("1 slow for its kind")
     row(page, "live", "quick").locator("a").click()
     expect(part(page, "usual-note")).to_contain_text("slow: 99 of 100 took under")
 
@@ -109,6 +111,7 @@ def test_the_words_of_a_job_that_waits_or_has_no_total_have_their_room(lab, visi
     tell(lab, "room/1", live("bars", progress={"done": 7, "total": 10}))
     page = visitor.open(lab, address("room/1"))
     page.set_viewport_size({"width": 1400, "height": 900})
+    part(page, "results").get_by_role("button", name="All").click()
     runtime = part(row(page, "jobs", "waits"), "runtime")
     expect(runtime).to_have_attribute("title", re.compile("^waiting "))
     fits = "cell => { cell.textContent = 'waiting 15m 05s'; return cell.scrollWidth <= cell.clientWidth; }"
@@ -124,9 +127,9 @@ def test_a_heartbeat_is_seen_though_it_is_no_event(lab, visitor):
     tell(lab, "beat/1", ("regr-start", None), live("beats"))
     page = visitor.open(lab, address("beat/1"))
     seen = part(row(page, "live", "beats"), "seen")
-    expect(seen).to_have_text(re.compile(r"^[3-9]s ago$"))
+    expect(seen).to_have_text(re.compile(r"^[3-9] s ago$"))
     tell(lab, "beat/1", live("beats"))
-    expect(seen).to_have_text(re.compile(r"just now|^[2-4]s ago$"), timeout=20_000)
+    expect(seen).to_have_text(re.compile(r"just now|^[2-4] s ago$"), timeout=20_000)
 
 
 def test_the_table_of_live_jobs_keeps_its_height_while_one_looks(lab, visitor):
@@ -261,7 +264,7 @@ def test_a_signature_unfolds_its_message_and_marks_what_the_bucketing_left_out(l
     page = visitor.open(lab, address("unfold/1"))
     first = rows(page, "signatures").first
     expect(part(first, "new")).to_be_visible()
-    expect(part(first, "hosts")).to_have_text("n7")
+    expect(part(first, "hosts")).to_be_hidden()  # the run has no other host
     part(first, "unfold").click()
     expect(part(first, "message")).to_have_text(told)
     expect(part(first, "message").locator("del").first).to_be_visible()
@@ -532,8 +535,7 @@ def test_a_run_is_compared_with_the_one_before_and_with_any_other(lab, visitor):
     }
     for name, test in {"newly_failing": "a", "fixed": "b", "slower": "c", "missing": "gone", "added": "fresh"}.items():
         expect(section[name].locator(".name")).to_have_text([test])
-    expect(section["missing"].locator("[data-part=note]")).to_have_text(["1"])
-    expect(section["slower"]).to_contain_text("+50 %, 4s → 6s")
+    expect(section["slower"]).to_contain_text("+50 %, 4 s → 6 s")
 
     part(page, "slower").fill("60")
     expect(section["slower"]).to_have_count(0)
@@ -570,7 +572,8 @@ def test_a_base_of_another_series_is_named_and_one_that_is_unknown_leaves_no_oth
 
     part(page, "other").fill("nobody/1")
     part(page, "other").press("Enter")
-    expect(part(page, "problem")).to_contain_text("nobody/1")
+    expect(part(page, "base-problem")).to_contain_text("nobody/1")
+    expect(part(page, "problem")).to_be_hidden()
     for name in ("none", "against", "loading"):
         expect(part(page, name).last).to_be_hidden()
 
@@ -591,11 +594,15 @@ def test_runs_with_seeds_of_their_own_are_compared_by_test_unless_another_choice
     newly = page.locator("[data-section=newly_failing] tbody tr")
     expect(newly.locator(".name")).to_have_text(["smoke"])
     expect(newly).to_contain_text("0/3 → 2/4 fail")
+    heads = page.locator("[data-section=newly_failing] thead th:visible")
+    expect(heads).to_have_text(["Test", "Jobs", "Result", "Before"])
+    expect(page.locator("[data-section=new_signatures] thead th:visible")).to_have_text(["Signature", "Result"])
 
     part(page, "by").select_option("config")
     expect(page).to_have_url(re.compile(r"tab=compare&by=config$"))
     expect(part(page, "matched")).to_have_text("Jobs are matched by config.")
     expect(page.locator("[data-section=added] tbody tr")).to_have_count(4)
+    expect(page.locator("[data-section=added] thead th:visible")).to_have_text(["Test"])
     words = "Since nights/1: 1 signature not in nights/1, 3 missing tests, 4 added tests"
     expect(part(page, "since")).to_have_text(words)
     again = visitor.open(lab, page.url.removeprefix(lab.url))
@@ -618,6 +625,7 @@ def test_nothing_is_fixed_or_missing_before_the_run_is_over(lab, visitor):
     words = "Since early/1: 1 fixed signature, 1 fixed test, 1 missing test, 1 added test"
     expect(part(page, "since")).to_have_text(words)
     expect(page.locator("[data-section=missing]")).to_be_visible()
+    expect(page.locator("[data-section=fixed_signatures] tbody")).to_contain_text("1 fail before")
 
 
 def test_the_history_of_a_run_tells_every_death_with_its_rule(lab, visitor):
@@ -629,6 +637,11 @@ def test_the_history_of_a_run_tells_every_death_with_its_rule(lab, visitor):
     expect(story.filter(has_text="given up as missing")).to_have_count(3)
     expect(story.filter(has_text="given up as missing").last).to_contain_text("and the same for 3 more jobs")
     expect(story.filter(has_text="given up as missing").first).to_contain_text("last sign of life")
+    expect(part(story.filter(has_text="given up as missing").first, "job")).to_have_text("lost-0")
+    part(story.filter(has_text="given up as missing").last, "more").click()
+    expect(rows(page, "jobs")).to_have_count(6)
+    expect(part(page, "q")).to_have_value("reason=missing")
+    page.go_back()
     tell(lab, "story/1", finish("lost-0"))
     expect(story.last).to_contain_text("corrected by a late result")
 
@@ -639,9 +652,7 @@ def test_the_overview_shows_the_last_runs_of_a_series_and_a_click_goes_there(lab
     page = visitor.open(lab, "/?series=strip")
     runs = rows(page, "regressions").first.locator(".run")
     expect(runs).to_have_count(3)
-    expect(runs.nth(1)).to_have_attribute(
-        "aria-label", re.compile("0 of 1 passed.*columns show from 0 % passed upwards")
-    )
+    expect(runs.nth(1)).to_have_attribute("aria-label", re.compile("0 of 1 passed"))
     runs.nth(1).click()
     expect(part(page, "name")).to_have_text("strip/2")
 
@@ -756,6 +767,9 @@ def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(
     expect(part(row(page, "live", "quick"), "kind")).to_contain_text("slow")
     for table in ("live", "jobs"):
         assert rows(page, table).evaluate_all(SLICED) == []
+    part(page, "results").get_by_role("button", name="All").click()
+    expect(rows(page, "jobs")).to_have_count(5)
+    assert len(set(rows(page, "jobs").locator(".name").evaluate_all(LEFTS))) == 1
     part(page, "unfold").click()
     expect(part(page, "detail")).to_be_visible()
     assert width(rows(page, "signatures").locator(".name")) < 390
@@ -764,6 +778,9 @@ def test_on_a_phone_the_rows_of_jobs_are_whole_and_the_comparison_has_its_tests(
     expect(name).to_have_text(told["config"])
     assert name.evaluate("link => link.scrollWidth <= link.clientWidth")
     assert not overflows(page)
+
+
+LEFTS = "cells => cells.map(cell => cell.getBoundingClientRect().x)"
 
 
 SLICED = """rows => rows.flatMap(row => [...row.children].filter(cell => {

@@ -27,6 +27,15 @@ test("ticks are round and few", () => {
   assert.deepEqual(charts.durationTicks(500, 70_000).map((tick) => tick.at), [1000, 10_000, 60_000]);
 });
 
+test("a logarithmic axis has three marks at least, however short it is", () => {
+  const texts = (ticks) => ticks.map((tick) => tick.text);
+  assert.deepEqual(texts(charts.powerTicks(60_000, 600_000)), ["100k", "200k", "500k"]);
+  assert.deepEqual(texts(charts.powerTicks(110, 180)), ["120", "140", "160", "180"]);
+  assert.deepEqual(texts(charts.durationTicks(20_000, 170_000)), ["30 s", "1m", "2m"]);
+  assert.deepEqual(texts(charts.durationTicks(61_000, 99_000)), ["1m 10s", "1m 20s", "1m 30s"]);
+  assert.deepEqual(texts(charts.durationTicks(3, 3)), []);
+});
+
 test("jobs at the same time on one host stand side by side, hosts in order of their numbers", () => {
   const placed = charts.lanes({ hosts: ["n10.lab.example", "n2.lab.example"], host: [0, 0, 1, 0], start: [0, 5, 5, 10], length: [10, null, 1, 5] }, 20);
   assert.deepEqual(placed.hosts, [{ host: "n2", first: 0, rows: 1 }, { host: "n10", first: 1, rows: 2 }]);

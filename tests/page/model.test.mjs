@@ -73,6 +73,12 @@ test("where a publisher's start and the server's clock are apart, it is told whe
     "first heard of 12:59:20");
 });
 
+test("the publisher's start is a fact of its own only where the server heard of the run at another time", () => {
+  const labels = (start) => model.regressionFacts(regression({ started_at: start, fields: { starttime: start } }), NOW).map(([label]) => label);
+  assert.deepEqual(labels(at(-60_000)), []);
+  assert.deepEqual(labels(at(-3_000_000)), ["Start (publisher)"]);
+});
+
 test("an estimate is no more precise than it is known", () => {
   const short = (ms) => model.etaWords(regression({ eta_at: at(ms) }), NOW).short;
   const minutes = (n) => short(n * 60_000);
@@ -140,10 +146,27 @@ test("a row that changed may no longer belong in the list", () => {
 // --------------------------------------------------------------------------------------------------------------- jobs
 
 test("a job's elapsed time ticks while it is live", () => {
-  assert.equal(model.elapsedWords(job(1), NOW + 4000), "5s");
-  assert.equal(model.elapsedWords(job(1, { started_at: null }), NOW + 4000), "waiting 5s");
+  assert.equal(model.elapsedWords(job(1), NOW + 4000), "5 s");
+  assert.equal(model.elapsedWords(job(1, { started_at: null }), NOW + 4000), "waiting 5 s");
   assert.equal(model.elapsedWords(job(1, { result: "pass", runtime_ms: 61_000 }), NOW), "1m 01s");
   assert.equal(model.elapsedWords(job(1, { result: "fail", runtime_ms: null, elapsed_ms: null }), NOW), "–");
+});
+
+test("a job that ended without a report says so, and took at least as long as the server saw it run", () => {
+  const ended = (reason, changes = {}) => job(1, { result: "fail", reason, runtime_ms: null, elapsed_ms: null, started_at: at(-12_000), finished_at: at(0), ...changes });
+  assert.equal(model.elapsedWords(ended("time-limit"), NOW), "> 12 s");
+  assert.equal(model.elapsedWords(ended("missing", { started_at: null }), NOW), "–");
+  assert.equal(model.elapsedWords(ended("killed", { runtime_ms: 3000 }), NOW), "3 s");
+  assert.deepEqual(["time-limit", "missing", "timeout", "tanked", null].map((reason) => model.outcomeOf(ended(reason))[1]),
+    ["time limit", "cut off", "cut off", "fail", "fail"]);
+  assert.deepEqual(model.outcomeOf({ result: "pass", reason: "missing" }), ["pass", "pass"]);
+});
+
+test("a table of jobs leaves live ones to their own table, unless the reader wants all", () => {
+  assert.equal(model.resultsShown("", counts({ live: 3 })), "done");
+  assert.equal(model.resultsShown("", counts()), "all");
+  assert.equal(model.resultsShown("all", counts({ live: 3 })), "all");
+  assert.equal(model.resultsShown("", undefined), "all");
 });
 
 test("a job's progress is told as far as it is known", () => {
@@ -346,13 +369,15 @@ test("facts show every field that was told, unknown ones too", () => {
     component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 9999, cycles_per_s: 499.7 },
     fields: { name: "myrun/123", model_version: "4f9", starttime: "0001-01-01T00:00:00Z", time_limit_hours: 8, ours: { x: 1 } },
   }), NOW);
-  assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
+  assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10 s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
   assert.deepEqual(model.jobFacts(job(1, { category: "sim", exit_code: 0 })), [["Category", "sim"], ["Exit code", "0"]]);
 });
 
 test("history says what changed", () => {
   assert.equal(model.historyWord({ type: "job.missing" }), "given up as missing");
   assert.equal(model.historyWord({ type: "job.new_kind" }), "job.new_kind");
+  assert.equal(model.historyWord({ type: "regression.updated", progress: { running: 8 } }), "8 jobs running (publisher)");
+  assert.deepEqual(["spool:20251121T130000-vm-1.json", "http:127.0.0.1", null].map(model.makerOf), ["by spool", "by http:127.0.0.1", ""]);
   const changed = (fields) => model.changedWords(fields, NOW);
   assert.deepEqual(changed({ phase: ["queued", "running"], host: [null, "a"], progress: [null, {}], n: 3 }),
     ["phase: queued → running", "host: a", "n: 3"]);

@@ -151,6 +151,39 @@ test("each view of a regression reads what it shows, and no more", async () => {
   assert.ok(!(await paths("compare")).includes("jobs"));
 });
 
+test("the jobs that the history of a run speaks of are read by their ids, once", async () => {
+  const wanted = [];
+  const death = (seq) => ({ seq, at: "2025-11-21T13:00:00Z", type: "job.missing", job: seq, data: {} });
+  const { watch } = watchWith({ kind: "regression", ref: "n/1", filter: { tab: "history" } }, (path, query) => {
+    if (path === "regressions/n%2F1" || path === "regressions/1") return row(1);
+    if (path === "regressions/1/jobs") return void wanted.push(query.filter) ?? page({ id: 7, name: "smoke" });
+    return path === "events" && !query.after ? { items: [death(7), death(8)], next: 8 } : { items: [], next: null };
+  });
+  watch.refresh();
+  await settled();
+  watch.apply({ seq: 9, type: "regression.updated", regression_id: 1, data: {} });
+  watch.apply({ seq: 10, type: "job.passed", regression_id: 1, job: 9, data: {} });
+  await settled();
+  assert.deepEqual(wanted, ["id=7|8"]);
+  assert.equal(watch.data.named.get(7).name, "smoke");
+});
+
+test("while jobs are live the table of jobs asks for those that are done", async () => {
+  const results = async (changes, result) => {
+    const asked = [];
+    const { watch } = watchWith({ kind: "regression", ref: "n/1", filter: { tab: "", result } }, (path, query) => {
+      if (path.startsWith("regressions/") && path.endsWith("/jobs") && query.result !== "live") asked.push(query.result);
+      return path === "regressions/n%2F1" ? row(1, changes) : page();
+    });
+    watch.refresh();
+    await settled();
+    return asked;
+  };
+  assert.deepEqual(await results({}, ""), ["pass,fail,skip"]);
+  assert.deepEqual(await results({}, "all"), [""]);
+  assert.deepEqual(await results({ counts: { ...counts, live: 0 } }, ""), [""]);
+});
+
 test("a history whose place the server has forgotten is read from the start", async () => {
   let isForgotten = false;
   const death = { seq: 7, at: "2025-11-21T13:00:00Z", type: "job.missing", job: 3, data: {} };
