@@ -3999,7 +3999,7 @@ class Spool:
     async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
         try:
-            await self._recover(settling, details)
+            await self._take(await self._left_over(settling, details), self.folder.take_claimed)
             await self._follow()
         finally:
             for chunk in self._under_way:
@@ -4142,12 +4142,28 @@ class Spool:
         """Not what we do ourselves, in the folders whose names begin with a dot."""
         return "/." not in path[len(self.folder.root) :]
 
-    async def _recover(
+    async def _left_over(
         self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
-    ) -> None:
-        """After a start: settle what was committed, then take what was claimed but not committed."""
+    ) -> list[Found]:
+        """After a start: settle what was committed. -> what was claimed but not committed. Where the disk does not let
+        us, try again."""
+        while True:
+            try:
+                await self._settle_noted([files for _, files in settling], details)
+                await self._forget_notes([number for number, _ in settling])
+                left = await asyncio.to_thread(self.folder.left_over)
+                break
+            except OSError as error:
+                await self._wait_for_better("the folder cannot be worked on", error)
+        if left or settling:
+            log.info(
+                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
+            )
+        return left
+
+    async def _settle_noted(self, noted: Sequence[str], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         await asyncio.to_thread(os.makedirs, self.folder.work, exist_ok=True)
-        for _, files in settling:
+        for files in noted:
             verdicts = [
                 (work, await details(receipt) if receipt else [])
                 for work, inode, mtime_ns, receipt in decode_json(files)
@@ -4155,13 +4171,6 @@ class Spool:
             ]
             await self._settle(verdicts)
         await asyncio.to_thread(sync_folder, self.folder.work)
-        await self._forget_notes([number for number, _ in settling])
-        left = await asyncio.to_thread(self.folder.left_over)
-        if left or settling:
-            log.info(
-                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
-            )
-        await self._take(left, self.folder.take_claimed)
 
     async def _forget_notes(self, notes: list[int]) -> None:
         """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""

@@ -1356,6 +1356,33 @@ def test_a_spool_that_cannot_be_listed_is_unhealthy_until_it_can(
     wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
 
 
+IN_TROUBLE_AT_START = """
+real_sync = simscoped.sync_folder
+
+def guarded(folder):
+    if not os.path.exists("better"):
+        raise OSError(errno.EIO, "Input/output error")
+    return real_sync(folder)
+
+simscoped.sync_folder = guarded
+"""
+
+
+def test_a_spool_in_trouble_at_the_start_is_unhealthy_until_it_is_better(
+    make_daemon: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = make_daemon(program=driven(tmp_path / "daemon", IN_TROUBLE_AT_START))
+    daemon.drop(".work/1/r/claimed.json", live("claimed"))
+    daemon.start()
+
+    told = wait_until(lambda: (answer := daemon.request("GET", "/healthz"))[0] == 503 and answer)[1]
+    (daemon.folder / "better").touch()
+
+    assert told["reasons"][0].startswith("spool: the folder cannot be worked on: ")
+    receipt(daemon, "r/claimed.json")
+    wait_until(lambda: daemon.request("GET", "/healthz")[0] == 200)
+
+
 FULL_DISK = """
 real_makedirs = os.makedirs
 
