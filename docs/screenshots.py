@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """screenshots.py - runs the example regression and photographs the page: the pictures in this folder.
 
-    make screenshots          # about two minutes; needs Chromium (Debian's package chromium)
+    make screenshots          # about three minutes; needs Chromium (Debian's package chromium)
 
 A daemon of its own on a free port, in a temporary folder; five short runs of the series first, so that there is
 something to compare with, then one of 200 seeds. At 60 % of it the pictures are taken: overview.png, regression.png,
@@ -108,20 +108,30 @@ def address(log: Path) -> str:
     return told[0] if told else ""
 
 
+def set_up(folder: Path) -> None:
+    """The example and the client, where they may be seen: pictures show the lines that run jobs again."""
+    place = folder / "lab"
+    shutil.copytree(ROOT / "examples", place / "examples")
+    shutil.copy(ROOT / "simscope.py", place)
+    (place / "python3").symlink_to(sys.executable)
+
+
 def regress(folder: Path, name: str, *options: str) -> subprocess.Popen[bytes]:
     """Start a run of the example. Its name of the machine is ours to choose only where namespaces are allowed."""
-    command = [sys.executable, "examples/fifo/regress.py", "--regression", name, "--outdir", str(folder / "runs")]
+    lab = folder / "lab"
+    command = [str(lab / "python3"), "examples/fifo/regress.py", "--regression", name, "--outdir", str(folder / "runs")]
     names = ["unshare", "--map-root-user", "--uts"]
     if shutil.which(names[0]) and subprocess.run([*names, "hostname", HOST], capture_output=True).returncode == 0:
         command = [*names, "sh", "-c", f'hostname {HOST}; exec "$@"', "sh", *command]
     env = os.environ | {"SIMSCOPE_SPOOL": str(folder / "spool"), "SIMSCOPE_BACKLOG": str(folder / "backlog")}
-    env |= {"LOGNAME": "nightly"}
-    return subprocess.Popen([*command, *options], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    env |= {"LOGNAME": "nightly", "GIT_DIR": str(ROOT / ".git")}
+    options = (*options, "--jobs", "12", "--pace", "6000")
+    return subprocess.Popen([*command, *options], cwd=lab, env=env, stdout=subprocess.DEVNULL)
 
 
 def run_to_the_end(folder: Path, name: str, first: str, seeds: str) -> None:
     say(f"run {name}: {seeds} seeds")
-    options = ("--first-seed", first, "--seeds", seeds, "--pace", "30000", "--time-limit", "4")
+    options = ("--first-seed", first, "--seeds", seeds, "--time-limit", "6")
     with ended(regress(folder, name, *options), signal.SIGINT) as run:
         if run.wait(120) != 0:
             raise Trouble(f"{name} ended with {run.returncode}")
@@ -212,11 +222,12 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="simscoped-") as name, daemon(Path(name)) as base:
         folder = Path(name)
+        set_up(folder)
         say(f"daemon: {base}")
         for earlier in EARLIER:
             run_to_the_end(folder, *earlier)
         say(f"run {RUN}: 200 seeds; pictures at {SHARE:.0%}")
-        run = regress(folder, RUN, "--seeds", "200", "--jobs", "12", "--pace", "6000")
+        run = regress(folder, RUN, "--seeds", "200")
         with ended(run, signal.SIGINT), browser_of(chromium) as browser:
             wait_for(f"{RUN} to get to {SHARE:.0%}", lambda: has_come_far(base), 180)
             take_pictures(base, browser)
