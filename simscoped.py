@@ -78,7 +78,6 @@ import base64
 import bisect
 import concurrent.futures
 import contextlib
-import ctypes
 import errno
 import fcntl
 import functools
@@ -3916,6 +3915,8 @@ def move(source: str, target: str) -> None:
 def rename_to_free(source: str, target: str) -> bool:
     """Rename a file in one step, unless something lies there already. Not every system and file system can: NFS cannot.
     -> was it renamed?"""
+    import ctypes  # two megabytes, and seldom needed
+
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
     return rename is not None and rename(here, os.fsencode(source), here, os.fsencode(target), no_replace) == 0
