@@ -671,6 +671,7 @@ export function faviconOf(view, state) {
 export function jobFacts(job) {
   const pairs = [
     ["Category", job.category], ["Unique id", job.uniqueid], ["Build", job.build], ["Test group", job.testgroup],
+    ["Config", rerunLine(job) === job.config ? null : job.config], // else it is the command
     ["User", job.extra?.username],
     ["Exit code", job.exit_code], ["Cycles", isTold(job.cycles) ? count(job.cycles) : null],
     ["Compute time", isTold(job.compute_ms) ? duration(job.compute_ms) : null],

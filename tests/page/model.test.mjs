@@ -371,6 +371,8 @@ test("facts show every field that was told, unknown ones too", () => {
   }), NOW);
   assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10 s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
   assert.deepEqual(model.jobFacts(job(1, { category: "sim", exit_code: 0 })), [["Category", "sim"], ["Exit code", "0"]]);
+  assert.deepEqual(model.jobFacts(job(1, { config: "make x" })), []);
+  assert.deepEqual(model.jobFacts(job(1, { config: "x", extra: { rerun: "make x" } })), [["Config", "x"]]);
 });
 
 test("history says what changed", () => {
