@@ -148,14 +148,10 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     fields = decode_json(row["fields"])
     known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
     done = row["n_done"]
-    judged = row["n_pass"] + row["n_fail"]
     live = row["status"] == "live"
     earlier = decode_json(row["earlier"] or "[]")
     stalled = live and is_stalled(row, seen.tick)
     estimate = estimate_end(seen.now, row["created_at"], known, done, earlier) if live and not stalled else None
-    is_like_id = row["name"].isascii() and row["name"].isdigit()
-    web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
-    own = f"{seen.base}{API}/regressions/{row['id']}"
     return {
         "id": row["id"],
         "name": row["name"],
@@ -185,25 +181,38 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "last_activity_at": utc(row["last_activity_at"]),
         "due_at": _regression_due(row, seen) if live else None,
         "elapsed_ms": (row["ended_at"] or seen.now) - row["created_at"],
-        "stats": {
-            "compute_ms": row["sum_compute_ms"],
-            "runtime_ms": row["sum_runtime_ms"],
-            "cycles": row["sum_cycles"],
-            "cycles_per_s": _per_second(row["sum_cycles"], row["sum_cycle_compute_ms"]),
-            "pass_rate": round(row["n_pass"] / judged, 4) if judged else None,
-        },
+        "stats": _stats(row),
         "custom_metadata": fields.pop("custom_metadata", []),
         "fields": fields,
         "version": row["version"],
-        "_links": {
-            "self": {"href": own},
-            "jobs": {"href": f"{own}/jobs"},
-            "signatures": {"href": f"{own}/signatures"},
-            "diff": {"href": f"{own}/diff"},
-            "history": {"href": f"{own}/history"},
-            "events": {"href": f"{seen.base}{API}/events?regression={row['id']}"},
-            "web": {"href": f"{seen.base}/r/{web_path}"},
-        },
+        "_links": _regression_links(row, seen.base),
+    }
+
+
+def _stats(row: Row) -> dict[str, Any]:
+    judged = row["n_pass"] + row["n_fail"]
+    return {
+        "compute_ms": row["sum_compute_ms"],
+        "runtime_ms": row["sum_runtime_ms"],
+        "cycles": row["sum_cycles"],
+        "cycles_per_s": _per_second(row["sum_cycles"], row["sum_cycle_compute_ms"]),
+        "pass_rate": round(row["n_pass"] / judged, 4) if judged else None,
+    }
+
+
+def _regression_links(row: Row, base: str) -> dict[str, Any]:
+    """Where a regression and what belongs to it is; on the page, one named like an id is found by its id only."""
+    is_like_id = row["name"].isascii() and row["name"].isdigit()
+    web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
+    own = f"{base}{API}/regressions/{row['id']}"
+    return {
+        "self": {"href": own},
+        "jobs": {"href": f"{own}/jobs"},
+        "signatures": {"href": f"{own}/signatures"},
+        "diff": {"href": f"{own}/diff"},
+        "history": {"href": f"{own}/history"},
+        "events": {"href": f"{base}{API}/events?regression={row['id']}"},
+        "web": {"href": f"{base}/r/{web_path}"},
     }
 
 
