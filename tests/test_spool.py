@@ -342,6 +342,13 @@ def test_a_half_written_file_is_taken_whole_when_its_writer_opens_its_name_again
     assert not (daemon.spool / ".bad").exists()
 
 
+def taken_whole(daemon: Daemon, name: str) -> None:
+    """See a file applied, and nothing of it left behind."""
+    told = receipt(daemon, name)
+    assert (told["applied"], told["rejected"]) == (1, 0)
+    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+
+
 def half_written(daemon: Daemon, name: str, text: str) -> Path:
     """Write half of a file, and come back when the daemon has seen it."""
     path = daemon.spool / name
@@ -372,9 +379,7 @@ def test_a_half_written_file_gets_its_name_back_by_a_hard_link_where_it_cannot_b
     with path.open("a") as file:
         file.write(text[2500:])
 
-    told = receipt(daemon, "r/slow.json")
-    assert (told["applied"], told["rejected"]) == (1, 0)
-    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+    taken_whole(daemon, "r/slow.json")
 
 
 REMOVES_BADLY = """
@@ -494,9 +499,7 @@ def test_a_half_written_file_waits_in_the_work_folder_where_it_cannot_have_its_n
     with claimed.open("a") as file:
         file.write(text[2500:])
 
-    told = receipt(daemon, "r/slow.json")
-    assert (told["applied"], told["rejected"]) == (1, 0)
-    wait_until(lambda: os.listdir(daemon.spool / ".work") == [".lock"])
+    taken_whole(daemon, "r/slow.json")
 
 
 NAME_TAKEN_AGAIN = """
