@@ -21,8 +21,8 @@ from typing import Any
 import jsonschema
 import openapi_spec_validator
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, driven, live, publish, wait_until
 from prometheus_client.parser import text_string_to_metric_families
+from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, wait_until
 
 import simscoped
 

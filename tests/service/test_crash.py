@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, driven, live, wait_until
+from support.daemons import LIVE_SIGS, Daemon, done, driven, live, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 50\npoll_ms = 100\n'
-CRASHING = [sys.executable, str(Path(__file__).with_name("crashing_daemon.py"))]
-PLAIN = [sys.executable, str(Path(__file__).parents[1] / "simscoped.py")]
+CRASHING = [sys.executable, str(Path(__file__).parents[1] / "support" / "crashing_daemon.py")]
+PLAIN = [sys.executable, str(Path(__file__).parents[2] / "simscoped.py")]
 
 
 def killed(daemon: Daemon) -> bool:

@@ -25,9 +25,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
-from proxies import Wire
-from test_client import Tracker
+from support.daemons import LIVE_SIGS, ROOT, Daemon, done, live, publish_job, wait_until
+from support.proxies import Wire
+from support.trackers import Tracker
 
 import simscope
 from simscope import Client

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, driven, live, wait_until
+from support.daemons import LIVE_SIGS, ROOT, Daemon, done, driven, live, wait_until
 
 import simscoped
 

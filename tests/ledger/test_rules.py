@@ -7,7 +7,7 @@ import itertools
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Story
+from support.stories import SIGNATURE, Story, assert_consistent, counts
 
 import simscoped
 from simscoped import (
@@ -36,45 +36,10 @@ from simscoped import (
 )
 from simscoped_parts.answers import estimate_end, in_words, utc
 
-SIGNATURE = "LIVE Job Timeout or Missing"
 HOUR_S = 3600
 
 
 # What must hold whatever happened.
-
-
-def assert_consistent(story: Story) -> None:
-    """Counters are what COUNT and SUM say; the version of a row is the number of its last change."""
-    counted = story.rows(
-        """
-        SELECT r.id, count(j.id) FILTER (WHERE j.result = 1) AS n_pass,
-               count(j.id) FILTER (WHERE j.result = 2) AS n_fail,
-               count(j.id) FILTER (WHERE j.result = 3) AS n_skip, count(j.id) FILTER (WHERE j.result = 0) AS n_live,
-               count(j.id) FILTER (WHERE j.migrated) AS n_migrated,
-               total(j.compute_ms) FILTER (WHERE j.state = 'done') AS sum_compute_ms,
-               total(j.counted_runtime_ms) FILTER (WHERE j.state = 'done') AS sum_runtime_ms,
-               total(j.cycles) FILTER (WHERE j.state = 'done') AS sum_cycles,
-               total(j.compute_ms) FILTER (WHERE j.state = 'done' AND j.cycles IS NOT NULL) AS sum_cycle_compute_ms
-        FROM regression AS r LEFT JOIN jobs AS j ON j.regression_id = r.id GROUP BY r.id ORDER BY r.id
-        """
-    )
-    kept = story.rows(f"SELECT id, {', '.join(Tally._fields)} FROM regression ORDER BY id")
-    assert kept == counted
-    versions = story.rows("SELECT id, version FROM job ORDER BY id")
-    told = "SELECT id, (SELECT max(seq) FROM event WHERE job_id = job.id) AS version FROM job ORDER BY id"
-    assert versions == story.rows(told)
-    told = (
-        "SELECT id, (SELECT max(seq) FROM event WHERE regression_id = r.id) AS version FROM regression AS r ORDER BY id"
-    )
-    assert story.rows("SELECT id, version FROM regression ORDER BY id") == story.rows(told)
-    assert not story.rows("SELECT id FROM job WHERE (result = 0) != (state = 'live')")
-    assert not story.rows("SELECT id FROM job WHERE (result = 2) != (signature_id IS NOT NULL)")
-
-
-def counts(story: Story, name: str = "r/1") -> dict[str, int]:
-    """The counters of a regression that are not 0."""
-    row = story.regression(name)
-    return {key[2:]: row[key] for key in ("n_pass", "n_fail", "n_skip", "n_live", "n_migrated") if row[key]}
 
 
 # Into the states. The job is "a"; another one, "other", keeps the regression alive where it must be.

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LIVE_SIGS, ROOT, Daemon, done, driven, live, publish, wait_until
+from support.daemons import LIVE_SIGS, ROOT, Daemon, done, driven, live, publish, wait_until
 
 import simscoped
 

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import ROOT
+from support.daemons import ROOT
 
 
 @pytest.mark.node

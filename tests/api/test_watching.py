@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, driven, live, publish_job, wait_until
+from support.daemons import LIVE_SIGS, Daemon, driven, live, publish_job, wait_until
+from support.stories import Story
 
 import simscoped
 

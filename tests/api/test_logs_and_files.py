@@ -17,7 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, done, driven, live, wait_until
+from support.daemons import LIVE_SIGS, Daemon, done, driven, live, wait_until
+from support.stories import Story
 
 import simscoped
 

@@ -8,7 +8,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from conftest import Daemon, Story, done, live, publish_job, wait_until
+from support.daemons import Daemon, done, live, publish_job, wait_until
+from support.stories import Story
 
 import simscoped
 from simscoped_parts import answers, figures, queries

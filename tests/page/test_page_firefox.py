@@ -16,8 +16,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from browsing import address, finish, job_id, live, tell
-from conftest import Daemon
+from support.browsing import address, finish, job_id, live, tell
+from support.daemons import Daemon
 
 pytestmark = pytest.mark.firefox
 

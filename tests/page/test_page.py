@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
 import pytest
-from browsing import (
+from playwright.sync_api import Page, expect
+from support.browsing import (
     BIDI,
     BIDI_SHOWN,
     HOSTILE,
@@ -34,10 +35,9 @@ from browsing import (
     tell,
     width,
 )
-from conftest import Daemon, wait_until
-from playwright.sync_api import Page, expect
+from support.daemons import Daemon, wait_until
 
-pytest_plugins = ("browsing",)
+pytest_plugins = ("support.browsing",)
 pytestmark = pytest.mark.browser
 
 

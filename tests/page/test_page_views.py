@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import (
+from playwright.sync_api import Page, expect
+from support.browsing import (
     BIDI,
     BIDI_SHOWN,
     HOSTILE,
@@ -27,10 +28,9 @@ from browsing import (
     tell,
     width,
 )
-from conftest import LIVE_SIGS, Daemon, wait_until
-from playwright.sync_api import Page, expect
+from support.daemons import LIVE_SIGS, Daemon, wait_until
 
-pytest_plugins = ("browsing",)
+pytest_plugins = ("support.browsing",)
 pytestmark = pytest.mark.browser
 
 

@@ -10,10 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from conftest import Story
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from test_rules import SIGNATURE, assert_consistent
+from support.stories import SIGNATURE, Story, assert_consistent
 
 import simscoped
 

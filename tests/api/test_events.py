@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
+from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
 
 import simscoped
 

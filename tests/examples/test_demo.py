@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Daemon, wait_until
+from support.daemons import ROOT, Daemon, wait_until
 
 FIFO = ROOT / "examples" / "fifo"
 sys.path.insert(0, str(FIFO))

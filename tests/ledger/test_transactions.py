@@ -11,8 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Story
-from test_rules import SIGNATURE, assert_consistent, counts
+from support.stories import SIGNATURE, Story, assert_consistent, counts
 
 import simscoped
 from simscoped import Context, Delivery, Outcome, Submission

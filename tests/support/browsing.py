@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Daemon
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+
+from support.daemons import Daemon
 
 # --no-sandbox: Chromium refuses to run as root with it, and all that is shown here is our own.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIVE_SIGS, Daemon, Story, driven, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.daemons import LIVE_SIGS, Daemon, driven, wait_until
+from support.stories import Story
 
 import simscoped
 from simscoped_parts import filters, patterns

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-FIFO = Path(__file__).resolve().parents[1] / "examples" / "fifo"
+FIFO = Path(__file__).resolve().parents[2] / "examples" / "fifo"
 sys.path.insert(0, str(FIFO))
 sim, standin, verdicts = map(importlib.import_module, ("sim", "standin", "verdicts"))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Daemon, done, live, publish_job, wait_until
+from support.daemons import ROOT, Daemon, done, live, publish_job, wait_until
 
 import simscope
 from simscoped_parts.queries import JOB_ORDERS
