@@ -107,6 +107,7 @@ import sysconfig
 import threading
 import time
 import traceback
+import types
 import urllib.parse
 from collections import Counter, deque
 from collections.abc import (
@@ -126,7 +127,19 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Concatenate, NamedTuple, ParamSpec, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Concatenate,
+    NamedTuple,
+    ParamSpec,
+    TypedDict,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 import aiosqlite
 import msgspec
@@ -528,36 +541,19 @@ def _check_utf8(raw: bytes) -> None:
 
 
 def _decoded(raw: bytes, kind: Any = Any) -> Any:
-    """JSON text to a tree. Raises Refused with the position that the decoder tells."""
+    """JSON text to a tree. What is wrong is decided here: which exception the decoder raises, and what that says,
+    changes with its version, so its words are only passed on."""
     try:
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as error:
-        detail, path = _told(error)
-        raise Refused("bad-number", detail, _place_of_number(raw) or path) from None
+    except msgspec.ValidationError as error:  # untyped JSON that is well-formed fails for its numbers only
+        raise Refused("bad-number", f"a number beyond a double: {error}") from None
     except RecursionError:
         raise Refused("too-deep", f"nested deeper than {DEEPEST} levels") from None
-    except UnicodeDecodeError as error:
-        raise Refused("bad-text", f"not UTF-8: {error}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _check_utf8(raw)
         if _has_lone_surrogate(raw):
             raise Refused("bad-text", "half a surrogate pair in a text") from None
         raise Refused("bad-json", str(error)) from None
-
-
-PLACE_TOLD_TO = 1 << 20  # bytes; it takes a second look, slower than the first, at all of a text
-
-
-def _place_of_number(raw: bytes) -> str | None:
-    """Where the number stands that is too large to be decoded, if that can be told."""
-    if len(raw) > PLACE_TOLD_TO:
-        return None
-    try:
-        _walk(json.loads(raw), "$", 1)
-    except Refused as refusal:
-        return refusal.path if refusal.reason == "bad-number" and str(refusal.path).isprintable() else None
-    except (ValueError, RecursionError):
-        pass
-    return None
 
 
 def _has_lone_surrogate(raw: bytes) -> bool:
@@ -573,12 +569,6 @@ def _has_lone_surrogate(raw: bytes) -> bool:
 
 def _no_constant(word: str) -> None:
     raise ValueError(word)
-
-
-def _told(error: msgspec.ValidationError) -> tuple[str, str]:
-    """What msgspec says of a wrong field, apart from where it is: (sentence, JSONPath)."""
-    detail, _, path = str(error).partition(" - at `")
-    return detail, path.rstrip("`") or "$"
 
 
 def decode_items(items: Iterable[bytes], context: Context, config: Config) -> Iterator[Message | Outcome]:
@@ -790,15 +780,12 @@ def without_leap_second(text: str) -> str:
 def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
     """Check a body against its declared fields. Raises Refused with the path of the wrong one.
 
-    Times of the year 1, by which publishers written in Go say "not set", are taken out of the body too."""
+    Leap seconds, which are rare, are looked for, and mended, only where it fails. Times of the year 1, by which
+    publishers written in Go say "not set", are taken out of the body too."""
     try:
-        typed = _converted(body, kind)
-    except msgspec.ValidationError as error:
-        detail, where = _told(error)
-        where = _named_member(body, where)
-        reason = "bad-time" if "datetime" in detail and "got" not in detail else "wrong-type"
-        reason = "bad-number" if "Expected `int` " in detail and "got" not in detail else reason
-        raise Refused(reason, detail, path + where.removeprefix("$")) from None
+        typed: dict[str, Any] = msgspec.convert(body, kind)
+    except msgspec.ValidationError:
+        typed = fitting(_without_leap_seconds(body), kind, path)
     for field in TIMES.intersection(typed):
         if typed[field] > LATEST:
             raise Refused("bad-time", "in UTC the year has five digits", f"{path}.{field}")
@@ -807,24 +794,80 @@ def _typed(body: Any, kind: Any, path: str) -> dict[str, Any]:
     return typed
 
 
-def _converted(body: Any, kind: Any) -> dict[str, Any]:
-    """The declared fields of a body. Leap seconds, which are rare, are looked for, and mended, only where it fails."""
-    try:
-        typed: dict[str, Any] = msgspec.convert(body, kind)
-    except msgspec.ValidationError:
-        if not isinstance(body, dict):
-            raise
+def _without_leap_seconds(body: Any) -> Any:
+    """The same body, mended in place."""
+    if isinstance(body, dict):
         times = {field: body[field] for field in TIMES.intersection(body) if isinstance(body[field], str)}
         body |= {field: without_leap_second(text) for field, text in times.items()}
-        typed = msgspec.convert(body, kind)
-    return typed
+    return body
 
 
-def _named_member(body: Any, where: str) -> str:
-    """A place that msgspec tells without the name of the member: in `env`, that of the first which is no text."""
-    if where != "$.env[...]":
-        return where
-    return next(f"$.env.{name}" for name, value in body["env"].items() if not isinstance(value, str))
+def fitting(value: Any, kind: Any, path: str) -> Any:
+    """A decoded value as the kind it must be of. Raises Refused with the place, the reason and what is expected."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise misfit(value, kind, path) or Refused("wrong-type", str(error), path) from None
+
+
+def misfit(value: Any, kind: Any, path: str) -> Refused | None:
+    """Which part of a value is not of the declared kind, and why: the first one in the order of the value. None if all
+    of it fits. The kinds are those of the declared fields; a whole check costs much more than `msgspec.convert`, so it
+    is made only where that has failed."""
+    parts = _parts(value, kind)
+    if parts is None:
+        return None if _fits(value, kind) else _why_not(value, kind, path)
+    found = (misfit(part, part_kind, f"{path}{step}") for step, part, part_kind in parts)
+    return next(filter(None, found), None)
+
+
+def _parts(value: Any, kind: Any) -> list[tuple[str, Any, Any]] | None:
+    """The parts of a value with their steps in a JSONPath and their kinds; None if it is to be looked at as a whole."""
+    outer, inner = get_origin(kind), get_args(kind)
+    if isinstance(value, dict) and outer is dict:
+        return [(f".{name}", part, inner[1]) for name, part in value.items()]
+    if isinstance(value, dict) and is_typeddict(kind):
+        known = _kinds_of(kind)
+        return [(f".{name}", part, known[name]) for name, part in value.items() if name in known]
+    if isinstance(value, list) and outer is list:
+        return [(f"[{place}]", part, inner[0]) for place, part in enumerate(value)]
+    if isinstance(value, list) and outer is tuple and len(value) == len(inner):
+        return [(f"[{place}]", *pair) for place, pair in enumerate(zip(value, inner, strict=True))]
+    return None
+
+
+@functools.cache
+def _kinds_of(body: Any) -> dict[str, Any]:
+    """The declared fields of a body, and their kinds."""
+    return get_type_hints(body, include_extras=True)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _why_not(value: Any, kind: Any, path: str) -> Refused:
+    if kind == Time and isinstance(value, str):
+        return Refused("bad-time", f"{value[:100]!r} is not a time in RFC 3339 with a zone", path)
+    is_integer = get_origin(kind) is Annotated and get_args(kind)[0] is int
+    if is_integer and isinstance(value, int) and not isinstance(value, bool):
+        return Refused("bad-number", "an integer out of range", path)
+    return Refused("wrong-type", f"must be {_kind_in_words(kind)}, not {_json_type(value)}", path)
+
+
+def _kind_in_words(kind: Any) -> str:
+    named = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", datetime: "a time as text"}
+    if get_origin(kind) is Annotated:
+        return _kind_in_words(get_args(kind)[0])
+    if isinstance(kind, types.UnionType):
+        return " or ".join(_kind_in_words(part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"an array of {len(get_args(kind))} texts"
+    return named.get(kind) or ("an array" if get_origin(kind) is list else "an object")
 
 
 def _unknown(body: dict[str, Any], known: frozenset[str], path: str) -> dict[str, Any]:
@@ -4679,27 +4722,29 @@ def is_search(request: web.Request, listing: queries.Listing, fixed: Collection[
     return listing is queries.HOSTS or bool(said & {"filter", "q"} if fixed else said)
 
 
-class Extension(msgspec.Struct, forbid_unknown_fields=True):
+class Extension(TypedDict, total=False):
     """The body of a request that moves a time limit: by so many milliseconds, or until a moment."""
 
-    by_ms: Annotated[int, Meta(gt=0, le=LONGEST_MS)] | None = None
-    until: Time | None = None
+    by_ms: Annotated[int, Meta(gt=0, le=LONGEST_MS)] | None
+    until: Time | None
 
 
 async def said_extension(request: web.Request) -> Extension:
-    """What is asked for. Raises Problem 400 for what is no JSON, 422 for what is no extension."""
+    """What is asked for. Raises Problem 400 for what is not JSON, 422 for what is not an extension."""
     form = 'the body is {"by_ms": 600000} or {"until": "2030-01-01T00:00:00Z"}'
     try:
         text = (await request.read()).decode()
-        said = msgspec.json.decode(without_leap_second(text), type=Extension)
-    except msgspec.ValidationError as error:
-        detail, path = _told(error)
-        raise Problem(422, "bad-extension", f"{detail}; {form}", path=path) from None
+        said = msgspec.json.decode(without_leap_second(text))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-json", f"{form}: {error}") from None
-    if (said.by_ms is None) == (said.until is None):
-        raise Problem(422, "bad-extension", f"either by_ms or until is needed; {form}", path="$")
-    return said
+    try:
+        extension: Extension = fitting(said, Extension, "$")
+    except Refused as refusal:
+        raise Problem(422, "bad-extension", f"{refusal.detail}; {form}", path=refusal.path) from None
+    given = [name for name, value in extension.items() if value is not None]
+    if len(given) != 1 or len(said.keys() - {"by_ms", "until"}):
+        raise Problem(422, "bad-extension", f"either by_ms or until is needed, and nothing else; {form}", path="$")
+    return extension
 
 
 def check_text(request: web.Request) -> None:
@@ -5140,12 +5185,13 @@ class Api:
         """Move a live job's time limit. Under one Idempotency-Key it is done once, and answered alike each time."""
         row = await self.job_row(request)
         said, key = await said_extension(request), idempotency_key(request)
-        until = None if said.until is None else _milliseconds(said.until)
+        by_ms, until = said.get("by_ms"), said.get("until")
+        until_ms = None if until is None else _milliseconds(until)
         usual = await self.usual_of_job(row)
 
-        asked = to_json(["extend", row["id"], said.by_ms, until])
+        asked = to_json(["extend", row["id"], by_ms, until_ms])
         try:
-            doing = (row["id"], said.by_ms, until, self.viewpoint(), usual)
+            doing = (row["id"], by_ms, until_ms, self.viewpoint(), usual)
             answer = await self.store.change(by_hand, peer_of(request), once, key, asked, extended, *doing)
         except NotExtended as error:
             status = 422 if error.reason == "bad-extension" else 409
@@ -5395,15 +5441,16 @@ async def said_lines(request: web.Request) -> LogLines:
     """The lines in the body of a request. Raises Problem 400 for what is no JSON, 422 for what are no lines."""
     form = 'the body is like {"offset": 0, "lines": ["…"]}'
     try:
-        said = msgspec.json.decode(await request.read(), type=LogLines)
-    except msgspec.ValidationError as error:
-        detail, path = _told(error)
-        raise Problem(422, "wrong-type", f"{detail}; {form}", path=path) from None
+        said = msgspec.json.decode(await request.read())
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-json", f"{form}: {error}") from None
-    if "lines" not in said:
+    try:
+        lines: LogLines = fitting(said, LogLines, "$")
+    except Refused as refusal:
+        raise Problem(422, "wrong-type", f"{refusal.detail}; {form}", path=refusal.path) from None
+    if "lines" not in lines:
         raise Problem(422, "missing-field", f"lines are missing; {form}", path="$.lines")
-    return said
+    return lines
 
 
 @handler
