@@ -3477,14 +3477,12 @@ class Waiting(NamedTuple):
 # A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
 #
 #   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
-#   take    renames each of a chunk of them into a new folder .work/N, which keeps their paths, and reads it there
+#   take    reads each of a chunk of them, and renames it into a new folder .work/N, which keeps its path
 #   submit  applies them; the transaction notes the claimed files as settling
 #   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
 #
-# A claimed file that looks cut short gets its name back, so that a publisher who opens that name again finds it. It is
-# left alone there until it has changed and rested for REST_MS: then it is read again; or was seen unchanged for
-# settle_ms: then it is taken as it is. Where that name is taken again, or the system has no way to give it back without
-# ever replacing a file, it is kept in .work, and left alone there just so.
+# A file is read where it lies, and claimed when it is whole; one that looks cut short is not touched until it changed
+# and rested for REST_MS: then it is read again; or was seen unchanged for settle_ms: then it is taken as it is.
 #
 # Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
 # and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
@@ -3515,19 +3513,13 @@ class Found(NamedTuple):
     path: str
 
 
-class Claimed(NamedTuple):
-    """A file that was read below .work, such as "17/myrun/123/job-7.json"."""
+class Read(NamedTuple):
+    """What was read, and which file that was."""
 
-    work: str
     inode: int
     mtime_ns: int
     size: int
     content: bytes | Refused
-
-    @property
-    def name(self) -> str:
-        """The path that it had below the spool."""
-        return self.work.partition("/")[2]
 
 
 class SpoolFolder:
@@ -3545,7 +3537,6 @@ class SpoolFolder:
         self._waiting: dict[int, tuple[int, int, float]] = {}  # inode -> mtime, size, seen so since (monotonic)
         self._waited: dict[int, tuple[int, int, float]] = {}  # the same, of the sweep before
         self._cut_short: dict[int, tuple[int, int]] = {}  # inode -> mtime, size when it was read and looked cut short
-        self._kept: list[Found] = []  # files below .work that look cut short and could not be put back
         self._scanned = 0.0  # when the last scan began (monotonic)
         self._number = 0  # of the newest folder below .work
         self._made: set[str] = set()  # folders in it
@@ -3668,139 +3659,98 @@ class SpoolFolder:
     # Claiming and reading.
 
     def take(self, found: Sequence[Found]) -> tuple[list[Delivery], Sequence[Found]]:
-        """Claim files into a new folder below .work and read them, as many as fit into memory at once.
-        -> deliveries, and the files that are left."""
+        """Read files where they lie, and claim those that are whole into a new folder below .work, as many as fit into
+        memory at once. -> deliveries, and the files that are left."""
         self._number += 1
         base = f"{self.work}/{self._number}"
         os.makedirs(base, exist_ok=True)
         self._made = {base}
-        deliveries, left = self._read(found, self.claim)
+        deliveries, left = as_many_as_fit(found, self._take_whole)
         if not deliveries:
             remove_empty(base)
         return deliveries, left
 
     def take_claimed(self, found: Sequence[Found]) -> tuple[list[Delivery], Sequence[Found]]:
         """The same with files that lie below .work already."""
-        deliveries, left = self._read(found, lambda item: item.path)
+        deliveries, left = as_many_as_fit(found, lambda item: self._take_again(item.path))
         self._remove_folders(item.path for item in found)
         return deliveries, left
 
-    def take_kept(self) -> list[Delivery]:
-        """The same with files that looked cut short and could not be put back, as many as fit into memory at once."""
-        kept, self._kept = self._kept, []
-        deliveries, left = self._read([item for item in kept if self._is_ready(item)], lambda item: item.path)
-        self._kept += left
-        self._remove_folders(item.path for item in kept)
-        return deliveries
+    def _take_whole(self, found: Found) -> Delivery | None:
+        """Read a file, and claim it; None if it is gone, or stays. What lies below .work then must be what was read:
+        where its publisher has used the name again meanwhile, it is read there."""
+        read = self._opened(f"{self.root}/{found.path}")
+        delivery = self._delivery(found.path, read)
+        if self._is_cut_short(delivery, read):
+            return None
+        work = self._claim(found.path)
+        if work is None:
+            return None
+        if not _is_as_read(f"{self.work}/{work}", read):
+            return self._take_again(work)
+        return self._claimed(delivery, work, read)
 
-    def _is_ready(self, kept: Found) -> bool:
-        """Is a kept file to be read again? If not, it stays kept, unless it is gone or has its name back."""
-        try:
-            status = os.lstat(f"{self.work}/{kept.path}")
-            if self._is_back(kept.path, status.st_ino):
-                return False
-            if not self._must_wait(kept.path, status):
-                return True
-        except FileNotFoundError:
+    def _take_again(self, work: str) -> Delivery:
+        """Read a file below .work."""
+        read = self._opened(f"{self.work}/{work}")
+        return self._claimed(self._delivery(work.partition("/")[2], read), work, read)
+
+    def _claimed(self, delivery: Delivery, work: str, read: Read) -> Delivery:
+        delivery.claim = (work, read.inode, read.mtime_ns)
+        self._waiting.pop(read.inode, None)
+        self._cut_short.pop(read.inode, None)
+        return delivery
+
+    def _is_cut_short(self, delivery: Delivery, read: Read) -> bool:
+        """Is a file to be left alone until it has changed, or settled?"""
+        if delivery.refusal is None or delivery.refusal.reason not in ("bad-json", "bad-text"):
             return False
-        except OSError as error:
-            self._skip(kept.path.partition("/")[2], f"cannot be looked at in .work: {error.strerror}")
-        self._kept.append(kept)
-        return False
+        if self._has_settled(read.inode, read.mtime_ns, read.size):
+            return False
+        self._cut_short[read.inode] = read.mtime_ns, read.size
+        return True
 
-    def _read(
-        self, found: Sequence[Found], claim: Callable[[Found], str | None]
-    ) -> tuple[list[Delivery], Sequence[Found]]:
-        """Each file is read as soon as it is claimed, so that one that is put back is missed for a moment only."""
-        deliveries: list[Delivery] = []
-        size = 0
-        for place, item in enumerate(found):
-            if place == CHUNK_FILES or size > CHUNK_BYTES:
-                return deliveries, found[place:]
-            work = claim(item)
-            if work is None:
-                continue
-            claimed = self._opened(work)
-            delivery = self._delivery(claimed)
-            if _looks_cut_short(delivery) and not self._has_settled(claimed.inode, claimed.mtime_ns, claimed.size):
-                self._cut_short[claimed.inode] = claimed.mtime_ns, claimed.size
-                self._put_back(claimed)
-                continue
-            self._waiting.pop(claimed.inode, None)
-            self._cut_short.pop(claimed.inode, None)
-            size += claimed.size
-            deliveries.append(delivery)
-        return deliveries, []
-
-    def claim(self, found: Found) -> str | None:
+    def _claim(self, path: str) -> str | None:
         """Rename a file into the newest folder below .work. -> its path below .work; None if it is gone or stays."""
-        work = f"{self._number}/{found.path}"
+        work = f"{self._number}/{path}"
         target = f"{self.work}/{work}"
         folder = target.rpartition("/")[0]
         try:
             if folder not in self._made:
                 os.makedirs(folder, exist_ok=True)
                 self._made.add(folder)
-            os.rename(f"{self.root}/{found.path}", target)
+            os.rename(f"{self.root}/{path}", target)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._skip(found.path, f"cannot be moved into .work: {error.strerror}")
+            self._skip(path, f"cannot be moved into .work: {error.strerror}")
             return None
         return work
 
-    def _put_back(self, claimed: Claimed) -> None:
-        """Give a file its name in the spool back, or keep it: it never replaces a file of that name."""
-        work, path = f"{self.work}/{claimed.work}", f"{self.root}/{claimed.name}"
-        if rename_to_free(work, path):
-            return
-        with contextlib.suppress(OSError):
-            os.link(work, path)
-        if not self._is_back(claimed.work, claimed.inode):
-            self._kept.append(Found(claimed.mtime_ns, claimed.work))
-
-    def _is_back(self, work: str, inode: int) -> bool:
-        """Has a claimed file its name in the spool back, and now no other? (NFS, asked to remove a file, may do so and
-        say that there is none.)"""
-        name = work.partition("/")[2]
-        if inode_of(f"{self.root}/{name}") != inode:
-            return False
+    def _opened(self, path: str) -> Read:
+        """Read a file, and learn which one it is by what was opened."""
         try:
-            os.unlink(f"{self.work}/{work}")
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            self._skip(name, f"cannot be removed from .work: {error.strerror}")
-            return False
-        return True
-
-    def _opened(self, work: str) -> Claimed:
-        """Read a claimed file, and learn which one it is by what was opened."""
-        try:
-            handle = os.open(f"{self.work}/{work}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                return self._content(work, handle)
+                status = os.fstat(handle)
+                return Read(status.st_ino, status.st_mtime_ns, status.st_size, self._content(handle, status.st_size))
             finally:
                 os.close(handle)
         except OSError as error:
-            return Claimed(work, 0, 0, 0, Refused("unreadable", error.strerror or str(error)))
+            return Read(0, 0, 0, Refused("unreadable", error.strerror or str(error)))
 
-    def _content(self, work: str, handle: int) -> Claimed:
-        limit = self.config.body_mib << 20
-        status = os.fstat(handle)
-        size = status.st_size
-        if size <= limit:
-            return Claimed(work, status.st_ino, status.st_mtime_ns, size, _read_all(handle, size))
-        detail = f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted"
-        return Claimed(work, status.st_ino, status.st_mtime_ns, size, Refused("too-large", detail))
+    def _content(self, handle: int, size: int) -> bytes | Refused:
+        if size <= self.config.body_mib << 20:
+            return _read_all(handle, size)
+        return Refused("too-large", f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted")
 
-    def _delivery(self, claim: Claimed) -> Delivery:
-        context = context_of_file(claim.name)
-        delivery = Delivery(claim.name, f"spool:{claim.name}", [], context, None, claim[:3])
+    def _delivery(self, name: str, read: Read) -> Delivery:
+        context = context_of_file(name)
+        delivery = Delivery(name, f"spool:{name}", [], context)
         try:
-            if isinstance(claim.content, Refused):
-                raise claim.content
-            delivery.items = items_of(claim.content, context, lines=claim.name.endswith(LINES_SUFFIXES))
+            if isinstance(read.content, Refused):
+                raise read.content
+            delivery.items = items_of(read.content, context, lines=name.endswith(LINES_SUFFIXES))
         except Refused as refusal:
             delivery.refusal = _rejected(context.type, context.regression, refusal)
         return delivery
@@ -3870,13 +3820,10 @@ class SpoolFolder:
         return sorted(left)
 
     def _left(self, path: str) -> Found | None:
-        """A file below .work that is to be taken; None for one that is not, or has its name in the spool back."""
+        """A file below .work that is to be taken; None for one that is not."""
         number, _, name = path.partition("/")
         work = path if number.isdecimal() and name else self._take_in(path)
-        if work is None:
-            return None
-        status = os.lstat(f"{self.work}/{work}")
-        return None if self._is_back(work, status.st_ino) else Found(status.st_mtime_ns, work)
+        return None if work is None else Found(os.lstat(f"{self.work}/{work}").st_mtime_ns, work)
 
     def _take_in(self, path: str) -> str | None:
         """Move a message that somebody else put into .work to where claimed files lie. -> its path there."""
@@ -3914,16 +3861,33 @@ def _read_all(handle: int, size: int) -> bytes:
     return content
 
 
-def inode_of(path: str) -> int | None:
-    """Which file lies there; None if there is none."""
+def as_many_as_fit(
+    found: Sequence[Found], take: Callable[[Found], Delivery | None]
+) -> tuple[list[Delivery], Sequence[Found]]:
+    """Take files until a chunk is full. -> deliveries, and the files that are left."""
+    deliveries: list[Delivery] = []
+    size = 0
+    for place, item in enumerate(found):
+        if place == CHUNK_FILES or size > CHUNK_BYTES:
+            return deliveries, found[place:]
+        delivery = take(item)
+        if delivery is not None:
+            deliveries.append(delivery)
+            size += delivery.size()
+    return deliveries, []
+
+
+def _is_as_read(path: str, read: Read) -> bool:
+    """Is a file that was renamed still the very one that was read?"""
     try:
-        return os.lstat(path).st_ino
-    except OSError:
-        return None
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (status.st_ino, status.st_mtime_ns, status.st_size) == (read.inode, read.mtime_ns, read.size)
 
 
 def _is_file(path: str, inode: int, mtime_ns: int) -> bool:
-    """Is it still the very file that was read?"""
+    """Is it still the very file that was claimed?"""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -3946,23 +3910,9 @@ def items_of(raw: bytes, context: Context, *, lines: bool) -> list[bytes]:
     return split_items(raw, lines=lines)
 
 
-def _looks_cut_short(delivery: Delivery) -> bool:
-    return delivery.refusal is not None and delivery.refusal.reason in ("bad-json", "bad-text")
-
-
 def move(source: str, target: str) -> None:
     os.makedirs(os.path.dirname(target), exist_ok=True)
     os.rename(source, target)
-
-
-def rename_to_free(source: str, target: str) -> bool:
-    """Rename a file in one step, unless something lies there already. Not every system and file system can: NFS cannot.
-    -> was it renamed?"""
-    import ctypes  # two megabytes, and seldom needed
-
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    here, no_replace = -100, 1  # AT_FDCWD, RENAME_NOREPLACE
-    return rename is not None and rename(here, os.fsencode(source), here, os.fsencode(target), no_replace) == 0
 
 
 def free_name(path: str) -> str:
@@ -4073,8 +4023,7 @@ class Spool:
         try:
             found = await asyncio.to_thread(self.folder.scan)
             self._listed = self._listed or time.monotonic()
-            taken = await self._apply(await asyncio.to_thread(self.folder.take_kept))
-            taken += await self._take(found, self.folder.take)
+            taken = await self._take(found, self.folder.take)
             await self._see_through(0)
             self.trouble = None
             self.folder.swept()

@@ -188,21 +188,6 @@ def test_a_file_named_dated_and_numbered_like_one_taken_before_the_restart_is_no
     assert count(daemon, "receipt") == 2
 
 
-def test_a_file_that_was_being_put_back_when_the_daemon_was_killed_is_taken_once(
-    make_daemon: Callable[..., Daemon],
-) -> None:
-    daemon = make_daemon(CONFIG)
-    path = daemon.drop("r/slow.json", live("a"))
-    claimed = daemon.spool / ".work" / "1" / "r" / "slow.json"
-    claimed.parent.mkdir(parents=True)
-    os.link(path, claimed)
-
-    daemon.start()
-
-    wait_until(lambda: settled(daemon))
-    assert daemon.rows("SELECT name, applied FROM receipt") == [("r/slow.json", 1)]
-
-
 def test_messages_that_somebody_put_into_the_work_folder_are_taken_under_the_paths_they_have_there(
     make_daemon: Callable[..., Daemon],
 ) -> None:
