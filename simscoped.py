@@ -1649,7 +1649,7 @@ class Batch:
 
     def load_slice(self, where: str, *parameters: Any) -> list[Job]:
         """The same for jobs that are to be given up: no more in all than one transaction may take at a time."""
-        jobs = self.load_jobs(f"{where} LIMIT ?", *parameters, self.left_of_slice)
+        jobs = self.load_jobs(f"{where} ORDER BY id LIMIT ?", *parameters, self.left_of_slice)
         self.left_of_slice -= len(jobs)
         return jobs
 
@@ -2313,7 +2313,7 @@ def revive_all(batch: Batch, regression: Regression, state: str, why: str) -> No
     Not in slices, because a message about a job whose turn had not come would meet a fail: 60,000 jobs hold up all
     other writing for 1.5 s."""
     batch.save_jobs()
-    for job in batch.load_jobs("regression_id = ? AND result = 2 AND state = ?", regression.id, state):
+    for job in batch.load_jobs("regression_id = ? AND result = 2 AND state = ? ORDER BY id", regression.id, state):
         revive(batch, regression, job, None, description=why)
         job.seen_tick = batch.moment.tick
     batch.save_jobs()
@@ -2461,7 +2461,7 @@ def expire(batch: Batch) -> bool:
     batch.origin = "daemon:timeout"
     for name, how in _overdue_regressions(conn, tick, config):
         end(batch, batch.regression(name), how)
-    for (name,) in conn.execute(f"SELECT name FROM regression WHERE {_unfinished_ends(config)}"):
+    for (name,) in conn.execute(f"SELECT name FROM regression WHERE {_unfinished_ends(config)} ORDER BY id"):
         batch.regression(name)
     late = batch.load_slice("result = 0 AND limit_tick <= ?", tick)
     for job in late:
@@ -2482,8 +2482,11 @@ def _overdue_regressions(conn: sqlite3.Connection, tick: int, config: Config) ->
     live = "FROM regression WHERE ended IS NULL AND tanked_at IS NULL AND ending IS NULL"
     if config.autotimeouthours:
         silent = tick - round(config.autotimeouthours * HOUR_MS)
-        found += [(name, "timeout") for (name,) in conn.execute(f"SELECT name {live} AND active_tick <= ?", (silent,))]
-    limit = conn.execute(f"SELECT name {live} AND limit_tick <= ?", (tick,))
+        found += [
+            (name, "timeout")
+            for (name,) in conn.execute(f"SELECT name {live} AND active_tick <= ? ORDER BY id", (silent,))
+        ]
+    limit = conn.execute(f"SELECT name {live} AND limit_tick <= ? ORDER BY id", (tick,))
     return found + [(name, "time-limit") for (name,) in limit]
 
 
@@ -2540,7 +2543,7 @@ def forget_logs(batch: Batch) -> bool:
     """Delete the lines of logs that no job has any more, some logs at a time. -> True if there are more.
 
     The lines go first, see LogBook: after a crash the log is still there to be forgotten."""
-    logs = batch.conn.execute("SELECT id FROM log WHERE job_id IS NULL LIMIT ?", (SLICE_LOGS,)).fetchall()
+    logs = batch.conn.execute("SELECT id FROM log WHERE job_id IS NULL ORDER BY id LIMIT ?", (SLICE_LOGS,)).fetchall()
     for (log,) in logs:
         batch.logbook.forget(log)
     batch.conn.executemany("DELETE FROM log WHERE id = ?", logs)
