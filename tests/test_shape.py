@@ -1,107 +1,161 @@
-"""What keeps the daemon readable: its contents are true, sections use names of those above, pure parts are pure, and
-everything a user can meet is documented. Sizes are reported, not judged."""
+"""What keeps the daemon readable: wings import downward only, pure rooms are pure, every room says what it is, and
+everything that a user can meet is documented. Sizes are told; a room above 500 lines has its reason here."""
 
 from __future__ import annotations
 
 import ast
-import itertools
 import re
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import simscope
-import simscoped
-from simscoped_parts import answers, figures, openapi, queries, settings
+from simscope_server import program, settings
+from simscope_server.messages import protocol
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = (ROOT / "simscoped.py").read_text()
-TREE = ast.parse(SOURCE)
-BANNER = re.compile(r"^# =+\n#\s+(\d+)\s+(.*)\n# =+$", re.MULTILINE)
-LEAVES = sorted((ROOT / "simscoped_parts").glob("*.py"))
+HOUSE = ROOT / "simscope_server"
+ROOMS = sorted(path for path in HOUSE.rglob("*.py") if path.name != "__init__.py")
+
+# What a wing, or a room that stands for itself, may import: those below it.
+BELOW = {
+    "program": set(),
+    "crashpoints": set(),
+    "settings": {"program"},
+    "messages": {"settings"},
+    "ledger": {"messages", "settings", "program", "crashpoints"},
+    "reading": {"ledger", "messages", "settings"},
+    "doors": {"reading", "ledger", "messages", "settings", "crashpoints"},
+    "deadlines": {"doors", "reading", "ledger", "messages", "settings"},
+    "commands": {"doors", "reading", "ledger", "messages", "settings", "program"},
+    "api": {"doors", "reading", "ledger", "messages", "settings", "program"},
+}
+
+# Rooms without clock, files, SQL connection or asyncio: what they give depends on what they are given, and on nothing.
+PURE = {"messages/protocol", "messages/times", "messages/decoding", "ledger/rules", "ledger/signatures"}
+PURE |= {f"reading/{name}" for name in ("filters", "patterns", "figures", "answers", "queries")}
+IMPURE_MODULES = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "shutil", "socket", "sqlite3"}
+IMPURE_MODULES |= {"subprocess", "tempfile", "threading", "watchfiles"}
+CLOCKS = re.compile(r"\b(time\.(time|time_ns|monotonic|monotonic_ns|localtime)|datetime\.(now|today|utcnow)|open)\(")
+
+MOST_LINES = 730
+LONG_FOR_A_REASON = {
+    "api/context": "the handlers as methods of one class",
+    "api/openapi": "the table of all addresses with the schemas of their answers",
+    "doors/spool_folder": "scanning, claiming and settling share the names and limits of one folder",
+    "ledger/effects": "what every message does, in the order of the tables in rules.py",
+    "messages/decoding": "from bytes to a message or a refusal: the path is read from top to bottom",
+}
 
 
-def sections() -> list[tuple[int, str, int]]:
-    """(number, title, line of the banner) of each section."""
-    return [(int(m[1]), m[2], SOURCE[: m.start()].count("\n") + 1) for m in BANNER.finditer(SOURCE)]
+def room_of(path: Path) -> str:
+    """ "ledger/batch" """
+    return str(path.relative_to(HOUSE).with_suffix(""))
 
 
-def section_of(line: int) -> int:
-    return max((number for number, _, begins in sections() if begins <= line), default=0)
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """The modules that a room imports, wherever in it, each with its line; rooms of ours as "ledger/batch"."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                here = name.removeprefix("simscope_server.").replace(".", "/")
+                above = here.rpartition("/")[0]
+                is_ours = name.startswith("simscope_server.")
+                yield (here if (HOUSE / f"{here}.py").exists() else above) if is_ours else str(node.module), node.lineno
 
 
-def test_the_contents_in_the_manual_are_the_sections_in_their_order() -> None:
-    manual = ast.get_docstring(TREE) or ""
-    contents = re.findall(r"^\s+(\d+)  (\S.*)$", manual.partition("Contents")[2], re.MULTILINE)
-
-    told = [(int(number), title) for number, title in contents]
-
-    assert told == [(number, title.split(" · ")[0]) for number, title, _ in simplified(sections())]
-    assert [number for number, _ in told] == list(range(1, len(told) + 1))
+def wing_of(room: str) -> str:
+    return room.split("/")[0]
 
 
-def simplified(found: list[tuple[int, str, int]]) -> list[tuple[int, str, int]]:
-    """Titles as the contents have them: up to the first " · ", with the parenthesis closed."""
-    cut = [(number, title.split(" · ")[0], line) for number, title, line in found]
-    return [(n, t + ")" if t.count("(") > t.count(")") else t, line) for n, t, line in cut]
+@pytest.mark.parametrize("path", ROOMS, ids=room_of)
+def test_a_wing_imports_only_those_below_it(path: Path) -> None:
+    wing = wing_of(room_of(path))
+
+    upward = [
+        f"{room_of(path)}, line {line}: {name}"
+        for name, line in imported(path)
+        if wing_of(name) in BELOW and wing_of(name) != wing and wing_of(name) not in BELOW[wing]
+    ]
+
+    assert upward == []
 
 
-def test_sections_use_names_of_their_own_and_of_those_above() -> None:
-    defined = {
-        name: node.lineno
-        for node in TREE.body
-        for name in (
-            [node.name] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else targets(node)
-        )
-    }
+def test_no_wing_is_left_out_of_the_table_and_none_stands_above_what_it_may_import() -> None:
+    order = list(BELOW)
 
-    upwards = {
-        f"{node.id} (section {section_of(defined[node.id])}) in section {section_of(node.lineno)}, line {node.lineno}"
-        for node in ast.walk(TREE)
-        if isinstance(node, ast.Name) and node.id in defined and section_of(defined[node.id]) > section_of(node.lineno)
-    }
-
-    assert not upwards
+    assert {wing_of(room_of(path)) for path in ROOMS} == set(order)
+    assert [(wing, low) for wing in order for low in BELOW[wing] if order.index(low) >= order.index(wing)] == []
 
 
-def targets(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target.id]
-    return []
+def test_no_room_imports_itself_by_a_detour() -> None:
+    graph = {room_of(path): {name for name, _ in imported(path) if (HOUSE / f"{name}.py").exists()} for path in ROOMS}
+    free: set[str] = set()
+    while found := {room for room, needs in graph.items() if room not in free and needs <= free}:
+        free |= found
+
+    assert set(graph) - free == set()
 
 
-def test_pure_sections_use_no_clock_no_files_no_database_and_no_network() -> None:
-    pure = [number for number, title, _ in sections() if "pure" in title]
-    forbidden = {"asyncio", "sqlite3", "aiosqlite", "web", "os", "time", "socket", "open", "Path", "shutil", "awatch"}
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_a_pure_room_has_no_clock_no_files_no_connection_and_no_loop(room: str) -> None:
+    path = HOUSE / f"{room}.py"
+    names = {name for name, _ in imported(path)}
 
-    used = {
-        (section_of(node.lineno), node.id, node.lineno)
-        for node in ast.walk(TREE)
-        if isinstance(node, ast.Name) and node.id in forbidden and section_of(node.lineno) in pure
-    }
-
-    assert len(pure) >= 2
-    assert not used
+    assert {name.split(".")[0] for name in names} & IMPURE_MODULES == set()
+    assert {name for name in names if (HOUSE / f"{name}.py").exists()} <= PURE | {"settings"}
+    assert [line for line in path.read_text().splitlines() if CLOCKS.search(line)] == []
 
 
-@pytest.mark.parametrize("leaf", LEAVES, ids=lambda path: path.name)
-def test_leaves_import_the_standard_library_and_msgspec_only_and_do_nothing_else(leaf: Path) -> None:
-    allowed_to_act = {"asyncio", "sqlite3", "socket", "os", "shutil", "subprocess", "threading", "logging"}
+@pytest.mark.parametrize("path", ROOMS, ids=room_of)
+def test_a_room_says_what_it_is(path: Path) -> None:
+    assert len(ast.get_docstring(ast.parse(path.read_text())) or "") > 40
 
-    imported = {
-        (node.module or "" if isinstance(node, ast.ImportFrom) else alias.name).split(".")[0]
-        for node in ast.walk(ast.parse(leaf.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
+
+@pytest.mark.parametrize("path", ROOMS, ids=room_of)
+def test_private_names_stay_in_their_room(path: Path) -> None:
+    foreign = [
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
         for alias in node.names
-    }
+        if re.match("_[^_]", alias.name)
+    ]
 
-    assert not imported & allowed_to_act
-    assert "simscoped" not in imported
-    assert "simscoped_parts" not in imported
-    assert imported - {"msgspec"} <= set(__import__("sys").stdlib_module_names)
+    assert foreign == []
+
+
+def test_a_room_is_short_or_has_a_reason() -> None:
+    lengths = {room_of(path): path.read_text().count("\n") for path in ROOMS}
+
+    assert {room: lines for room, lines in lengths.items() if lines > MOST_LINES} == {}
+    assert {room for room, lines in lengths.items() if lines > 500} == set(LONG_FOR_A_REASON)
+
+
+def test_the_front_is_short() -> None:
+    assert (ROOT / "simscoped.py").read_text().count("\n") <= 330
+
+
+def test_sizes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    trees = [ast.parse(path.read_text()) for path in [ROOT / "simscoped.py", *ROOMS]]
+    functions = [
+        node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    lengths = sorted(node.end_lineno - node.lineno + 1 for node in functions if node.end_lineno)
+    longest = sorted(((path.read_text().count("\n"), room_of(path)) for path in ROOMS), reverse=True)[:5]
+
+    with capsys.disabled():
+        print(
+            f"\nthe daemon: {len(ROOMS)} rooms, {len(lengths)} functions, median {statistics.median(lengths):.0f} lines, "
+            f"the longest {lengths[-1]}; longest rooms {', '.join(f'{room} {lines}' for lines, room in longest)}"
+        )
+
+    assert lengths
 
 
 def test_every_option_is_explained_in_the_example_at_its_default() -> None:
@@ -111,49 +165,27 @@ def test_every_option_is_explained_in_the_example_at_its_default() -> None:
         assert re.search(rf"^(# )?{option.key} = ", example, re.MULTILINE), option
 
 
-def test_every_reason_is_in_the_readme_with_its_meaning_and_no_other() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_every_reason_is_in_the_manual_with_its_meaning_and_no_other() -> None:
+    manual = (ROOT / "README.md").read_text()
 
     table = dict(
-        re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", readme.partition("| reason |")[2].partition("\n## ")[0], re.M)
+        re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", manual.partition("| reason |")[2].partition("\n## ")[0], re.M)
     )
 
-    assert table == simscoped.REASONS
+    assert table == protocol.REASONS
 
 
 def test_every_reason_is_given_somewhere() -> None:
-    code = SOURCE.partition("class SimscopedError")[2]
+    code = "".join(path.read_text() for path in ROOMS)  # the table itself names each once
 
-    assert [reason for reason in simscoped.REASONS if f'"{reason}"' not in code] == []
-
-
-def test_what_leaves_must_share_is_the_same_in_each() -> None:
-    assert (queries.LIMIT_DEFAULT, queries.LIMIT_MOST) == (openapi.LIMIT_DEFAULT, openapi.LIMIT_MOST)
-    assert queries.RESULTS == answers.RESULTS
-    assert queries.OUTCOMES == answers.OUTCOMES
-    assert figures.LAST_MS == answers.LAST_MS
-    assert set(openapi.TYPES) >= set(simscoped.SINGLE) | set(simscoped.SINGLE.values())
+    assert [reason for reason in protocol.REASONS if code.count(f'"{reason}"') < 2] == []
 
 
 def test_daemon_and_client_have_one_version() -> None:
-    assert simscoped.__version__ == simscope.__version__
+    assert program.__version__ == simscope.__version__
 
 
 def test_every_make_target_is_explained() -> None:
     makefile = (ROOT / "Makefile").read_text()
 
     assert [line for line in makefile.splitlines() if re.match(r"[a-z]+:", line) and "## " not in line] == []
-
-
-def test_sizes_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    functions = [node for node in ast.walk(TREE) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lengths = sorted(node.end_lineno - node.lineno + 1 for node in functions if node.end_lineno)
-    begins = [line for _, _, line in sections()] + [SOURCE.count("\n") + 1]
-
-    with capsys.disabled():
-        print(
-            f"\nsimscoped.py: {begins[-1]} lines, {len(lengths)} functions, median {statistics.median(lengths):.0f}, "
-            f"longest {lengths[-1]}; sections {[after - line for line, after in itertools.pairwise(begins)]}"
-        )
-
-    assert lengths

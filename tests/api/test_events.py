@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
 
-import simscoped
+from simscope_server.ledger.ledger import Bell, Bells, cancel
+from simscope_server.reading.feed import BEHIND_MOST, EVERYTHING, FEED_TICK_S, Feed
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
 
@@ -509,7 +510,7 @@ def test_coalesce_sends_the_newest_event_of_each_job_and_regression_in_each_tick
 def test_an_idle_stream_is_kept_open_by_comments_that_carry_the_cursor(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", "simscoped.HEARTBEAT_S = 0.2")).start()
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", "rooms.replace('HEARTBEAT_S', 0.2)")).start()
     publish(daemon, "job-live", "r", live())
     stream = Stream(daemon, "?types=job.tanked", Last_Event_ID="0")
 
@@ -524,7 +525,7 @@ def test_an_idle_stream_is_kept_open_by_comments_that_carry_the_cursor(
 def test_a_stream_that_passes_over_what_others_do_is_kept_open_and_moves_on(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", "simscoped.HEARTBEAT_S = 1")).start()
+    daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", "rooms.replace('HEARTBEAT_S', 1)")).start()
     publish(daemon, "job-live", "r", live())
     stream, over = Stream(daemon, "?types=job.tanked", Last_Event_ID="0"), threading.Event()
 
@@ -585,18 +586,18 @@ def test_every_committed_event_reaches_every_reader_once(shared: Daemon, run: st
 
 def test_a_feed_that_cannot_be_read_in_time_is_read_again(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     prelude = """
-read, tried = simscoped.Store.read, []
+read, tried = rooms.find("Store").read, []
 
 async def late(self, sql, *parameters, **named):
     if sql.endswith("WHERE e.seq > ? ORDER BY e.seq LIMIT ?"):
         tried.append(sql)
         if len(tried) == 1:
-            raise simscoped.ReadTooLong("no answer within 5 s")
+            raise rooms.find("ReadTooLong")("no answer within 5 s")
         if len(tried) == 2:
-            raise simscoped.StorageError("disk I/O error")
+            raise rooms.find("StorageError")("disk I/O error")
     return await read(self, sql, *parameters, **named)
 
-simscoped.Store.read = late
+rooms.find("Store").read = late
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     stream = Stream(daemon, "?types=job.live")
@@ -612,8 +613,8 @@ class Table:
     """The event table as the feed sees it; what run() and the loading read comes when it is let go."""
 
     def __init__(self, newest: int) -> None:
-        self.committed = simscoped.Bell()
-        self.bells = simscoped.Bells()
+        self.committed = Bell()
+        self.bells = Bells()
         self.newest = newest
         self.given = 0  # rows
         self.paged = asyncio.Event()
@@ -651,7 +652,7 @@ class Table:
 def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> None:
     async def reload() -> list[int]:
         table = Table(10)
-        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table)  # type: ignore[arg-type]
         async with feed.listening():
             table.newest = 12
             table.let_go.clear()
@@ -664,7 +665,7 @@ def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> N
             rung = feed.news.listen()
             table.let_go.set()
             await rung
-            await simscoped.cancel(running)
+            await cancel(running)
             return [cursor, *(frame.seq for frame in feed.behind(13) or ())]
 
     assert asyncio.run(reload()) == [14, 14, 15]
@@ -674,21 +675,21 @@ def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -
     async def load() -> bool:
         table = Table(10)
         table.let_go.clear()
-        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table)  # type: ignore[arg-type]
         running = asyncio.create_task(feed.run())
 
         async def wait_for_news() -> bool:
             async with feed.listening():
-                return await feed.brings(simscoped.EVERYTHING, 10, 20)
+                return await feed.brings(EVERYTHING, 10, 20)
 
         waiting = asyncio.create_task(wait_for_news())
         await table.paged.wait()
         table.newest = 11
         table.committed.ring()
-        await asyncio.sleep(2 * simscoped.FEED_TICK_S)
+        await asyncio.sleep(2 * FEED_TICK_S)
         table.let_go.set()
         news = await waiting
-        await simscoped.cancel(running)
+        await cancel(running)
         return news
 
     assert asyncio.run(load())
@@ -697,7 +698,7 @@ def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -
 def test_a_feed_that_nobody_listened_to_reads_only_what_it_missed_unless_that_is_much() -> None:
     async def pause(missed: int) -> tuple[int, list[int]]:
         table = Table(3000)
-        feed = simscoped.Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table)  # type: ignore[arg-type]
         async with feed.listening():
             table.given = 0
         table.newest += missed
@@ -706,16 +707,16 @@ def test_a_feed_that_nobody_listened_to_reads_only_what_it_missed_unless_that_is
 
     assert asyncio.run(pause(0)) == (0, [2999, 3000])
     assert asyncio.run(pause(7)) == (7, [3006, 3007])
-    assert asyncio.run(pause(simscoped.BEHIND_MOST + 1)) == (3000 + simscoped.BEHIND_MOST + 1, [8000, 8001])
+    assert asyncio.run(pause(BEHIND_MOST + 1)) == (3000 + BEHIND_MOST + 1, [8000, 8001])
 
 
 def test_streams_that_begin_anywhere_leave_no_text_behind() -> None:
     async def begin() -> int:
-        feed = simscoped.Feed(Table(4000))  # type: ignore[arg-type]
+        feed = Feed(Table(4000))  # type: ignore[arg-type]
         async with feed.listening():
             tracemalloc.start()
             for cursor in range(100):
-                assert feed.text(cursor, simscoped.EVERYTHING, coalesced=False)
+                assert feed.text(cursor, EVERYTHING, coalesced=False)
             return tracemalloc.get_traced_memory()[0]
 
     try:
@@ -846,18 +847,18 @@ def test_what_happens_between_looking_and_waiting_is_not_missed(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     prelude = """
-looked = simscoped.Api.job_row
+looked = rooms.find("Api").job_row
 
 async def slow(self, request):
     row = await looked(self, request)
     if "until" in request.query and not os.path.exists("finished"):
         open("looked", "w").close()
         while not os.path.exists("finished"):
-            await simscoped.asyncio.sleep(0.01)
-        await simscoped.asyncio.sleep(0.3)
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
     return row
 
-simscoped.Api.job_row = slow
+rooms.find("Api").job_row = slow
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     job = publish_job(daemon, "r", live())

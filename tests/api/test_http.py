@@ -24,7 +24,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, wait_until
 
-import simscoped
+from simscope_server.api.app import make_app
+from simscope_server.api.context import Api
+from simscope_server.messages.protocol import JOB_FIELDS, NOT_OF_LIVE
+from simscope_server.program import __version__
+from simscope_server.settings import Config
 
 SPOOL = '[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 50\n'
 CONFIG = f'file_roots = ["files"]\n{LIVE_SIGS}{SPOOL}[limits]\nbody_mib = 1\nmessage_kib = 64\n'
@@ -235,8 +239,8 @@ def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_
     publish(shared, "job-finish", run, done())
     over = shared.get(f"/jobs/{job}")
 
-    others = {"category", "uniqueid", "result", "log", *simscoped.NOT_OF_LIVE}
-    assert simscoped.JOB_FIELDS - said.keys() - extra.keys() == others
+    others = {"category", "uniqueid", "result", "log", *NOT_OF_LIVE}
+    assert JOB_FIELDS - said.keys() - extra.keys() == others
     for told in (alive, over):
         assert {field: told[field] for field in said} == said
         assert told["extra"] == extra
@@ -840,16 +844,16 @@ def test_a_job_that_is_pruned_while_it_is_changed_is_410(
     make_daemon: Callable[..., Daemon], tmp_path: Path, what: str, body: Any
 ) -> None:
     prelude = """
-looked = simscoped.Api.job_row
+looked = rooms.find("Api").job_row
 
 async def and_then_pruned(self, request):
     row = await looked(self, request)
     while await self.store.read("SELECT 1 FROM job"):
-        await self.store.change(simscoped.prune_jobs)
+        await self.store.change(rooms.find("prune_jobs"))
     return row
 
-simscoped.Api.job_row = and_then_pruned
-simscoped.prune_interval = lambda config: simscoped.math.inf
+rooms.find("Api").job_row = and_then_pruned
+rooms.replace("prune_interval", lambda config: math.inf)
 """
     daemon = make_daemon(f"{LIVE_SIGS}prunelivedays = 0.000001\n", program=driven(tmp_path, prelude)).start()
     number = publish(daemon, "job-live", "r", live(time_limit_ms=60_000))["details"][0]["job"]
@@ -1273,7 +1277,7 @@ def test_a_mistake_of_ours_in_reading_messages_is_not_told_as_the_senders(
 def mistaken(*asked, **named):
     raise ValueError("our own")
 
-simscoped.items_of = mistaken
+rooms.replace("items_of", mistaken)
 """
     daemon = make_daemon(program=driven(tmp_path, prelude)).start()
 
@@ -1404,7 +1408,7 @@ def test_health_tells_of_the_spool_and_a_backlog_is_healthy(shared: Daemon) -> N
     status, told, headers = shared.request("GET", "/healthz")
 
     assert (status, told["status"], told["reasons"]) == (200, "ok", [])
-    assert told["version"] == simscoped.__version__
+    assert told["version"] == __version__
     assert headers["content-type"].startswith("application/json")
 
 
@@ -1469,8 +1473,8 @@ def described(document: Any) -> set[tuple[str, str]]:
 
 
 def test_the_description_and_the_application_have_the_same_addresses(shared: Daemon) -> None:
-    api = simscoped.Api(simscoped.Config(), (), *[None] * 4)  # type: ignore[arg-type]
-    app = simscoped.make_app(api)
+    api = Api(Config(), (), *[None] * 4)  # type: ignore[arg-type]
+    app = make_app(api)
 
     routes = {
         (route.method, route.resource.canonical.removeprefix("/api/v1"))

@@ -17,10 +17,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import rooms
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, wait_until
 from support.stories import Story
 
-import simscoped
+from simscope_server.api.files import HASHED_BYTES, _opened, sha256_of
+from simscope_server.api.problems import Problem
+from simscope_server.ledger.actions import add_lines
+from simscope_server.ledger.batch import Batch
+from simscope_server.ledger.deliveries import apply_deliveries
+from simscope_server.ledger.expiry import forget_logs, prune_jobs
+from simscope_server.ledger.logbook import LogComplete
+from simscope_server.messages.protocol import Context, Delivery, Message
+from simscope_server.settings import Config
 
 SIM_LOG = "/api/v1/jobs/1/files/log/sim.log"
 
@@ -117,8 +126,8 @@ def test_lines_that_the_verdict_overtook_on_their_way_are_not_taken(story: Story
     job = story.live(log={"lines": ["one"]}).job
     story.finish()
 
-    with pytest.raises(simscoped.LogComplete, match="its log is complete"):
-        story.change(simscoped.add_lines, job, 1, ["two"])
+    with pytest.raises(LogComplete, match="its log is complete"):
+        story.change(add_lines, job, 1, ["two"])
 
     assert [row["next_offset"] for row in story.rows("SELECT next_offset FROM log")] == [1]
 
@@ -250,7 +259,7 @@ def test_a_page_that_ends_with_the_last_line_of_a_complete_log_says_so(shared: D
 
 
 def test_the_oldest_lines_go_where_a_log_is_too_large(story: Story, monkeypatch: Any) -> None:
-    monkeypatch.setattr(simscoped, "LOG_SIZE_MOST", 10)
+    rooms.replace("LOG_SIZE_MOST", 10, monkeypatch)
     for lines in (["aaaa", "bbbb"], ["cccc"], ["d"], ["e" * 12]):
         story.live(log={"lines": lines})
         (row,) = story.rows("SELECT first_offset, next_offset, size FROM log")
@@ -311,9 +320,9 @@ def counted(look):
         return await look(*asked)
     return counting
 
-simscoped.HEARTBEAT_S = 600
-simscoped._log_page = counted(simscoped._log_page)
-simscoped._events_after = counted(simscoped._events_after)
+rooms.replace("HEARTBEAT_S", 600)
+rooms.replace("_log_page", counted(rooms.find("_log_page")))
+rooms.replace("_events_after", counted(rooms.find("_events_after")))
 """
     daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
     jobs = [publish(daemon, live(f"j{number}"))["job"] for number in range(10)]
@@ -351,7 +360,7 @@ simscoped._events_after = counted(simscoped._events_after)
 def test_followed_logs_are_among_the_streams_of_which_there_may_be_so_many(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
-    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, "simscoped.STREAMS_MOST = 1")).start()
+    daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, "rooms.replace('STREAMS_MOST', 1)")).start()
     job = publish(daemon, live(log={"lines": ["one"]}))["job"]
     first = Followed(daemon, job)
     first.until('"one"')
@@ -373,7 +382,7 @@ def passing(point):
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-simscoped.passing = passing
+rooms.replace("passing", passing)
 """
 
 
@@ -434,15 +443,15 @@ def lines_kept(story: Story) -> list[tuple[int, int, str]]:
 def test_a_message_that_is_refused_for_a_mistake_of_ours_leaves_no_lines(story: Story, monkeypatch: Any) -> None:
     story.live(log={"lines": ["0"]})
 
-    def mistaken(batch: simscoped.Batch, message: simscoped.Message, *_: Any) -> list[str]:
+    def mistaken(batch: Batch, message: Message, *_: Any) -> list[str]:
         batch.append_lines(1, None, ["lost", "lost"])
         raise KeyError("a mistake of ours")
 
     item = json.dumps(live(log={"lines": ["1"]})).encode()
-    delivery = simscoped.Delivery("x", "x", [item], simscoped.Context(regression="r/1"))
+    delivery = Delivery("x", "x", [item], Context(regression="r/1"))
     with monkeypatch.context() as patched:
-        patched.setattr(simscoped, "keep_lines", mistaken)
-        [receipt] = story.change(simscoped.apply_deliveries, [delivery], careful=True)
+        rooms.replace("keep_lines", mistaken, patched)
+        [receipt] = story.change(apply_deliveries, [delivery], careful=True)
     story.live(log={"lines": ["1"]})
 
     assert receipt.rejected == 1
@@ -462,18 +471,18 @@ def test_a_job_of_the_name_of_a_pruned_one_has_a_log_of_its_own(make_daemon: Cal
 
 
 def test_lines_of_pruned_jobs_and_of_earlier_runs_are_deleted_some_logs_at_a_time(monkeypatch: Any) -> None:
-    monkeypatch.setattr(simscoped, "SLICE_LOGS", 2)
+    rooms.replace("SLICE_LOGS", 2, monkeypatch)
     story = Story(autotimeouthours=0)
     for uniqueid in "abc":
         story.live(uniqueid=uniqueid, log={"lines": [uniqueid]})
     story.pass_time(8 * 24 * 3600)
     story.live(uniqueid="d", log={"lines": ["d"]})
-    story.change(simscoped.prune_jobs)
+    story.change(prune_jobs)
     story.finish(uniqueid="d", start_time="2025-01-01T00:00:00Z")
     story.finish(uniqueid="d", start_time="2025-01-02T00:00:00Z", log={"offset": 7, "lines": ["again 7"]})
     assert [text for _, _, text in lines_kept(story)] == ["a", "b", "c", "d", "again 7"]
 
-    slices = [story.change(simscoped.forget_logs) for _ in range(3)]
+    slices = [story.change(forget_logs) for _ in range(3)]
 
     assert slices == [True, True, False]
     assert lines_kept(story) == [(5, 7, "again 7")]
@@ -512,13 +521,13 @@ def test_a_log_whose_lines_are_lost_goes_on_where_it_ended(make_daemon: Callable
 
 def test_lines_that_the_disk_does_not_give_are_507(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     prelude = """
-connection = simscoped.aiosqlite.Connection
+connection = aiosqlite.Connection
 read = connection.execute_fetchall
 
 async def failing(self, sql, *parameters):
     if "FROM log_line" in sql:
-        error = simscoped.sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = simscoped.sqlite3.SQLITE_IOERR_READ
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
         raise error
     return await read(self, sql, *parameters)
 
@@ -540,7 +549,7 @@ def test_a_long_look_for_lines_whose_reader_has_left_is_ended(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     prelude = """
-read = simscoped.aiosqlite.Connection.execute_fetchall
+read = aiosqlite.Connection.execute_fetchall
 
 async def long(self, sql, *parameters):
     if "FROM log_line" in sql and not os.path.exists("begun"):
@@ -548,8 +557,8 @@ async def long(self, sql, *parameters):
         sql, parameters = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i FROM n) SELECT i FROM n WHERE i > 1", ()
     return await read(self, sql, *parameters)
 
-simscoped.READ_MOST_S = 600
-simscoped.aiosqlite.Connection.execute_fetchall = long
+rooms.replace("READ_MOST_S", 600)
+aiosqlite.Connection.execute_fetchall = long
 """
     daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, f"import os\n{prelude}")).start()
     job = publish(daemon, live(log={"lines": ["one"]}))["job"]
@@ -598,7 +607,7 @@ def test_declared_files_are_listed_and_read_with_ranges_and_their_hash(with_file
 
 def test_size_and_hash_of_a_served_file_are_told_where_the_job_does_not(with_files: Daemon, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    (runs / "big").write_bytes(bytes(simscoped.HASHED_BYTES))
+    (runs / "big").write_bytes(bytes(HASHED_BYTES))
     declared = {"kind": "log", "name": "mine", "path": "sim.log", "size": 3, "sha256": "ab" * 32}
     files = [
         {"kind": "log", "name": name, "path": name} for name in ("sim.log", "big", "../secret", "link", "gone", "")
@@ -612,7 +621,7 @@ def test_size_and_hash_of_a_served_file_are_told_where_the_job_does_not(with_fil
         return [(file.get("size"), file.get("sha256")) for file in items]
 
     digest = hashlib.sha256(b"0123456789").hexdigest()
-    big, nothing = simscoped.HASHED_BYTES, [(None, None)] * 4
+    big, nothing = HASHED_BYTES, [(None, None)] * 4
     assert told("live") == [(3, "ab" * 32), (10, None), (big, None), *nothing]  # it may still be written to
     assert told("pass") == [(3, "ab" * 32), (10, digest), (big, None), *nothing]
 
@@ -701,7 +710,7 @@ def test_a_compressed_file_beside_a_declared_one_is_not_its_content(with_files: 
 
 # The file is replaced by a link, or its folder is, just after a step of the daemon's.
 REPLACING = """
-real = simscoped.STEP
+real = rooms.find("STEP")
 
 def replacing(*args):
     result = real(*args)
@@ -711,7 +720,7 @@ def replacing(*args):
         os.remove(FLAG)
     return result
 
-simscoped.STEP = replacing
+rooms.replace("STEP", replacing)
 """
 
 
@@ -725,8 +734,8 @@ def hanging(*asked):
     open(f"hangs{threading.get_ident()}", "w").close()
     threading.Event().wait()
 
-simscoped.FILE_THREADS = 40
-simscoped._real_path = hanging
+rooms.replace("FILE_THREADS", 40)
+rooms.replace("_real_path", hanging)
 """
     daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
     job = publish(daemon, live(files=[{"kind": "log", "name": "sim.log", "path": "/mnt/sim.log"}]))["job"]
@@ -753,7 +762,7 @@ def test_a_file_that_can_be_opened_but_not_read_is_listed_without_its_hash_and_4
 def failing(file, digest):
     raise OSError(5, "Input/output error")
 
-simscoped.hashlib.file_digest = failing
+hashlib.file_digest = failing
 """
     (tmp_path / "sim.log").write_text("0123456789")
     roots = f'file_roots = ["{tmp_path}"]\n[spool]\ndir = "spool"\n{LIVE_SIGS}'
@@ -781,18 +790,18 @@ def test_the_hash_of_a_file_outlives_that_many_others_are_looked_at_meanwhile(tm
     (tmp_path / "file").write_bytes(b"0123456789")
 
     with (tmp_path / "file").open("rb", buffering=0) as file:
-        assert simscoped.sha256_of(api, file) == hashlib.sha256(b"0123456789").digest()
+        assert sha256_of(api, file) == hashlib.sha256(b"0123456789").digest()
 
 
 def test_a_file_that_was_replaced_is_not_left_open(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(simscoped, "_real_path", lambda config, job, declared: tmp_path / "link" / declared)
+    rooms.replace("_real_path", lambda config, job, declared: tmp_path / "link" / declared, monkeypatch)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "sim.log").touch()
     (tmp_path / "link").symlink_to("runs")
     before = os.listdir("/proc/self/fd")
 
-    with pytest.raises(simscoped.Problem, match="replaced") as told:
-        simscoped._opened(simscoped.Config(), {}, "sim.log")
+    with pytest.raises(Problem, match="replaced") as told:
+        _opened(Config(), {}, "sim.log")
 
     assert told.tb is not None  # as long as it is kept, so is what the function had
     assert os.listdir("/proc/self/fd") == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,11 @@ import pytest
 from support.daemons import LIVE_SIGS, Daemon, driven, live, publish_job, wait_until
 from support.stories import Story
 
-import simscoped
+from simscope_server.ledger.actions import once
+from simscope_server.ledger.expiry import prune_records
+from simscope_server.ledger.ledger import Bells
+from simscope_server.messages.protocol import TYPE_ALIASES
+from simscope_server.reading.feed import Subject
 
 AN_HOUR = 3_600_000
 
@@ -276,13 +281,13 @@ def test_an_extension_holds_over_a_restart(make_daemon: Callable[..., Daemon]) -
 
 def test_an_answer_under_a_key_is_kept_as_long_as_receipts_are(story: Story) -> None:
     story.live(time_limit_ms=AN_HOUR)
-    story.change(simscoped.once, "k", "asked", lambda batch: "{}")
+    story.change(once, "k", "asked", lambda batch: "{}")
     story.pass_time(13 * 86400)
-    story.change(simscoped.prune_records)
+    story.change(prune_records)
     assert story.rows("SELECT key FROM idempotency") == [{"key": "k"}]
 
     story.pass_time(2 * 86400)
-    story.change(simscoped.prune_records)
+    story.change(prune_records)
 
     assert story.rows("SELECT key FROM idempotency") == []
 
@@ -348,14 +353,14 @@ def test_until_takes_done_only(shared: Daemon, run: str, path: str) -> None:
 def test_what_happens_to_other_jobs_wakes_nobody(make_daemon: Callable[..., Daemon], tmp_path: Any) -> None:
     """Each look of a waiter is a SELECT; with many waiters a busy daemon must not look for all at each commit."""
     prelude = """
-looked = simscoped.Api.job_row
+looked = rooms.find("Api").job_row
 
 async def counted(self, request):
     with open("looks", "a") as file:
         file.write("x")
     return await looked(self, request)
 
-simscoped.Api.job_row = counted
+rooms.find("Api").job_row = counted
 """
     daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
     jobs = [publish_job(daemon, "r", live(f"j{number}")) for number in range(20)]
@@ -376,9 +381,9 @@ simscoped.Api.job_row = counted
 
 
 def test_a_waiter_that_goes_away_is_forgotten(shared: Daemon, run: str) -> None:
-    bells = simscoped.Bells()
-    loop = simscoped.asyncio.new_event_loop()
-    subject = simscoped.Subject(1, 2)
+    bells = Bells()
+    loop = asyncio.new_event_loop()
+    subject = Subject(1, 2)
 
     async def come_and_go() -> None:
         with bells.listen(subject), bells.listen(subject, b"log"):
@@ -527,7 +532,7 @@ def test_events_are_found_by_the_names_of_other_systems(shared: Daemon, lives: s
 
 
 def test_every_status_of_agave_is_a_name_for_events(shared: Daemon) -> None:
-    assert [word for word in AGAVE if word not in simscoped.TYPE_ALIASES] == []
+    assert [word for word in AGAVE if word not in TYPE_ALIASES] == []
 
 
 def test_a_name_that_nobody_uses_is_refused(shared: Daemon) -> None:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import rooms
 from support.daemons import LIVE_SIGS, ROOT, Daemon, done, driven, live, wait_until
 
-import simscoped
+from simscope_server.doors.spool_folder import free_name
 
 SETTLE_MS = 400
 CONFIG = (
@@ -448,7 +449,7 @@ def test_a_symbolic_link_swapped_in_between_listing_and_reading_is_not_followed(
 
 
 COUNTS_READS = """
-simscoped.REST_MS = 1500
+rooms.replace("REST_MS", 1500)
 real_open = os.open
 
 def counted(path, *args, **kwargs):
@@ -637,10 +638,10 @@ def test_a_refused_file_does_not_overwrite_an_earlier_one_of_the_same_name(share
 
 def test_the_name_of_one_of_many_alike_is_found_with_few_looks(tmp_path: Path, monkeypatch: Any) -> None:
     taken, looks = {f"{tmp_path}/x.json"} | {f"{tmp_path}/x~{number}.json" for number in range(2, 20_001)}, []
-    monkeypatch.setattr(simscoped, "_is_free", lambda path: (looks.append(path), path not in taken)[1])
+    rooms.replace("_is_free", lambda path: (looks.append(path), path not in taken)[1], monkeypatch)
 
-    assert simscoped.free_name(f"{tmp_path}/x.json") == f"{tmp_path}/x~20001.json"
-    assert simscoped.free_name(f"{tmp_path}/y.json") == f"{tmp_path}/y.json"
+    assert free_name(f"{tmp_path}/x.json") == f"{tmp_path}/x~20001.json"
+    assert free_name(f"{tmp_path}/y.json") == f"{tmp_path}/y.json"
     assert len(looks) < 50
 
 
@@ -1071,7 +1072,7 @@ def test_stopping_in_the_middle_of_a_burst_and_starting_again_loses_nothing(make
 # --- troubles of the file system --------------------------------------------------------------------------------------
 
 
-SOON_AT_REST = "simscoped.AWAKE_FOR_S = 0.1\n"
+SOON_AT_REST = "rooms.replace('AWAKE_FOR_S', 0.1)\n"
 AT_REST_S = 0.4  # after the last file: by then the daemon has stopped looking all the time
 
 
@@ -1082,7 +1083,7 @@ async def silent(*_, stop_event, **__):
     return
     yield
 
-simscoped.awatch = silent
+rooms.replace("awatch", silent)
 """
 
 
@@ -1106,13 +1107,13 @@ async def broken(*_, **__):
     raise OSError(errno.ENOSPC, "inotify watch limit reached")
     yield
 
-def counted(self, scan=simscoped.SpoolFolder.scan):
+def counted(self, scan=rooms.find("SpoolFolder").scan):
     scans[0] += 1
     open("scans", "w").write(str(scans[0]))
     return scan(self)
 
-simscoped.awatch = broken
-simscoped.SpoolFolder.scan = counted
+rooms.replace("awatch", broken)
+rooms.find("SpoolFolder").scan = counted
 """
 
 
@@ -1222,8 +1223,8 @@ def test_a_disk_too_full_for_refused_files_leaves_no_reasons_without_their_file(
 
 SLOW_TO_SETTLE = """
 import time
-simscoped.CHUNK_FILES = 1
-settle, settling = simscoped.SpoolFolder.settle, []
+rooms.replace("CHUNK_FILES", 1)
+settle, settling = rooms.find("SpoolFolder").settle, []
 
 def slow(self, verdicts):
     if settling:
@@ -1233,7 +1234,7 @@ def slow(self, verdicts):
     settle(self, verdicts)
     settling.remove(verdicts)
 
-simscoped.SpoolFolder.settle = slow
+rooms.find("SpoolFolder").settle = slow
 """
 
 
@@ -1312,14 +1313,14 @@ def test_a_spool_that_cannot_be_listed_is_unhealthy_until_it_can(
 
 
 IN_TROUBLE_AT_START = """
-real_sync = simscoped.sync_folder
+real_sync = rooms.find("sync_folder")
 
 def guarded(folder):
     if not os.path.exists("better"):
         raise OSError(errno.EIO, "Input/output error")
     return real_sync(folder)
 
-simscoped.sync_folder = guarded
+rooms.replace("sync_folder", guarded)
 """
 
 
@@ -1366,14 +1367,14 @@ def test_a_disk_too_full_for_the_work_folder_lets_files_wait_and_the_daemon_live
 
 
 SYNCS_BADLY = """
-sync_folder = simscoped.sync_folder
+sync_folder = rooms.find("sync_folder")
 
 def guarded(folder):
     if os.path.exists("broken"):
         raise OSError(errno.EIO, "Input/output error")
     sync_folder(folder)
 
-simscoped.sync_folder = guarded
+rooms.replace("sync_folder", guarded)
 """
 
 

@@ -9,11 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from support import replays
+from support import replays, rooms
 from support.daemons import ROOT
 from support.replays import Replica, cuts, make_log, one_by_one
-
-import simscoped
 
 SEED, COUNT = 7, 700
 
@@ -21,8 +19,8 @@ SEED, COUNT = 7, 700
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that many an end takes several transactions."""
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 3)
-    monkeypatch.setattr(simscoped, "SLICE_LOGS", 2)
+    rooms.replace("SLICE_JOBS", 3, monkeypatch)
+    rooms.replace("SLICE_LOGS", 2, monkeypatch)
 
 
 @pytest.fixture
@@ -57,7 +55,7 @@ def test_the_cuts_into_transactions_and_what_is_rolled_back_do_not_matter(straig
 def test_the_order_in_which_sqlite_finds_unordered_rows_does_not_matter(
     monkeypatch: pytest.MonkeyPatch, slice_jobs: int
 ) -> None:
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", slice_jobs)
+    rooms.replace("SLICE_JOBS", slice_jobs, monkeypatch)
     log = make_log(SEED, COUNT)
 
     assert one_by_one(log, reversed_selects=True).digest() == one_by_one(log).digest()

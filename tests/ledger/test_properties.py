@@ -14,7 +14,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from support.stories import SIGNATURE, Story, assert_consistent
 
-import simscoped
+from simscope_server.ledger.actions import extend_job, tank_regression, untank_regression
+from simscope_server.ledger.expiry import expire, prune_jobs
+from simscope_server.ledger.rules import NotExtended
 
 Said = tuple[str, str, Any]  # type, regression, body
 
@@ -271,15 +273,15 @@ def do(story: Story, deed: str, place: int) -> None:
     regressions = [row["id"] for row in story.rows("SELECT id FROM regression ORDER BY id")]
     regression = regressions[place % len(regressions)]
     if deed == "tank":
-        story.change(simscoped.tank_regression, regression, "by hand")
+        story.change(tank_regression, regression, "by hand")
     elif deed == "untank":
-        story.change(simscoped.untank_regression, regression)
+        story.change(untank_regression, regression)
     elif deed == "extend":
         for row in story.rows("SELECT id FROM job ORDER BY id"):
-            with contextlib.suppress(simscoped.NotExtended):
-                story.change(simscoped.extend_job, row["id"], place * 60_000 + 1, None)
+            with contextlib.suppress(NotExtended):
+                story.change(extend_job, row["id"], place * 60_000 + 1, None)
     else:
         story.pass_time(place * 3600)
-        for act in (simscoped.expire, simscoped.prune_jobs):
+        for act in (expire, prune_jobs):
             while story.change(act):
                 pass

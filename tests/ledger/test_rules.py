@@ -7,23 +7,27 @@ import itertools
 from typing import Any, NamedTuple
 
 import pytest
+from support import rooms
 from support.stories import SIGNATURE, Story, assert_consistent, counts
 
-import simscoped
-from simscoped import (
+from simscope_server.ledger.actions import tank_job, tank_regression
+from simscope_server.ledger.expiry import expire
+from simscope_server.ledger.rows import Job, Tally, counted_runtime, tally
+from simscope_server.ledger.rules import (
     ABSENT,
     ALIVE,
     DONE,
     JOB_STATES,
     LIMITED,
     MIGRATED,
+    ON_FINISH,
+    ON_LIVE,
     OPEN,
     OVER,
     REGRESSION_STATES,
     TANKED,
-    Job,
-    Tally,
-    counted_runtime,
+    NotExtended,
+    extended_limit,
     is_later_run,
     is_running,
     moves_limit,
@@ -32,9 +36,10 @@ from simscoped import (
     run_of,
     says_over,
     split_series,
-    tally,
 )
-from simscoped_parts.answers import estimate_end, in_words, utc
+from simscope_server.messages.protocol import FAIL, LIVE, LONGEST_MS, PASS, SKIP, Message
+from simscope_server.messages.times import in_words, utc
+from simscope_server.reading.answers import estimate_end
 
 HOUR_S = 3600
 
@@ -56,7 +61,7 @@ def bring(job_state: str, where: str, monkeypatch: pytest.MonkeyPatch) -> Story:
     if where == OVER and job_state != MIGRATED:
         story.regr("regr-finish")
     if where == TANKED:
-        story.change(simscoped.tank_regression, 1, "for the test")
+        story.change(tank_regression, 1, "for the test")
     return story
 
 
@@ -70,23 +75,23 @@ def _bring_job(story: Story, job_state: str, where: str) -> None:
     if job_state == MIGRATED and where == OPEN:
         story.finish(uniqueid="other")
         story.pass_time(25 * HOUR_S)
-        story.change(simscoped.expire)
+        story.change(expire)
         story.finish(uniqueid="other")  # said before, but a sign of life: the regression is open again
     elif job_state == MIGRATED:
         story.regr("regr-finish")
     elif job_state == LIMITED:
         story.pass_time(2)
-        story.change(simscoped.expire)
+        story.change(expire)
     elif job_state == TANKED and where != TANKED:
-        story.change(simscoped.tank_job, story.job()["id"], "for the test")
+        story.change(tank_job, story.job()["id"], "for the test")
 
 
 def _tanked_by_half(monkeypatch: pytest.MonkeyPatch) -> Story:
     """A regression that is being tanked, a slice at a time (none at all at present), and the job's turn is to come."""
     story = Story()
     story.live()
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 0)
-    story.change(simscoped.tank_regression, 1, "for the test")
+    rooms.replace("SLICE_JOBS", 0, monkeypatch)
+    story.change(tank_regression, 1, "for the test")
     return story
 
 
@@ -161,10 +166,10 @@ AFTER_FINISH = {
 
 
 def test_every_pair_of_the_table_has_its_story():
-    assert list(simscoped.ON_LIVE) == list(JOB_STATES)
-    assert all(list(row) == list(REGRESSION_STATES) for row in simscoped.ON_LIVE.values())
+    assert list(ON_LIVE) == list(JOB_STATES)
+    assert all(list(row) == list(REGRESSION_STATES) for row in ON_LIVE.values())
     assert list(AFTER_LIVE) == EVERY_PAIR
-    assert list(AFTER_FINISH) == list(simscoped.ON_FINISH) == list(JOB_STATES)
+    assert list(AFTER_FINISH) == list(ON_FINISH) == list(JOB_STATES)
 
 
 def job_alone(state: str) -> dict[str, int]:
@@ -247,8 +252,8 @@ def test_a_run_again_in_every_state_of_the_regression(where, monkeypatch):
 
 def test_a_tanked_regression_takes_the_jobs_along_whose_turn_has_not_come(monkeypatch):
     story = bring(ALIVE, TANKED, monkeypatch)
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
-    while story.change(simscoped.expire):
+    rooms.replace("SLICE_JOBS", 1, monkeypatch)
+    while story.change(expire):
         pass
 
     assert states(story) == (TANKED, TANKED)
@@ -309,7 +314,7 @@ def test_which_run_a_message_speaks_of(said, known, run):
     ],
 )
 def test_which_message_ends_a_regression_and_which_names_its_run(kind, pending, over, names):
-    message = simscoped.Message(0, kind, "r/1", {}, {}, {}, pending=pending)
+    message = Message(0, kind, "r/1", {}, {}, {}, pending=pending)
 
     assert (says_over(message), names_run(message)) == (over, names)
 
@@ -350,15 +355,15 @@ NOW = 1_000_000_000
         (300, 0, None, NOW + 1, 401),
         (300, 0, None, NOW, "bad-extension"),
         (300, None, None, NOW + 50, "not-running"),
-        (1000, 0, simscoped.LONGEST_MS - 1000, None, simscoped.LONGEST_MS),
-        (1000, 0, simscoped.LONGEST_MS - 999, None, "bad-extension"),
-        (None, 0, None, NOW + simscoped.LONGEST_MS, "bad-extension"),
+        (1000, 0, LONGEST_MS - 1000, None, LONGEST_MS),
+        (1000, 0, LONGEST_MS - 999, None, "bad-extension"),
+        (None, 0, None, NOW + LONGEST_MS, "bad-extension"),
     ],
 )
 def test_which_limit_an_extension_gives(limit, running, by, until, told):
     try:
-        new = simscoped.extended_limit(limit, running, NOW, 400, by, until)
-    except simscoped.NotExtended as error:
+        new = extended_limit(limit, running, NOW, 400, by, until)
+    except NotExtended as error:
         new = error.reason
 
     assert new == told
@@ -491,7 +496,7 @@ def test_an_end_is_never_estimated_in_the_past():
         assert end is None or now <= (end.low or now) <= end.at <= (end.high or end.at)
 
 
-def a_job(state: str = DONE, result: int = simscoped.PASS, **columns: Any) -> Job:
+def a_job(state: str = DONE, result: int = PASS, **columns: Any) -> Job:
     values = dict.fromkeys(Job.__struct_fields__) | {"state": state, "result": result} | columns
     return Job(**values)
 
@@ -520,13 +525,13 @@ NUMBERS = {"compute_ms": 3, "runtime_ms": 7, "cycles": 1000}
 @pytest.mark.parametrize(
     ("job", "adds"),
     [
-        (a_job(ALIVE, simscoped.LIVE, **NUMBERS), Tally(n_live=1)),
-        (a_job(MIGRATED, simscoped.FAIL, **NUMBERS), Tally(n_fail=1, n_migrated=1)),
-        (a_job(TANKED, simscoped.FAIL, **NUMBERS), Tally(n_fail=1, n_migrated=1)),
-        (a_job(LIMITED, simscoped.FAIL, **NUMBERS), Tally(n_fail=1)),
-        (a_job(DONE, simscoped.PASS, **NUMBERS), Tally(1, 0, 0, 0, 0, 3, 7, 1000, 3)),
-        (a_job(DONE, simscoped.FAIL, **NUMBERS), Tally(0, 1, 0, 0, 0, 3, 7, 1000, 3)),
-        (a_job(DONE, simscoped.SKIP), Tally(n_skip=1)),
+        (a_job(ALIVE, LIVE, **NUMBERS), Tally(n_live=1)),
+        (a_job(MIGRATED, FAIL, **NUMBERS), Tally(n_fail=1, n_migrated=1)),
+        (a_job(TANKED, FAIL, **NUMBERS), Tally(n_fail=1, n_migrated=1)),
+        (a_job(LIMITED, FAIL, **NUMBERS), Tally(n_fail=1)),
+        (a_job(DONE, PASS, **NUMBERS), Tally(1, 0, 0, 0, 0, 3, 7, 1000, 3)),
+        (a_job(DONE, FAIL, **NUMBERS), Tally(0, 1, 0, 0, 0, 3, 7, 1000, 3)),
+        (a_job(DONE, SKIP), Tally(n_skip=1)),
         (a_job(compute_ms=3), Tally(1, 0, 0, 0, 0, 3, 3, 0, 0)),  # without cycles its time is no part of the rate
         (a_job(compute_ms=3, cycles=0), Tally(1, 0, 0, 0, 0, 3, 3, 0, 3)),
         (a_job(cycles=5), Tally(1, 0, 0, 0, 0, 0, 0, 5, 0)),

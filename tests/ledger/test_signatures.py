@@ -11,8 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simscoped_parts import signatures
-from simscoped_parts.signatures import NO_MESSAGE, NO_WORDS, READ_LIMIT, TITLE_LIMIT, explain, first_line, title_of
+from simscope_server.ledger import signatures
+from simscope_server.ledger.signatures import (
+    NO_MESSAGE,
+    NO_WORDS,
+    READ_LIMIT,
+    TITLE_LIMIT,
+    explain,
+    first_line,
+    title_of,
+)
 
 # --- table ------------------------------------------------------------------------------------------------------
 

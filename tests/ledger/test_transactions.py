@@ -11,10 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import rooms
 from support.stories import SIGNATURE, Story, assert_consistent, counts
 
-import simscoped
-from simscoped import Context, Delivery, Outcome, Submission
+from simscope_server.ledger import database
+from simscope_server.ledger.actions import tank_job, tank_regression, untank_regression
+from simscope_server.ledger.batch import Batch
+from simscope_server.ledger.database import Clock
+from simscope_server.ledger.deliveries import apply_deliveries, apply_submissions
+from simscope_server.ledger.effects import apply_message
+from simscope_server.ledger.expiry import anything_due, expire, is_tick_old, prune_jobs, prune_records, save_tick
+from simscope_server.messages.protocol import Context, Delivery, Message, Outcome, Receipt, Submission
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -24,12 +31,12 @@ T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 def wait(story: Story, seconds: float) -> None:
     """Let time pass, and let the daemon act on it until there is nothing more to do."""
     story.pass_time(seconds)
-    for act in (simscoped.expire, simscoped.prune_jobs):
+    for act in (expire, prune_jobs):
         while story.change(act):
             pass
 
 
-def slices(story: Story, act: Callable[[simscoped.Batch], bool] = simscoped.expire) -> int:
+def slices(story: Story, act: Callable[[Batch], bool] = expire) -> int:
     """Let the daemon go on with what is not done yet. -> how many times it took."""
     for number in itertools.count(1):
         if not story.change(act):
@@ -64,11 +71,11 @@ def fields(story: Story, name: str = "r/1") -> dict[str, Any]:
     return json.loads(story.regression(name)["fields"])
 
 
-def deliver(story: Story, *items: Any, careful: bool = False) -> simscoped.Receipt:
+def deliver(story: Story, *items: Any, careful: bool = False) -> Receipt:
     """One delivery of envelopes (or of bytes as they are). -> its receipt."""
     raw = [item if isinstance(item, bytes) else json.dumps(item).encode() for item in items]
     delivery = Delivery("file.json", "spool:file.json", raw, Context())
-    [receipt] = story.change(simscoped.apply_deliveries, [delivery], careful=careful)
+    [receipt] = story.change(apply_deliveries, [delivery], careful=careful)
     return receipt
 
 
@@ -127,7 +134,7 @@ DOCUMENT_FINISH_REPAIRED = DOCUMENT_FINISH.replace(']\n"fail_message"', '],\n"fa
 def publish(story: Story, kind: str, body: str) -> Outcome:
     """What the original's command does: one body in a file, type and regression said beside it."""
     delivery = Delivery("job.json", "spool:job.json", [body.encode()], Context(kind, "myrun/123"))
-    [receipt] = story.change(simscoped.apply_deliveries, [delivery])
+    [receipt] = story.change(apply_deliveries, [delivery])
     return receipt.details[0]
 
 
@@ -738,7 +745,7 @@ def test_a_verdict_of_death_keeps_why(story):
 
 
 def test_more_jobs_than_a_slice_are_migrated_in_slices(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
 
@@ -746,14 +753,14 @@ def test_more_jobs_than_a_slice_are_migrated_in_slices(story, monkeypatch):
 
     assert status(story) == ("live", None)
     assert counts(story) == {"live": 3, "fail": 2, "migrated": 2}
-    assert simscoped.anything_due(story.conn, story.config, story.tick)
+    assert anything_due(story.conn, story.config, story.tick)
     assert_consistent(story)
-    assert story.change(simscoped.expire) is True
+    assert story.change(expire) is True
     assert (status(story), counts(story)["live"]) == (("live", None), 1)
-    assert story.change(simscoped.expire) is False
+    assert story.change(expire) is False
     assert status(story) == ("aborted", "finish")
     assert counts(story) == {"fail": 5, "migrated": 5}
-    assert not simscoped.anything_due(story.conn, story.config, story.tick)
+    assert not anything_due(story.conn, story.config, story.tick)
     assert story.events("regression.") == ["regression.started", "regression.first_failure", "regression.finished"]
     assert story.events("job.") == ["job.live"] * 5 + ["job.missing"] * 5
     assert_consistent(story)
@@ -765,11 +772,11 @@ def test_a_slice_is_of_all_regressions_that_end_together(story, monkeypatch):
             story.live(name, uniqueid)
     story.live("r/4", "limited", time_limit_ms=1000)
     story.pass_time(DAY_S)
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 4)
+    rooms.replace("SLICE_JOBS", 4, monkeypatch)
 
     verdicts = []
     for more in (True, True, False):
-        assert story.change(simscoped.expire) is more
+        assert story.change(expire) is more
         verdicts.append(len(story.events("job.timed_out")))
         assert_consistent(story)
 
@@ -780,8 +787,8 @@ def test_a_slice_is_of_all_regressions_that_end_together(story, monkeypatch):
 def test_messages_take_a_slice_along_once_however_many_they_are(story, monkeypatch):
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
-    monkeypatch.setattr(simscoped, "BATCH_MESSAGES", 1)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
+    rooms.replace("BATCH_MESSAGES", 1, monkeypatch)
 
     story.send(("regr-finish", "r/1", None), ("regr-update", "r/1", {"tag": "x"}), ("regr-update", "r/1", {"tag": "y"}))
 
@@ -791,7 +798,7 @@ def test_messages_take_a_slice_along_once_however_many_they_are(story, monkeypat
 
 
 def test_messages_between_the_slices_come_to_the_same(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
+    rooms.replace("SLICE_JOBS", 1, monkeypatch)
     for uniqueid in "abcdef":
         story.live(uniqueid=uniqueid)
     story.regr("regr-finish")
@@ -808,11 +815,11 @@ def test_messages_between_the_slices_come_to_the_same(story, monkeypatch):
 
 
 def test_a_sign_of_life_between_the_slices_of_a_timeout_stops_them(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
     story.pass_time(DAY_S)
-    story.change(simscoped.expire)
+    story.change(expire)
 
     story.live(uniqueid="a")
     slices(story)
@@ -956,12 +963,12 @@ def test_a_limit_that_is_moved_within_the_past_changes_nothing(story):
 
 
 def test_a_moved_limit_brings_a_regression_back_between_the_slices(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
     story.regr("regr-start", time_limit_hours=1)
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
     story.pass_time(HOUR_S)
-    story.change(simscoped.expire)
+    story.change(expire)
 
     story.regr("regr-update", time_limit_hours=3)
     slices(story)
@@ -1122,8 +1129,8 @@ def test_a_publishers_clock_ends_nothing(story):
 
 def test_both_clocks_tick_together_and_a_step_of_the_wall_clock_stops_no_uptime(monkeypatch):
     wall, up = 1_700_000_000_000_600_000, 5_000_999_999
-    monkeypatch.setattr(simscoped, "time", SimpleNamespace(time_ns=lambda: wall, monotonic_ns=lambda: up))
-    clock = simscoped.Clock(1000)
+    monkeypatch.setattr(database, "time", SimpleNamespace(time_ns=lambda: wall, monotonic_ns=lambda: up))
+    clock = Clock(1000)
     moments = []
     for _ in range(40):
         moments.append(clock.moment())
@@ -1155,9 +1162,9 @@ def test_the_uptime_is_saved_often_while_a_time_limit_runs(options, messages, of
     story = Story(**options)
     for kind, body in messages:
         story.send((kind, "r/1", body))
-    story.change(simscoped.save_tick)
+    story.change(save_tick)
 
-    old = [simscoped.is_tick_old(story.conn, story.config, story.tick + ms) for ms in (500, 1000, 9999, 10_000)]
+    old = [is_tick_old(story.conn, story.config, story.tick + ms) for ms in (500, 1000, 9999, 10_000)]
 
     assert old == [False, often, often, True]
 
@@ -1225,13 +1232,13 @@ def test_what_stays_live_after_the_end_of_its_regression_is_pruned_and_the_statu
 
 
 def test_pruning_goes_in_slices(monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
     story = Story(autotimeouthours=0)
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
     story.pass_time(7 * DAY_S)
 
-    assert slices(story, simscoped.prune_jobs) == 3
+    assert slices(story, prune_jobs) == 3
     assert counts(story) == {}
     assert_consistent(story)
 
@@ -1521,7 +1528,7 @@ def test_with_skip_on_it_is(story):
 
 
 def tank(story: Story, reason: str = "farm is down") -> None:
-    story.change(simscoped.tank_regression, 1, reason)
+    story.change(tank_regression, 1, reason)
     slices(story)
 
 
@@ -1577,7 +1584,7 @@ def test_untanking_brings_the_jobs_back_to_life(story):
     tank(story)
     story.finish(uniqueid="b")
 
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
 
     assert status(story) == ("live", None)
     assert (state(story), story.job()["host"]) == (("live", None, None), "farm1")
@@ -1592,7 +1599,7 @@ def test_untanking_a_regression_that_has_finished_meanwhile_makes_its_jobs_missi
     story.regr("regr-finish")
     assert status(story)[0] == "tanked"
 
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
 
     assert status(story) == ("aborted", "finish")
     assert state(story) == ("fail", "missing", SIGNATURE)
@@ -1605,7 +1612,7 @@ def test_a_tanked_regression_does_not_time_out(story):
     tank(story)
 
     wait(story, 3 * DAY_S)
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
 
     assert status(story) == ("live", None)
     assert "regression.timed_out" not in story.events()
@@ -1629,15 +1636,15 @@ def test_what_opens_a_regression_leaves_a_tanked_one_without_live_jobs(story, mo
     if closed:
         wait(story, 3 * 3600)
         slices(story)
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
-    story.change(simscoped.tank_regression, 1, "")
+    rooms.replace("SLICE_JOBS", 1, monkeypatch)
+    story.change(tank_regression, 1, "")
 
     reopens(story)
     slices(story)
 
     assert (status(story)[0], counts(story)) == ("tanked", {"fail": 3, "migrated": 3})
     assert {state(story, uniqueid)[1] for uniqueid in "abc"} == {"tanked"}
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
     assert (status(story), counts(story)) == (("live", None), {"live": 3})
     assert_consistent(story)
 
@@ -1646,7 +1653,7 @@ def test_untanking_what_is_not_tanked_changes_nothing(story):
     story.live()
     before = story.regression()
 
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
 
     assert story.regression() == before
 
@@ -1655,7 +1662,7 @@ def test_tanking_one_job_leaves_the_others(story):
     outcome = story.live()
     story.live(uniqueid="b")
 
-    story.change(simscoped.tank_job, outcome.job, "hangs")
+    story.change(tank_job, outcome.job, "hangs")
 
     assert state(story) == ("fail", "tanked", "Tanked")
     assert "hangs" in story.job()["fail_message"]
@@ -1671,20 +1678,20 @@ def test_only_live_jobs_can_be_tanked(story):
     done = story.finish()
 
     with pytest.raises(ValueError, match="not live"):
-        story.change(simscoped.tank_job, done.job, "")
+        story.change(tank_job, done.job, "")
     with pytest.raises(LookupError):
-        story.change(simscoped.tank_job, 99, "")
+        story.change(tank_job, 99, "")
     with pytest.raises(LookupError):
-        story.change(simscoped.tank_regression, 99, "")
+        story.change(tank_regression, 99, "")
     assert counts(story) == {"pass": 1}
 
 
 def test_tanking_a_job_twice_changes_nothing(story):
     job = story.live().job
-    story.change(simscoped.tank_job, job, "hangs")
+    story.change(tank_job, job, "hangs")
     before = story.job()
 
-    story.change(simscoped.tank_job, job, "again")
+    story.change(tank_job, job, "again")
 
     assert story.job() == before
 
@@ -1694,22 +1701,22 @@ def test_untanking_makes_all_jobs_missing_in_slices(story, monkeypatch):
         story.live(uniqueid=uniqueid)
     tank(story)
     story.regr("regr-finish")
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 2)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
 
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
     slices(story)
 
     assert counts(story) == {"fail": 5, "migrated": 5}
 
 
 def test_untanking_between_the_slices_does_not_forget_a_finish(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "SLICE_JOBS", 1)
+    rooms.replace("SLICE_JOBS", 1, monkeypatch)
     for uniqueid in "abcde":
         story.live(uniqueid=uniqueid)
-    story.change(simscoped.tank_regression, 1, "")
+    story.change(tank_regression, 1, "")
     story.regr("regr-finish")
 
-    story.change(simscoped.untank_regression, 1)
+    story.change(untank_regression, 1)
     slices(story)
 
     assert status(story) == ("aborted", "finish")
@@ -1823,7 +1830,7 @@ def test_known_signatures_and_ours_do_not_overflow(story):
 def test_signatures_of_ours_do_not_use_up_the_25(story):
     story.live(uniqueid="tanked")
     story.live(uniqueid="live", category="formal")
-    story.change(simscoped.tank_job, story.job("tanked")["id"], "")
+    story.change(tank_job, story.job("tanked")["id"], "")
     story.regr("regr-finish")
 
     for number in range(25):
@@ -1972,7 +1979,7 @@ def test_a_delivery_that_could_not_be_read_has_a_receipt_too(story):
     refusal = Outcome(0, None, None, "rejected", "unreadable", None, "gone")
     delivery = Delivery("x.json", "spool:x.json", [], Context(), refusal, ("1/x.json", 7, 8))
 
-    [([receipt], settling)] = story.change(simscoped.apply_submissions, [Submission([delivery])])
+    [([receipt], settling)] = story.change(apply_submissions, [Submission([delivery])])
 
     assert (receipt.rejected, receipt.messages) == (1, 1)
     assert json.loads(story.rows("SELECT files FROM settling WHERE id = ?", settling)[0]["files"]) == [
@@ -1986,9 +1993,9 @@ def test_the_files_of_a_batch_are_noted_until_they_are_settled(story):
         Delivery(f"{n}.json", "spool", [item], Context(), None, (f"1/{n}.json", n, 0)) for n, item in enumerate(good)
     ]
 
-    [(_, settling)] = story.change(simscoped.apply_submissions, [Submission(deliveries)])
+    [(_, settling)] = story.change(apply_submissions, [Submission(deliveries)])
     assert len(story.rows("SELECT * FROM settling")) == 1
-    [(_, nothing)] = story.change(simscoped.apply_submissions, [Submission([], [settling])])
+    [(_, nothing)] = story.change(apply_submissions, [Submission([], [settling])])
 
     assert nothing == 0
     assert story.rows("SELECT * FROM settling") == []
@@ -2009,15 +2016,15 @@ class Mistake(Exception):
 
 def stumble(monkeypatch: pytest.MonkeyPatch, uniqueid: str, error: Exception) -> None:
     """Raise after a message about that job was applied, when rows and counters are half changed."""
-    apply = simscoped.apply_message
+    apply = apply_message
 
-    def apply_and_stumble(batch: simscoped.Batch, message: simscoped.Message) -> Outcome:
+    def apply_and_stumble(batch: Batch, message: Message) -> Outcome:
         outcome = apply(batch, message)
         if message.key == uniqueid:
             raise error
         return outcome
 
-    monkeypatch.setattr(simscoped, "apply_message", apply_and_stumble)
+    rooms.replace("apply_message", apply_and_stumble, monkeypatch)
 
 
 def test_a_message_that_raises_is_refused_and_the_others_are_applied(story, monkeypatch, caplog):
@@ -2094,7 +2101,7 @@ def test_old_updates_and_receipts_go_and_changes_of_state_stay(story):
     story.pass_time(31 * DAY_S)
     story.finish(uniqueid="b")
 
-    more = story.change(simscoped.prune_records)
+    more = story.change(prune_records)
 
     assert more is False
     assert story.events() == ["regression.started", "job.live", "job.passed", "job.passed"]
@@ -2108,7 +2115,7 @@ def test_young_records_stay(story):
     story.pass_time(13 * DAY_S)
     start = story.rows("SELECT events_from_seq FROM daemon")
 
-    story.change(simscoped.prune_records)
+    story.change(prune_records)
 
     assert story.events("job.") == ["job.live", "job.updated"]
     assert story.rows("SELECT events_from_seq FROM daemon") == start
@@ -2122,18 +2129,18 @@ def test_the_history_of_a_job_that_was_pruned_goes_with_its_time():
     assert story.events("job.") == ["job.live", "job.pruned"]
 
     story.pass_time(31 * DAY_S)
-    story.change(simscoped.prune_records)
+    story.change(prune_records)
 
     assert story.events() == ["regression.started"]
 
 
 def test_old_records_go_in_slices(story, monkeypatch):
-    monkeypatch.setattr(simscoped, "PRUNE_ROWS", 2)
+    rooms.replace("PRUNE_ROWS", 2, monkeypatch)
     for number in range(5):
         story.live(host=f"farm{number}")
     story.pass_time(31 * DAY_S)
 
-    while story.change(simscoped.prune_records):
+    while story.change(prune_records):
         pass
 
     assert story.events() == ["regression.started", "job.live"]
@@ -2145,7 +2152,7 @@ def test_numbers_are_never_used_again_after_pruning(story):
     story.live(host="farm1")
     story.pass_time(31 * DAY_S)
     newest = story.rows("SELECT max(seq) AS seq FROM event")[0]["seq"]
-    story.change(simscoped.prune_records)
+    story.change(prune_records)
 
     new = story.live(uniqueid="b")
 

@@ -8,9 +8,24 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import rooms
 
-import simscoped
-from simscoped import REASONS, TYPES, Config, Context, Message, Outcome, Refused
+from simscope_server.doors.spool_folder import context_of_file
+from simscope_server.messages.decoding import _decode_item, decode_items, items_of, split_items
+from simscope_server.messages.protocol import (
+    JOB_FIELDS,
+    REASONS,
+    REGRESSION_FIELDS,
+    RESULTS,
+    TYPES,
+    Context,
+    Message,
+    Outcome,
+    Refused,
+    to_json,
+)
+from simscope_server.messages.protocol import TIMES as the_TIMES
+from simscope_server.settings import Config
 
 NOT_REFUSALS = {
     "live-disabled",
@@ -35,10 +50,10 @@ def decode(raw: bytes | str, context: Context = NOWHERE, *, lines: bool = False,
     """A delivery, all the way. A text that cannot be cut into items gives one refusal, as it does in a receipt."""
     raw = raw if isinstance(raw, bytes) else raw.encode()
     try:
-        items = simscoped.items_of(raw, context, lines=lines)
+        items = items_of(raw, context, lines=lines)
     except Refused as refusal:
         return [Outcome(0, None, None, "rejected", refusal.reason, refusal.path, refusal.detail)]
-    return list(simscoped.decode_items(items, context, Config(**options)))
+    return list(decode_items(items, context, Config(**options)))
 
 
 def one(raw: bytes | str, context: Context = NOWHERE, **options: Any) -> Message:
@@ -501,24 +516,24 @@ def test_a_regression_name_at_its_bounds_is_accepted(length):
     ],
 )
 def test_folder_and_file_name_say_regression_and_type(name, kind, regression):
-    assert simscoped.context_of_file(name) == Context(kind, regression)
+    assert context_of_file(name) == Context(kind, regression)
 
 
 @pytest.mark.parametrize("raw", ["", "\n", " \r\n\t"])
 @pytest.mark.parametrize("name", ["r/1/regr-finish.json", "r/1/regr-finish.7.ndjson"])
 def test_an_empty_file_named_regr_finish_is_one(raw, name):
-    message = one(raw, simscoped.context_of_file(name), lines=name.endswith("ndjson"))
+    message = one(raw, context_of_file(name), lines=name.endswith("ndjson"))
 
     assert (message.type, message.regression, message.warnings) == ("regr-finish", "r/1", [])
 
 
 @pytest.mark.parametrize("name", ["r/1/regr-start.json", "r/1/job-live.json", "r/1/x.json"])
 def test_no_other_file_may_be_empty(name):
-    assert refusal("", simscoped.context_of_file(name)) == ("bad-json", None)
+    assert refusal("", context_of_file(name)) == ("bad-json", None)
 
 
 def test_a_file_name_that_is_at_odds_with_the_result_is_refused():
-    assert refusal(json.dumps(job("pass")), simscoped.context_of_file("r/1/job-live.json")) == (
+    assert refusal(json.dumps(job("pass")), context_of_file("r/1/job-live.json")) == (
         "result-mismatch",
         "$.result",
     )
@@ -540,7 +555,7 @@ def test_an_array_holds_envelopes_and_bare_bodies_each_for_itself():
 def test_an_array_in_a_file_named_after_a_batch_holds_its_jobs():
     raw = json.dumps([job("pass", uniqueid="a"), job("fail", uniqueid="b")])
 
-    messages = decode(raw, simscoped.context_of_file("r/1/batch-job-finish.json"))
+    messages = decode(raw, context_of_file("r/1/batch-job-finish.json"))
 
     assert [(message.type, message.key) for message in messages] == [("job-finish", "a"), ("job-finish", "b")]
 
@@ -948,9 +963,9 @@ def test_a_name_in_the_body_that_is_not_the_envelopes_is_a_warning():
 
 # Anything.
 
-SIX = sorted(simscoped.JOB_FIELDS | simscoped.REGRESSION_FIELDS | {"type", "body", "regression", "log", "later"})
+SIX = sorted(JOB_FIELDS | REGRESSION_FIELDS | {"type", "body", "regression", "log", "later"})
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
-WORDS = st.sampled_from([*TYPES, *simscoped.RESULTS, "r/1", "2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "", "\0"])
+WORDS = st.sampled_from([*TYPES, *RESULTS, "r/1", "2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "", "\0"])
 TIMES = st.sampled_from(
     ["2025-02-01T07:00:11.5Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:60Z", "9999-12-31T23:59:60-01:00"]
 )
@@ -963,8 +978,8 @@ ANY_JSON = st.recursive(
 LIKELY = {
     "category": st.just("sim"),
     "uniqueid": st.sampled_from(["a", ""]),
-    "result": st.sampled_from(simscoped.RESULTS),
-    **dict.fromkeys(simscoped.TIMES, TIMES | WORDS),
+    "result": st.sampled_from(RESULTS),
+    **dict.fromkeys(the_TIMES, TIMES | WORDS),
 }
 BODIES = st.fixed_dictionaries({}, optional=LIKELY | {field: ANY_JSON for field in SIX if field not in LIKELY})
 ENVELOPES = st.fixed_dictionaries(
@@ -989,11 +1004,11 @@ def broken(draw: st.DrawFn) -> bytes:
 
 def assert_taken_or_refused(raw: bytes, context: Context, *, lines: bool) -> None:
     try:
-        items = simscoped.split_items(raw, lines=lines)
+        items = split_items(raw, lines=lines)
     except Refused as refused:
         assert refused.reason in REASONS.keys() - NOT_REFUSALS - NOT_AT_DECODING
         return
-    for index, message in enumerate(simscoped.decode_items(items, context, Config())):
+    for index, message in enumerate(decode_items(items, context, Config())):
         assert message.index == index
         if isinstance(message, Outcome):
             assert message.outcome == "rejected"
@@ -1011,7 +1026,7 @@ def assert_can_be_stored(message: Message) -> None:
         assert not isinstance(value, int) or -(2**63) <= value < 2**63
         assert not isinstance(value, str) or "\0" not in value
     for told in (message.extra, message.metadata):
-        assert msgspec.json.decode(simscoped.to_json(told)) == told
+        assert msgspec.json.decode(to_json(told)) == told
 
 
 @settings(deadline=None, max_examples=200)
@@ -1027,15 +1042,15 @@ def test_any_json_is_taken_or_refused_and_what_is_taken_can_be_stored(value, con
 
 
 def test_our_own_mistake_in_one_item_refuses_that_item_and_no_other(monkeypatch):
-    real = simscoped._decode_item
+    real = _decode_item
 
     def mistaken(raw, context, config):
         return 1 / 0 if b"unlucky" in raw else real(raw, context, config)
 
-    monkeypatch.setattr(simscoped, "_decode_item", mistaken)
+    rooms.replace("_decode_item", mistaken, monkeypatch)
     items = [json.dumps({"category": "sim", "uniqueid": name, "result": "live"}).encode() for name in ("unlucky", "b")]
 
-    first, second = simscoped.decode_items(items, Context(None, "r"), Config())
+    first, second = decode_items(items, Context(None, "r"), Config())
 
     assert (first.outcome, first.reason, first.detail) == (
         "rejected",

@@ -11,8 +11,9 @@ import pytest
 from support.daemons import Daemon, done, live, publish_job, wait_until
 from support.stories import Story
 
-import simscoped
-from simscoped_parts import answers, figures, queries
+from simscope_server.api.context import REGRESSION
+from simscope_server.ledger import rules
+from simscope_server.reading import answers, figures, queries
 
 
 def failed(uniqueid: str, message: str, **fields: Any) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def quoted(name: str) -> str:
     ],
 )
 def test_what_a_job_is_a_run_of(name: str | None, config: str | None, seed: str | None, test: str | None) -> None:
-    assert simscoped.test_of(name, config, seed) == test
+    assert rules.test_of(name, config, seed) == test
 
 
 def test_a_test_is_known_by_its_category_and_its_whole_title(story: Story) -> None:
@@ -782,7 +783,7 @@ def test_a_live_regression_tells_its_estimate_and_one_that_is_over_none(shared: 
 
 
 def seen(story: Story) -> dict[str, Any]:
-    (row,) = found(story, simscoped.REGRESSION, {})
+    (row,) = found(story, REGRESSION, {})
     return answers.regression_object(row, answers.Viewpoint(story.now, story.tick, 0, 0))
 
 

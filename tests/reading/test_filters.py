@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from support.daemons import LIVE_SIGS, Daemon, driven, wait_until
 from support.stories import Story
 
-import simscoped
-from simscoped_parts import filters, patterns
-from simscoped_parts.filters import BadFilter
-from simscoped_parts.patterns import BadPattern, Pattern
+from simscope_server.reading import filters, patterns
+from simscope_server.reading.filters import BadFilter
+from simscope_server.reading.patterns import BadPattern, Pattern
+from simscope_server.reading.readers import Patience
 
 MINUTE = 60_000
 
@@ -376,9 +376,9 @@ def test_the_order_is_that_of_the_values(daemon: Daemon) -> None:
 
 # Each search tells that it has begun; the rows go by slowly, or stand still.
 SLOW_SEARCH = """
-simscoped.READ_MOST_S = 1.0
-simscoped.Patience.STEPS = 100
-matches = simscoped.patterns.matches
+rooms.replace("READ_MOST_S", 1.0)
+rooms.find("Patience").STEPS = 100
+matches = rooms.find("patterns").matches
 
 def slow(pattern, text):
     if text == "e 0":
@@ -390,7 +390,7 @@ def slow(pattern, text):
         time.sleep(0.01)
     return matches(pattern, text)
 
-simscoped.patterns.matches = slow
+rooms.find("patterns").matches = slow
 """
 
 
@@ -411,7 +411,7 @@ def begun(daemon: Daemon) -> int:
 def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
     async def cancel_twice() -> list[bool]:
         found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        search = asyncio.create_task(simscoped.Patience().until(found))
+        search = asyncio.create_task(Patience().until(found))
         kept = []
         for _ in range(3):
             await asyncio.wait([search], timeout=0.01)
@@ -474,7 +474,7 @@ def test_slow_searches_leave_a_reader_to_what_is_quick(make_daemon: Callable[...
 
 
 def test_what_takes_too_long_is_given_up(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
-    program = driven(tmp_path, "simscoped.READ_MOST_S = 0.0")
+    program = driven(tmp_path, "rooms.replace('READ_MOST_S', 0.0)")
     daemon = filled(make_daemon(LIVE_SIGS, program=program).start(), 3000)
 
     status, told, _ = daemon.request("GET", f"/api/v1/jobs?filter={quoted('message=~nowhere')}")

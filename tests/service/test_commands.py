@@ -21,7 +21,7 @@ import pytest
 from support.daemons import ROOT, Daemon, done, live, publish_job, wait_until
 
 import simscope
-from simscoped_parts.queries import JOB_ORDERS
+from simscope_server.reading.queries import JOB_ORDERS
 
 SCRIPT = ROOT / "simscope.py"
 HOSTILE = "\x1b[2J\x1b]0;owned\x07bad\x9b31m\r\x08 \u202etxt"

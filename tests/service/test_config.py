@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.daemons import ROOT
 
-import simscoped
-from simscoped import Config, ConfigError
-from simscoped_parts.settings import OPTIONS, Option, is_loopback, split_listen
+from simscope_server.settings import OPTIONS, Config, ConfigError, Option, is_loopback, load_config, split_listen
 
-EXAMPLE = Path(simscoped.__file__).with_name("simscope.config.example")
+EXAMPLE = ROOT / "simscope.config.example"
 SWITCHED_ON = {"enablelivejobs", "livetimeoutsignature"}  # the example sets them, all others show their defaults
 
 
 def load(tmp_path: Path, text: str, **environ: str) -> Config:
     path = tmp_path / "simscope.config"
     path.write_text(text, encoding="utf-8")
-    return simscoped.load_config(path, environ)
+    return load_config(path, environ)
 
 
 def complaint(tmp_path: Path, text: str, **environ: str) -> str:
@@ -295,7 +294,7 @@ def test_a_key_that_stands_twice_is_no_toml(tmp_path):
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.config: there is no such"):
-        simscoped.load_config(tmp_path / "nowhere.config", {})
+        load_config(tmp_path / "nowhere.config", {})
 
 
 def test_a_file_that_is_not_utf_8_is_told(tmp_path):
@@ -303,7 +302,7 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path):
     path.write_bytes(b'[server]\ntoken = "\xff"\n')
 
     with pytest.raises(ConfigError, match="cannot be read"):
-        simscoped.load_config(path, {})
+        load_config(path, {})
 
 
 # Paths and environment.
@@ -324,7 +323,7 @@ def test_a_file_that_is_named_relatively_gives_absolute_paths_too(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     Path("simscope.config").write_text("")
 
-    assert simscoped.load_config(Path("simscope.config"), {}).db == tmp_path / "var/simscope.db"
+    assert load_config(Path("simscope.config"), {}).db == tmp_path / "var/simscope.db"
 
 
 def test_absolute_paths_stay(tmp_path):

@@ -314,8 +314,8 @@ def test_a_daemon_whose_writer_is_killed_ends_and_says_so_and_nothing_is_lost(
 @pytest.mark.parametrize(
     "prelude",
     [
-        "simscoped.secrets.token_hex = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
-        "simscoped._make_database = lambda conn: os.kill(os.getpid(), signal.SIGKILL)",
+        "secrets.token_hex = lambda *_: os.kill(os.getpid(), signal.SIGKILL)",
+        "rooms.replace('_make_database', lambda conn: os.kill(os.getpid(), signal.SIGKILL))",
     ],
     ids=["before the first row", "before the tables"],
 )
@@ -347,7 +347,7 @@ def refusal(daemon: Daemon, code: int) -> str:
 
 def test_a_second_daemon_on_the_same_database_is_refused(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     first = make_daemon(CONFIG).start()
-    impatient = driven(tmp_path / "second", "simscoped.LOCK_PATIENCE_S = 0.1")
+    impatient = driven(tmp_path / "second", "rooms.replace('LOCK_PATIENCE_S', 0.1)")
     second = make_daemon(CONFIG, folder="second", program=impatient)
     second.config.write_text(second.config.read_text().replace('"simscope.db"', f'"{first.db}"'))
 
@@ -430,10 +430,10 @@ def test_a_file_that_is_not_our_database_is_left_alone(
     [
         ("def no(*_): raise OSError(28, 'No space left on device')\nos.open = no", "No space left on device"),
         (
-            "def no(*_): raise sqlite3.OperationalError('disk I/O error')\nsimscoped._make_database = no",
+            "def no(*_): raise sqlite3.OperationalError('disk I/O error')\nrooms.replace('_make_database', no)",
             "disk I/O error",
         ),
-        ("simscoped._make_database = lambda _: os.kill(os.getpid(), signal.SIGKILL)", "the process that writes"),
+        ("rooms.replace('_make_database', lambda _: os.kill(os.getpid(), signal.SIGKILL))", "the process that writes"),
     ],
     ids=["full disk", "I/O error", "writer killed"],
 )
@@ -464,14 +464,14 @@ def test_a_copy_of_a_database_and_its_log_left_by_a_kill_is_taken_over_whole(
 # --- a full disk ------------------------------------------------------------------------------------------------------
 
 FULL = """
-def full(batch, flush=simscoped.flush):
+def full(batch, flush=rooms.find("flush")):
     flush(batch)
     if os.path.exists("full"):
         error = sqlite3.OperationalError("database or disk is full")
         error.sqlite_errorcode = sqlite3.SQLITE_FULL
         raise error
 
-simscoped.flush = full
+rooms.replace("flush", full)
 """
 
 
@@ -530,12 +530,12 @@ def test_a_daemon_stopped_while_the_disk_is_full_stops_in_time_and_loses_nothing
 
 
 OWN_MISTAKE = """
-def mistaken(batch, message, applied=simscoped.apply_message):
+def mistaken(batch, message, applied=rooms.find("apply_message")):
     if message.key == "poison":
         raise KeyError("a mistake of ours")
     return applied(batch, message)
 
-simscoped.apply_message = mistaken
+rooms.replace("apply_message", mistaken)
 """
 
 

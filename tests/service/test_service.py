@@ -27,6 +27,7 @@ import pytest
 from support.daemons import LIVE_SIGS, ROOT, Daemon, done, driven, live, publish, wait_until
 
 import simscoped
+from simscope_server.program import __version__
 
 SPOOL = '[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
 CONFIG = f"{LIVE_SIGS}{SPOOL}"
@@ -140,7 +141,7 @@ def test_a_request_that_was_taken_is_answered_before_the_daemon_ends(make_daemon
 
 
 HELD = """
-real = simscoped.SpoolFolder.claim
+real = rooms.find("SpoolFolder")._claim
 
 def held(self, found):
     open("claiming", "w").close()
@@ -148,7 +149,7 @@ def held(self, found):
         time.sleep(0.02)
     return real(self, found)
 
-simscoped.SpoolFolder.claim = held
+rooms.find("SpoolFolder")._claim = held
 """
 
 
@@ -211,14 +212,14 @@ def test_an_abstract_socket_of_the_service_manager_is_told_too(make_daemon: Call
 
 
 WEDGED = """
-real = simscoped.apply_deliveries
+real = rooms.find("apply_deliveries")
 
 def wedged(*args, **kwargs):
     while os.path.exists("wedged"):
         time.sleep(0.02)
     return real(*args, **kwargs)
 
-simscoped.apply_deliveries = wedged
+rooms.replace("apply_deliveries", wedged)
 """
 
 
@@ -283,17 +284,17 @@ def test_a_disk_that_does_not_let_us_look_for_deadlines_ends_nothing(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     prelude = """
-look = simscoped.anything_due
+look = rooms.find("anything_due")
 
-@simscoped.functools.wraps(look)
+@functools.wraps(look)
 def failing(*asked):
     if not os.path.exists("repaired"):
-        error = simscoped.sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = simscoped.sqlite3.SQLITE_IOERR_READ
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
         raise error
     return look(*asked)
 
-simscoped.anything_due = failing
+rooms.replace("anything_due", failing)
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     told = wait_until(lambda: (answer := daemon.request("GET", "/healthz"))[0] == 503 and answer[1])
@@ -310,15 +311,15 @@ simscoped.anything_due = failing
     ]
 
 
-PATIENT = "simscoped.START_PATIENCE_S = 1.5\n"
+PATIENT = "rooms.replace('START_PATIENCE_S', 1.5)\n"
 SILENT = """
 async def silent(*_, stop_event, **__):
     while not stop_event.is_set():
-        await simscoped.asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)
     return
     yield
 
-simscoped.awatch = silent
+rooms.replace("awatch", silent)
 """
 
 
@@ -447,13 +448,13 @@ def test_a_kill_after_a_quiet_time_takes_no_more_than_a_second_of_uptime(make_da
 
 
 SLOW_SPOOL = """
-claim = simscoped.SpoolFolder.claim
+claim = rooms.find("SpoolFolder")._claim
 
 def slow(self, found):
     time.sleep(1.2)
     return claim(self, found)
 
-simscoped.SpoolFolder.claim = slow
+rooms.find("SpoolFolder")._claim = slow
 """
 
 
@@ -484,7 +485,7 @@ def test_files_that_settle_after_the_start_are_taken_before_any_deadline_fires(
     make_daemon: Callable[..., Daemon], tmp_path: Path, age: int
 ) -> None:
     config = f"{CONFIG.replace('settle_ms = 100', 'settle_ms = 2500')}{hours(1)}"
-    impatient = driven(tmp_path / "daemon", "simscoped.START_PATIENCE_S = 0.1\n")
+    impatient = driven(tmp_path / "daemon", "rooms.replace('START_PATIENCE_S', 0.1)\n")
     daemon = make_daemon(config, program=impatient).start()
     publish(daemon, "job-live", "r", live())
     daemon.stop()
@@ -682,7 +683,7 @@ def test_check_config_of_a_bad_file_names_the_place_and_what_is_accepted(
 def test_version_is_told(shared: Daemon) -> None:
     ended = command(shared, "--version")
 
-    assert (ended.returncode, ended.stdout) == (0, f"simscoped {simscoped.__version__}\n")
+    assert (ended.returncode, ended.stdout) == (0, f"simscoped {__version__}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The daemon, killed at a named point: CRASH_AT="before-commit:3" kills it when it passes that point the third time.
 
-Takes the arguments of simscoped.py. The points are told in simscoped.passing. Of the transactions, only those that
-apply messages count: what the daemon writes by itself comes when it likes.
+Takes the arguments of simscoped.py. The points are told in simscope_server/crashpoints.py. Of the transactions, only
+those that apply messages count: what the daemon writes by itself comes when it likes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import simscoped
+from simscope_server.ledger.batch import Batch
+from simscope_server.ledger.deliveries import apply_submissions
+from simscope_server.messages.protocol import Submission
+from support import rooms
 
 point, _, count = os.environ["CRASH_AT"].partition(":")
 passed = itertools.count(1)
 daemon = os.getpid()  # its writer, which passes some of the points, is another process
-apply_submissions = simscoped.apply_submissions
 is_applying = point == "half-settled"
 
 
 @functools.wraps(apply_submissions)
-def applying(batch: simscoped.Batch, submissions: Sequence[simscoped.Submission], **named: Any) -> Any:
+def applying(batch: Batch, submissions: Sequence[Submission], **named: Any) -> Any:
     global is_applying
     is_applying = True
     return apply_submissions(batch, submissions, **named)
@@ -39,8 +42,8 @@ def passing(here: str) -> None:
         is_applying = False
 
 
-simscoped.apply_submissions = applying
-simscoped.passing = passing
+rooms.replace("apply_submissions", applying)
+rooms.replace("passing", passing)
 
 if __name__ == "__main__":
     sys.exit(simscoped.main())

@@ -49,7 +49,7 @@ class Daemon:
                 stderr=log,
                 stdout=log,
                 cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT)} | (env or {}),
+                env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"} | (env or {}),
             )
         if wait:
             wait_until(lambda: self._address(begins) or self._died(), 20, "the daemon to start")
@@ -125,8 +125,9 @@ def driven(folder: Path, prelude: str) -> list[str]:
     """A program that is the daemon with something in it replaced."""
     folder.mkdir(exist_ok=True)
     path = folder / "driven.py"
-    modules = "asyncio, errno, os, signal, sqlite3, sys, time"
-    path.write_text(f"import {modules}\nimport simscoped\n{prelude}\nsys.exit(simscoped.main())\n")
+    modules = "asyncio, errno, functools, hashlib, math, os, secrets, signal, sqlite3, sys, time, aiosqlite"
+    head = f"import {modules}\nimport simscoped\nfrom support import rooms\n"
+    path.write_text(f"{head}{prelude}\nsys.exit(simscoped.main())\n")
     return [sys.executable, str(path)]
 
 

@@ -14,12 +14,20 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import simscoped
+from simscope_server.ledger.actions import tank_regression, untank_regression
+from simscope_server.ledger.batch import Batch, Known
+from simscope_server.ledger.database import Moment, _make_database
+from simscope_server.ledger.deliveries import apply_deliveries
+from simscope_server.ledger.effects import flush
+from simscope_server.ledger.expiry import expire, forget_logs, prune_jobs, prune_records
+from simscope_server.ledger.logbook import LogBook
+from simscope_server.messages.protocol import Context, Delivery
+from simscope_server.settings import Config
 
 HOUR_MS = 3_600_000
 Said = tuple[str, str, dict[str, Any]]  # type, regression, body
 REGRESSIONS = [f"r/{number}" for number in range(12)]
-CONFIG = simscoped.Config(
+CONFIG = Config(
     enablelivejobs=True,
     livetimeoutsignature="LIVE Job Timeout or Missing",
     autotimeouthours=2,
@@ -59,7 +67,7 @@ def _ends_together(at: int) -> list[Entry]:
     limited = [("regr-start", f"limited/{number}", {"time_limit_hours": 1}) for number in range(3)]
     silent = [("regr-start", f"silent/{number}", {}) for number in range(3)]
     told = [Entry(at, *_delivery("together", limited + silent))]
-    return told + [Entry(at + late * HOUR_MS, simscoped.expire, ()) for late in (1, 2, 2, 3)]
+    return told + [Entry(at + late * HOUR_MS, expire, ()) for late in (1, 2, 2, 3)]
 
 
 def _deed(chance: random.Random, number: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -68,18 +76,18 @@ def _deed(chance: random.Random, number: int) -> tuple[Callable[..., Any], tuple
         messages = [_message(chance, number) for _ in range(chance.choice((1, 1, 1, 8, 30)))]
         return _delivery(f"d{number}", messages)
     if kind < 0.9:
-        return chance.choice((simscoped.expire, simscoped.expire, simscoped.prune_jobs)), ()
+        return chance.choice((expire, expire, prune_jobs)), ()
     if kind < 0.91:
-        return simscoped.forget_logs, ()
+        return forget_logs, ()
     if kind < 0.93:
-        return simscoped.prune_records, ()
-    tanks = chance.choice((simscoped.untank_regression, simscoped.tank_regression))
-    return tanks, (chance.randint(1, len(REGRESSIONS)), *(("why",) if tanks is simscoped.tank_regression else ()))
+        return prune_records, ()
+    tanks = chance.choice((untank_regression, tank_regression))
+    return tanks, (chance.randint(1, len(REGRESSIONS)), *(("why",) if tanks is tank_regression else ()))
 
 
 def _delivery(name: str, messages: list[Said]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     items = [json.dumps(dict(zip(("type", "regression", "body"), said, strict=True))).encode() for said in messages]
-    return simscoped.apply_deliveries, ([simscoped.Delivery(name, "test", items, simscoped.Context())],)
+    return apply_deliveries, ([Delivery(name, "test", items, Context())],)
 
 
 def _message(chance: random.Random, newest: int) -> Said:
@@ -117,10 +125,10 @@ class Replica:
 
     def __init__(self, *, reversed_selects: bool = False) -> None:
         self.conn = sqlite3.connect(":memory:", isolation_level=None)
-        simscoped._make_database(self.conn)
+        _make_database(self.conn)
         self.conn.execute("UPDATE daemon SET epoch = 'epoch', seq = 0, events_from_seq = 0")
-        self.logbook = simscoped.LogBook(":memory:")
-        self.known = simscoped.Known()
+        self.logbook = LogBook(":memory:")
+        self.known = Known()
         for conn in (self.conn, self.logbook.conn):
             conn.execute(f"PRAGMA reverse_unordered_selects = {int(reversed_selects)}")
 
@@ -136,18 +144,18 @@ class Replica:
         except Undone:
             self.logbook.rollback()
             self.conn.execute("ROLLBACK")
-            self.known = simscoped.Known()
+            self.known = Known()
         else:
             self.logbook.commit()
             self.conn.execute("COMMIT")
             self.known = known
 
-    def _apply_one(self, entry: Entry, known: simscoped.Known) -> simscoped.Known:
-        moment = simscoped.Moment(1_700_000_000_000 + entry.at, entry.at)
-        batch = simscoped.Batch(self.conn, CONFIG, moment, self.logbook, known)
+    def _apply_one(self, entry: Entry, known: Known) -> Known:
+        moment = Moment(1_700_000_000_000 + entry.at, entry.at)
+        batch = Batch(self.conn, CONFIG, moment, self.logbook, known)
         with contextlib.suppress(LookupError):  # there is no such regression yet
             entry.do(batch, *entry.args)
-        simscoped.flush(batch)
+        flush(batch)
         batch.close()
         batch.known.learn(batch.learned)
         return batch.known

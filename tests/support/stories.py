@@ -7,8 +7,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-import simscoped
-from simscoped import Tally
+from simscope_server.ledger.batch import Batch, Known
+from simscope_server.ledger.database import Moment, _make_database
+from simscope_server.ledger.deliveries import apply_deliveries
+from simscope_server.ledger.effects import flush
+from simscope_server.ledger.logbook import LogBook
+from simscope_server.ledger.rows import Tally
+from simscope_server.messages.protocol import Context, Delivery, Outcome
+from simscope_server.settings import Config
 
 SIGNATURE = "LIVE Job Timeout or Missing"
 
@@ -18,22 +24,22 @@ class Story:
 
     def __init__(self, **options: Any) -> None:
         given = {"enablelivejobs": True, "livetimeoutsignature": "LIVE Job Timeout or Missing"}
-        self.config = simscoped.Config(**(given | options))
+        self.config = Config(**(given | options))
         self.now = 1_700_000_000_000
         self.tick = 0
         self.conn = sqlite3.connect(":memory:", isolation_level=None)
         self.conn.row_factory = None
-        simscoped._make_database(self.conn)
-        self.logbook = simscoped.LogBook(":memory:")
-        self.known = simscoped.Known()
+        _make_database(self.conn)
+        self.logbook = LogBook(":memory:")
+        self.known = Known()
 
     def pass_time(self, seconds: float) -> None:
         """Let both clocks go on."""
         self.now += round(seconds * 1000)
         self.tick += round(seconds * 1000)
 
-    def batch(self) -> simscoped.Batch:
-        return simscoped.Batch(self.conn, self.config, simscoped.Moment(self.now, self.tick), self.logbook, self.known)
+    def batch(self) -> Batch:
+        return Batch(self.conn, self.config, Moment(self.now, self.tick), self.logbook, self.known)
 
     def change(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Run fn(batch, …) as one transaction, as the store does."""
@@ -41,7 +47,7 @@ class Story:
         try:
             batch = self.batch()
             result = fn(batch, *args, **kwargs)
-            simscoped.flush(batch)
+            flush(batch)
             batch.close()
             self.logbook.commit()
         except BaseException:
@@ -53,24 +59,22 @@ class Story:
         self.known.learn(batch.learned)
         return result
 
-    def send(self, *messages: tuple[str, str, Any]) -> list[simscoped.Outcome]:
+    def send(self, *messages: tuple[str, str, Any]) -> list[Outcome]:
         """Apply (type, regression, body) messages in one batch. -> their outcomes."""
         items = [json.dumps({"type": kind, "regression": name, "body": body}).encode() for kind, name, body in messages]
-        delivery = simscoped.Delivery("story", "story", items, simscoped.Context())
-        [receipt] = self.change(simscoped.apply_deliveries, [delivery])
+        delivery = Delivery("story", "story", items, Context())
+        [receipt] = self.change(apply_deliveries, [delivery])
         return receipt.details
 
-    def live(self, regression: str = "r/1", uniqueid: str = "a", **fields: Any) -> simscoped.Outcome:
+    def live(self, regression: str = "r/1", uniqueid: str = "a", **fields: Any) -> Outcome:
         body = {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
         return self.send(("job-live", regression, body))[0]
 
-    def finish(
-        self, regression: str = "r/1", uniqueid: str = "a", result: str = "pass", **fields: Any
-    ) -> simscoped.Outcome:
+    def finish(self, regression: str = "r/1", uniqueid: str = "a", result: str = "pass", **fields: Any) -> Outcome:
         body = {"category": "sim", "uniqueid": uniqueid, "result": result} | fields
         return self.send(("job-finish", regression, body))[0]
 
-    def regr(self, kind: str, regression: str = "r/1", **fields: Any) -> simscoped.Outcome:
+    def regr(self, kind: str, regression: str = "r/1", **fields: Any) -> Outcome:
         return self.send((kind, regression, fields or None))[0]
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:

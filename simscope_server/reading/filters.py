@@ -22,7 +22,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 FILTER_MOST = 2000  # characters
+
+
 TERMS_MOST = 50
+
 
 RESULTS = ("live", "pass", "fail", "skip")
 
@@ -82,25 +85,51 @@ FIELDS = {
     "runtime": Field("duration", "j.counted_runtime_ms"),
     "compute": Field("duration", "j.compute_ms"),
 }
+
+
 METADATA = "metadata."
+
+
 ACCEPTED = f"{', '.join(FIELDS)}, {METADATA}NAME"
+
 
 UNITS = {
     "number": {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
     "duration": {"": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000},
 }
+
+
 NUMBERS = {"number": "a number such as 17 or 4.5k", "duration": "a duration such as 500ms, 90s, 10m 30s or 2h"}
 
+
 _BLANKS = re.compile(r"\s*")
+
+
 _NAME = re.compile(r"[^\s=<>!~,|\"]+")
+
+
 _OPERATOR = re.compile(r"=~|!=?~|!=|<=|>=|<|>|=")
+
+
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+
+
 _PLAIN = re.compile(r'[^,|="]*')
+
+
 _NUMBER = re.compile(r"(-?\d{1,18}(?:\.\d{1,9})?(?:[eE][+-]?\d{1,2})?)\s*([a-zA-Z]*)")
+
+
 _STEPS = re.compile(r"(?<=[dhms])\s*(?=\d)")  # between the parts of 1h 04m 12s
+
+
 # The next term where its comma was forgotten: in a value, and in a pattern, where only `=~` is no text to look for.
 _FIELD_BEHIND_BLANK = rf"\s!?\s*({'|'.join(FIELDS)}|metadata\.[^\s=<>!~,|\"]+)\s*"
+
+
 _NEXT_TERM = re.compile(_FIELD_BEHIND_BLANK + "(?:[=<>]|![=~])")
+
+
 _NEXT_PATTERN = re.compile(_FIELD_BEHIND_BLANK + "(?:=~|!=?~)")
 
 

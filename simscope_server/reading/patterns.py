@@ -19,10 +19,19 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 PATTERN_MOST = 500  # characters of a pattern
+
+
 NODES_MOST = 500  # of its automaton, after repetitions are written out: the work for one character at worst
+
+
 STATES_MOST = 1000  # sets remembered; beyond that they are forgotten and found again
+
+
 TEXT_MOST = 4000  # characters of a text that are looked at
+
+
 DEEPEST = 50  # groups in groups
+
 
 CharTest = Callable[[str], bool]
 
@@ -47,11 +56,14 @@ class Node(NamedTuple):
 # ("repeat", tree, least, most or None).
 Tree = tuple[Any, ...]
 
+
 _CLASSES: dict[str, CharTest] = {
     "d": lambda letter: "0" <= letter <= "9",
     "w": lambda letter: letter.isalnum() or letter == "_",
     "s": str.isspace,
 }
+
+
 _NAMED = {"t": "\t", "n": "\n", "r": "\r"}
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from simscope_server.messages.protocol import LIMIT_DEFAULT, LIMIT_MOST, TYPES, WAIT_MOST_S
+
 Schema = dict[str, Any]
 
 
@@ -39,37 +41,34 @@ def query_parameter(name: str, text: str, default: int | None = None) -> Schema:
     return {"name": name, "in": "query", "description": text, "schema": schema}
 
 
-# What the description says and the daemon keeps; leaves do not import each other, so the tests hold them equal.
-LIMIT_DEFAULT = 20
-LIMIT_MOST = 500
-WAIT_MOST_S = 60
-
-TYPES = (
-    "regr-start",
-    "regr-update",
-    "regr-finish",
-    "job-live",
-    "job-finish",
-    "batch-job-live",
-    "batch-job-finish",
-)
-
 _REF = path_parameter("ref", "A regression: its id, its percent-encoded name, or SERIES%2F%24 for the latest")
+
+
 _ID = path_parameter("id", "A job's id", integer=True)
+
+
 _PAGE = (
     query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_DEFAULT),
     query_parameter("after", "The `next` of the page before"),
 )
+
+
 _WAIT = query_parameter("wait", f"Seconds to wait for something new, at most {WAIT_MOST_S}")
+
+
 _AWAIT = (
     _WAIT,
     query_parameter("until", "done: wait until it is done"),
     query_parameter("version", "wait until it has another version than this"),
 )
+
+
 _HISTORY = (
     query_parameter("limit", f"How many, 1 to {LIMIT_MOST}", LIMIT_MOST),
     query_parameter("after", "The `next` of the page before: a seq"),
 )
+
+
 _JOB_FILTERS = tuple(
     query_parameter(name, text)
     for name, text in (
@@ -86,12 +85,15 @@ _JOB_FILTERS = tuple(
         ),
     )
 )
+
+
 _EVENT_FILTERS = (
     query_parameter("types", "Event types, such as job.failed,regression.*, or states of Agave, such as FINISHED"),
     query_parameter("regression", "Only of this regression (REF)"),
     query_parameter("job", "Only of this job"),
     query_parameter("epoch", "The database's epoch that the cursor belongs to"),
 )
+
 
 # Every address below API; the description at /openapi.json is made from this table, and the tests hold it against it.
 ROUTES = (
@@ -395,17 +397,41 @@ def _ref(name: str) -> Schema:
 
 
 TEXT = {"type": "string"}
+
+
 TEXT_OR_NULL = {"type": ["string", "null"]}
+
+
 INTEGER = {"type": "integer"}
+
+
 INTEGER_OR_NULL = {"type": ["integer", "null"]}
+
+
 NUMBER_OR_NULL = {"type": ["number", "null"]}
+
+
 FLAG = {"type": "boolean"}
+
+
 TIME_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
+
+
 FREE = {"type": "object", "additionalProperties": True}
+
+
 LIST = {"type": "array", "items": FREE}
+
+
 INTEGERS = {"type": "array", "items": INTEGER}
+
+
 TEXTS = {"type": "array", "items": TEXT}
+
+
 PAIRS = {"type": "array", "items": {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}}
+
+
 RESULT = {"type": "string", "enum": ["live", "pass", "fail", "skip"]}
 
 
@@ -418,12 +444,15 @@ _PROBLEM = _and(
     **_fields(TEXT, "path epoch"),
     **_fields(INTEGER, "oldest newest next_offset"),
 )
+
+
 _RECEIPT = _object(
     **_fields(INTEGER, "id messages applied duplicate ignored rejected"),
     name=TEXT,
     received_at=TIME_OR_NULL,
     details={"type": "array", "items": _ref("Outcome")},
 )
+
 
 ANSWERS: dict[str, Schema] = {
     "About": _object(
@@ -601,7 +630,10 @@ ANSWERS: dict[str, Schema] = {
     "Reason": _and(_object(), reason=TEXT),
 }
 
+
 MESSAGE = {"anyOf": [_ref("JobBody"), _ref("RegressionBody")]}
+
+
 BODIES: dict[str, Schema] = {
     "LogLines": {"content": {"application/json": {"schema": {**_ref("LogLines"), "required": ["lines"]}}}},
     "Extension": {"content": {"application/json": {"schema": _ref("Extension")}}},
@@ -619,13 +651,17 @@ BODIES: dict[str, Schema] = {
         }
     },
 }
+
+
 ENVELOPE = _and(_object(), type=TEXT, regression=TEXT, body={})
+
 
 # What a message of a job must say, beside the types of what it says.
 JOB_NEEDS = {
     "required": ["category", "result"],
     "anyOf": [{"required": ["uniqueid"]}, {"required": ["start_time"]}],
 }
+
 
 # What an address answers besides 200 and refusals.
 ALSO: dict[str, Schema] = {

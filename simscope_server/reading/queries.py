@@ -17,12 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-LIMIT_DEFAULT = 20
-LIMIT_MOST = 500
+from simscope_server.messages.protocol import LIMIT_DEFAULT, LIMIT_MOST, OUTCOMES, RESULTS
 
-RESULTS = ("live", "pass", "fail", "skip")
 STATUSES = ("live", "complete", "aborted", "tanked")
-OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
 
 
 class BadQuery(ValueError):
@@ -165,6 +162,7 @@ EARLIER_RUNS = """
     END AS earlier
 """
 
+
 REGRESSIONS = Listing(
     columns=f"r.*, {EARLIER_RUNS}",
     source="regressions AS r",
@@ -177,6 +175,7 @@ REGRESSIONS = Listing(
     },
     orders={"live": (Key("(r.ended IS NULL)", True), Key("r.id", True))},
 )
+
 
 # What jobs can be sorted by. What is not set comes first.
 JOB_KEYS = {
@@ -204,6 +203,7 @@ def job_order(word: str, *, descending: bool) -> tuple[Key, ...]:
 # moment from which the first page was looked at goes with the cursor.
 ELAPSED = f"CASE WHEN j.result = 0 THEN {NOW} - coalesce(j.running_at, j.submitted_at) ELSE j.counted_runtime_ms END"
 
+
 JOB_ORDERS = {
     "newest": job_order("id", descending=True),
     "longest": (Key(NOW, True), Key(f"coalesce({ELAPSED}, -1)", True), Key("j.id", True)),
@@ -211,8 +211,10 @@ JOB_ORDERS = {
     **{f"-{word}": job_order(word, descending=True) for word in JOB_KEYS},
 }
 
+
 # Live jobs are found by their regressions: among all jobs, a million finished ones may lie before the newest live one.
 WITH_LIVE_JOBS = Condition("j.regression_id IN (SELECT id FROM regression WHERE n_live > 0)")
+
 
 # Rows are wide: the page is found and sorted by its keys, then the rows of the page are read.
 JOBS = Listing(
@@ -229,6 +231,7 @@ JOBS = Listing(
     },
     orders=JOB_ORDERS,
 )
+
 
 # Of a signature in a regression: the job that shows it soonest, where else it was seen (series, or single runs), newest
 # first, the hosts that it gathers on, and whether a publisher reported it: others are the daemon's own.
@@ -260,6 +263,7 @@ SIGNATURE_DETAILS = """
         AND d.result = 2 AND d.state = 'done') AS reported
 """
 
+
 SIGNATURES = Listing(
     columns="g.*, coalesce(own.series, own.name) AS series",
     source="regression_signatures AS g JOIN regression AS own ON own.id = g.regression_id",
@@ -268,8 +272,11 @@ SIGNATURES = Listing(
     more=SIGNATURE_DETAILS,
 )
 
+
 # Series, and of each its newest runs that are not tanked.
 STRIP_RUNS = 20
+
+
 SERIES = Listing(
     columns="s.*",
     source="(SELECT series, max(id) AS newest FROM regression WHERE series IS NOT NULL GROUP BY series) AS s",
@@ -286,6 +293,7 @@ SERIES = Listing(
     """,
 )
 
+
 HOSTS = Listing(
     columns="h.*",
     source="""(
@@ -295,6 +303,7 @@ HOSTS = Listing(
     filters={},
     orders={"failing": (Key("h.n_fail", True), Key("coalesce(h.host, '')", False))},
 )
+
 
 RECEIPTS = Listing(
     columns="*",

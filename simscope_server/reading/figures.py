@@ -11,19 +11,33 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec.json import decode as decode_json
-
-Row = Mapping[str, Any]
+from simscope_server.messages.protocol import Row, decode_json
+from simscope_server.messages.times import LAST_MS
 
 RUNS_SHOWN = 20  # of a test
 
+
 LANES_DEFAULT, LANES_MOST = 5000, 20_000  # jobs of a timeline
+
+
 STEPS_MOST = 120  # of a chart over time
+
+
 CLASSES_MOST = 48  # of a histogram
+
+
 POINTS_MOST = 2000  # of a cloud of points
+
+
 SLOWER_DEFAULT = 20  # percent
+
+
 DIFFERENCE_LEAST_MS = 1000  # below this nothing is slower or faster
+
+
 DIFF_MOST = 500  # entries of each kind
+
+
 MATCHED_ENOUGH = 0.5  # of the configs: with less, tests may match better
 
 
@@ -34,6 +48,8 @@ def series_object(row: Row) -> dict[str, Any]:
 
 # The newest runs of some tests, a JSON array of ids: their passes' runtimes.
 PASSES_SHOWN = 100
+
+
 PASSES = f"""
     SELECT wanted.value AS test_id, (
         SELECT json_group_array(took) FROM (
@@ -43,8 +59,11 @@ PASSES = f"""
     FROM json_each(?) AS wanted
 """
 
+
 # The jobs of some live regressions, a JSON array of ids, that have been running longest: those that may be slow.
 LONGEST_LOOKED_AT = 100
+
+
 LONGEST_LIVE = f"""
     SELECT wanted.value AS regression_id, j.test_id, j.running_at
     FROM json_each(?) AS wanted JOIN job j ON j.id IN (
@@ -52,6 +71,7 @@ LONGEST_LIVE = f"""
         ORDER BY running_at LIMIT {LONGEST_LOOKED_AT})
     WHERE j.test_id IS NOT NULL
 """
+
 
 # What became of a test in earlier regressions: those of the same series, or, where there is none, all. A regression has
 # one row, with one job: that of the same seed, else a failed one, else one that passed; of several the newest. Over all
@@ -64,6 +84,8 @@ _EARLIER_ROW = """
            CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 1) AS INTEGER) AS pass_ms,
            CAST(avg(j.counted_runtime_ms) FILTER (WHERE j.result = 2) AS INTEGER) AS fail_ms
 """
+
+
 EARLIER_IN_SERIES = f"""
     {_EARLIER_ROW}
     FROM (
@@ -73,12 +95,16 @@ EARLIER_IN_SERIES = f"""
     JOIN jobs AS j ON j.test_id = :test AND j.regression_id = r.id AND j.result <> 0
     GROUP BY r.id ORDER BY r.number DESC LIMIT :limit
 """
+
+
 EARLIER = f"""
     {_EARLIER_ROW}
     FROM jobs AS j JOIN regression AS r ON r.id = j.regression_id
     WHERE j.test_id = :test AND j.regression_id < :regression AND j.result <> 0 AND r.tanked_at IS NULL
     GROUP BY j.regression_id ORDER BY j.regression_id DESC LIMIT :limit
 """
+
+
 EARLIER_JOBS = """
     SELECT id, result_name AS result, counted_runtime_ms AS runtime_ms, host, seed,
            coalesce(finish_at, done_at) AS finished_at
@@ -97,11 +123,9 @@ def earlier_object(row: Row, job: Row, seed: str | None) -> dict[str, Any]:
     }
 
 
-# A timeline: as many jobs as are wanted, live ones first, then fails, then the longest; and how many there are in all.
-# Times are the publisher's where it tells them, else the daemon's; a job that was never live began when it ended less
-# what it took.
-LAST_MS = 253_402_300_799_999  # as in answers.py
 _ENDED = f"coalesce(finish_at, min({LAST_MS}, start_at + coalesce(runtime_ms, compute_ms)), done_at)"
+
+
 TIMELINE = f"""
     WITH timed AS (
         SELECT id, host, result, coalesce(start_at, running_at, {_ENDED} - counted_runtime_ms, submitted_at) AS begins,
@@ -140,6 +164,8 @@ _DONE = f"""
     (SELECT id, result, cycles, counted_runtime_ms AS took, {_ENDED} AS ended
      FROM jobs WHERE regression_id = :regression AND result <> 0 AND state = 'done')
 """
+
+
 SPAN = f"""
     SELECT count(*) AS jobs, min(ended) AS first, max(ended) AS last,
            min(took) FILTER (WHERE result <> 3) AS least, max(took) FILTER (WHERE result <> 3) AS most,
@@ -148,13 +174,19 @@ SPAN = f"""
            (SELECT count(*) FROM job WHERE regression_id = :regression AND result <> 0 AND state <> 'done') AS left_out
     FROM {_DONE}
 """
+
+
 FINISHED = f"""
     SELECT (ended - :first) / :step AS class, result, count(*) AS n
     FROM {_DONE} WHERE ended BETWEEN :first AND :last GROUP BY 1, 2
 """
+
+
 RUNTIMES = f"""
     SELECT {{place}} AS class, result, count(*) AS n FROM {_DONE} WHERE result <> 3 AND took IS NOT NULL GROUP BY 1, 2
 """
+
+
 POINTS = f"""
     SELECT id, result, cycles, took FROM (
         SELECT *, row_number() OVER (PARTITION BY result ORDER BY id) AS place FROM {_DONE}
@@ -162,7 +194,10 @@ POINTS = f"""
     WHERE place % CASE result WHEN 2 THEN :every_fail ELSE :every_pass END = 0
 """
 
+
 _MINUTES = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
+
+
 STEPS_MS = (1000, 2000, 5000, 10_000, 15_000, 30_000, *(60_000 * minutes for minutes in _MINUTES))
 
 
@@ -240,11 +275,15 @@ _SIDE = """
     coalesce(min(id) FILTER (WHERE {here} AND result = 2), min(id) FILTER (WHERE {here} AND result <> 0)) AS {of}job,
     avg(counted_runtime_ms) FILTER (WHERE {here} AND result = 1) AS {of}took
 """
+
+
 _PAIR = f"""
     SELECT {{column}} AS what, {_SIDE.format(here="regression_id = :here", of="")},
            {_SIDE.format(here="regression_id = :there", of="base_")}
     FROM jobs WHERE regression_id IN (:here, :there) AND {{column}} IS NOT NULL GROUP BY {{column}}
 """
+
+
 CHANGED_KINDS = {
     "newly_failing": "fails AND base_jobs AND NOT base_fails",
     "fixed": "base_fails AND ran AND NOT fails",
@@ -252,6 +291,8 @@ CHANGED_KINDS = {
     "missing": "base_jobs AND NOT jobs AND NOT live",
     "added": "jobs AND NOT base_jobs AND NOT base_live",
 }
+
+
 TIMED_KINDS = {
     "slower": f"percent >= :slower AND took - base_took >= {DIFFERENCE_LEAST_MS}",
     "faster": f"percent <= -:slower AND base_took - took >= {DIFFERENCE_LEAST_MS}",
@@ -286,7 +327,10 @@ def _diff(column: str, title: str) -> str:
 
 
 DIFF = {"config": _diff("config", "what"), "test": _diff("test_id", "(SELECT title FROM test WHERE id = what)")}
+
+
 DIFF_BY = (*DIFF, "auto")
+
 
 # Of what publishers reported: jobs that were given up are in signatures of the daemon's own, as is what overflows.
 DIFF_SIGNATURES = """
@@ -341,7 +385,6 @@ def _signature(row: Row, where: str) -> dict[str, Any]:
 
 
 # A badge: two boxes with text, as wide as the text needs.
-
 GREY, GREEN, ORANGE, RED, BLUE = "#666", "#2b7a2b", "#9a5b00", "#b3261e", "#2458a6"
 
 

@@ -7,54 +7,17 @@ durations in milliseconds.
 from __future__ import annotations
 
 import math
-import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msgspec import convert
-from msgspec.json import decode as decode_json
 
-API = "/api/v1"
-LIVE = 0
-RESULTS = ("live", "pass", "fail", "skip")
-OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
-
-
-Row = dict[str, Any]
-
-
-FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years that RFC 3339 can tell: 1 to 9999
-
-
-def utc(ms: int | None) -> str | None:
-    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds; None where the year is not 1 to 9999."""
-    return None if ms is None or not FIRST_MS <= ms <= LAST_MS else f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
-
-
-@lru_cache(maxsize=4096)
-def _second(since: int) -> str:
-    """A second since 1970, to the second; rows that are shown together often share it."""
-    when = time.gmtime(since)
-    return f"{when.tm_year:04d}{time.strftime('-%m-%dT%H:%M:%S', when)}"
-
-
-def in_words(ms: int) -> str:
-    """A duration as people read it, in two units at most: `500 ms`, `12.5 s`, `2 h 5 min`."""
-    if ms < 60_000:
-        return f"{ms} ms" if ms < 1000 else f"{ms / 1000:g} s"
-    seconds = ms // 1000
-    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
-    first = 0 if seconds >= 3600 else 1
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
-
-
-def json_object(text: str | None) -> dict[str, Any]:
-    """The object in a JSON column, where NULL stands for an empty one."""
-    return decode_json(text) if text else {}
+from simscope_server.ledger.rules import limit_that_holds
+from simscope_server.messages.protocol import API, LIVE, OUTCOMES, RESULTS, Row, decode_json, json_object
+from simscope_server.messages.times import LAST_MS, utc
 
 
 class Viewpoint(NamedTuple):
@@ -308,11 +271,6 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
             "web": {"href": f"{seen.base}/j/{row['id']}"},
         },
     }
-
-
-def limit_that_holds(said_ms: int | None, added_ms: int | None) -> int | None:
-    """A job's time limit: the publisher's, and what was added by hand."""
-    return said_ms if added_ms is None else (said_ms or 0) + added_ms
 
 
 def _job_due(row: Row, seen: Viewpoint) -> str | None:

@@ -10,6 +10,7 @@ import dataclasses
 import ipaddress
 import itertools
 import json
+import os
 import re
 import tomllib
 import urllib.parse
@@ -128,7 +129,10 @@ def _is_url(value: object) -> bool:
 
 
 DAY_MS = 86_400_000
+
+
 PATH = r"[^\0]+"
+
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
@@ -256,3 +260,59 @@ def _checked(option: Option, value: object, place: str) -> Any:
     if not CHECKS[option.kind](value):
         raise not_accepted(place, option, value)
     return tuple(value) if isinstance(value, list) else value
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check a configuration file; the table above has the keys. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = "--config FILE names another; simscope.config.example is one to begin with"
+        raise ConfigError(f"{path}: there is no such configuration file; {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    config = read_config(text, path, environ)
+    for option, said, why in impossible_places(config):
+        raise not_accepted(config.place(option.field or option.key), option, said, f": {why}")
+    return config
+
+
+def impossible_places(config: Config) -> Iterator[tuple[Option, str, str]]:
+    """The paths that cannot be what they must be, as the disk is now, and why. Nothing is made or changed."""
+    options = {option.key: option for option in OPTIONS}
+    spool, db, roots = str(config.spool_dir), str(config.db), config.file_roots
+    for key, place, why in (
+        ("db", db, _no_file(db)),
+        ("db", db, "that is this configuration" if _is_inside(str(config.path), db) else None),
+        ("dir", spool, _no_folder(spool)),
+        ("dir", spool, "that is [server] db" if _is_inside(spool, db) else None),
+        *(("file_roots", root, _no_folder(root) if os.path.lexists(root) else None) for root in roots),
+    ):
+        if why:
+            yield options[key], place, why
+
+
+def _no_file(path: str) -> str | None:
+    """Why a file cannot be there or be made, if so."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is a folder" if os.path.isdir(path) else "it is no regular file"
+    return _no_folder(os.path.dirname(path))
+
+
+def _no_folder(path: str) -> str | None:
+    """Why a folder cannot be there or be made, if so: the nearest part of the path that is there is none."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return None if os.path.isdir(path) else f"{path} is no folder"
+
+
+def _is_inside(path: str, place: str) -> bool:
+    """Is a path the place, or below it?"""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place))
+
+
+def doubts_about(config: Config) -> list[str]:
+    """What is allowed but has no effect."""
+    if config.livetimeoutsignature and not config.enablelivejobs:
+        return ["livetimeoutsignature has no effect without enablelivejobs = true"]
+    return []

@@ -1,0 +1,1 @@
+"""The HTTP interface: a handler is a function of the context and the request."""

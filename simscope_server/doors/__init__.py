@@ -1,0 +1,1 @@
+"""What comes in, through whichever door, and becomes a delivery for the ledger."""

@@ -1,0 +1,1 @@
+"""What is true: the database, the rules that change it, and the process that writes it."""

@@ -1,0 +1,178 @@
+"""The database file: opened, checked, made; its clock; the lock that only one daemon has.
+
+Paths come in, connections go out. Nothing here knows what a message is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simscope_server.messages.protocol import NotNow, Row, SimscopedError, StorageError
+from simscope_server.program import __version__, beside
+
+APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
+
+
+SCHEMA_VERSION = 3
+
+
+class Moment(NamedTuple):
+    """Now, twice: the wall clock in ms since 1970 for what people read, the uptime clock for every time limit."""
+
+    now: int
+    tick: int
+
+
+def view_row(conn: sqlite3.Connection, sql: str, *parameters: Any) -> Row:
+    """The one row of a SELECT, by column name."""
+    cursor = conn.execute(sql, parameters)
+    return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
+
+
+# Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
+# committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
+# is committed first. What the database tells of is therefore always there; and what lies outside of that was written
+# by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
+# lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
+#
+# For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
+# come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
+# that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
+# transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
+# under its number.
+PRAGMAS = """
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
+    PRAGMA wal_autocheckpoint = 4000;     -- pages, 16 MB
+    PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384;           -- KiB
+    PRAGMA temp_store = MEMORY;
+    PRAGMA busy_timeout = 5000;
+"""
+
+
+def is_storage_trouble(error: BaseException) -> bool:
+    """Is it the disk that failed, and not a message? Then nothing is refused; the batch waits and is tried again."""
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    )
+
+
+@contextlib.contextmanager
+def telling_storage_trouble() -> Iterator[None]:
+    """While this is entered, trouble with the disk is raised as StorageError."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if is_storage_trouble(error):
+            raise StorageError(str(error)) from error
+        raise
+
+
+#
+# The daemon is two processes, because one interpreter runs Python on one core at a time. The writer owns the one
+# connection that writes, and it alone checkpoints; the daemon proper does all the rest. Work goes over a line to the
+# writer as a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is durable, what it
+# returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
+# afresh.
+LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database for writing, made anew if there is none.
+
+    Raises SimscopedError for a file that is not ours or is from another version, NotNow if it cannot be opened."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        identity = check_database(conn, path)
+        conn.executescript(PRAGMAS)
+        if identity is None:
+            _make_database(conn)
+    except (sqlite3.Error, OSError) as error:
+        is_foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+        refusal = SimscopedError if is_foreign else NotNow
+        raise refusal(f"{path}: cannot be opened as a database: {error}") from None
+    return conn
+
+
+def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
+    """The schema version of a database of ours, None for an empty file. Raises SimscopedError for any other."""
+    application, version = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    if application == 0 and conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+        return None
+    if application != APPLICATION_ID:
+        raise SimscopedError(f"{path}: is a database of another program (application_id {application:#x}); left alone")
+    if version != SCHEMA_VERSION:
+        raise SimscopedError(
+            f"{path}: has schema version {version}; this simscoped {__version__} works with version {SCHEMA_VERSION}. "
+            "CHANGELOG.md tells which release reads it; start with another [server] db to go on meanwhile"
+        )
+    return int(version)
+
+
+def _make_database(conn: sqlite3.Connection) -> None:
+    """All in one transaction: a crash leaves an empty file, which is made anew at the next start.
+
+    The numbers of changes begin at the time in ms since 1970: so a reader's place in a database that was here before
+    lies below all that there is, and is known to be foreign."""
+    schema = beside("schema.sql").read_text(encoding="utf-8")
+    seq = int(time.time() * 1000)
+    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, {seq}, 0, 0, {seq});"
+    conn.executescript(f"BEGIN;\n{schema}\n{first}\nCOMMIT;")
+
+
+def read_only(path: Path) -> str:
+    """The address of a database for a connection that cannot write."""
+    return f"file:{urllib.parse.quote(str(path))}?mode=ro"
+
+
+class Clock:
+    """The wall clock, and the uptime clock that goes on where the last run of the daemon stopped.
+
+    The two are read as one, and tick together as long as they do so within a millisecond: what is due at a tick is due
+    at the same time of day whenever one looks."""
+
+    def __init__(self, tick: int = 0) -> None:
+        self._tick_at_zero = tick - time.monotonic_ns() / 1e6
+        self._apart: int | None = None  # wall clock minus uptime clock, ms
+
+    def moment(self) -> Moment:
+        wall = time.time_ns() / 1e6
+        apart = wall - time.monotonic_ns() / 1e6 - self._tick_at_zero
+        if self._apart is None or abs(apart - self._apart) > 1:
+            self._apart = round(apart)
+        return Moment(int(wall), int(wall) - self._apart)
+
+
+def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
+    """Take a lock that the process, and those it forks, have to their end. Raises NotNow with the sentence given if
+    another has it, and goes on having it for so long."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise NotNow(f"{path}: cannot be opened: {error}") from None
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= end:
+                os.close(held)
+                raise NotNow(f"{refusal} (lock {path})") from None
+        time.sleep(0.02)
