@@ -8,10 +8,10 @@ what never finished into a timeout signature, keeps everything in one SQLite fil
 
 The path of a message, from wing to wing of simscope_server/:
 
-     spool file ─┐                                                   ┌─> stream, long poll (reading, api) ─> page, client
-     HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ───┤
-     (doors,api) │  (messages) (ledger: rules, rows, events)         └─> settle the file (doors), answer the request (api)
-         clock ──┴──────────────────────^ time limits, prune (deadlines), through the same door (ledger)
+    spool file ─┐                                                  ┌─> stream, long poll (reading, api) ─> page, client
+    HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ──┤
+    (doors,api) │  (messages) (ledger: rules, rows, events)        └─> settle the file (doors), answer the request (api)
+        clock ──┴─────────────────────^ time limits, prune (deadlines), through the same door (ledger)
 
 It runs in two processes: one writes, that is, applies batches and owns the database (ledger/writer.py), the other does
 the rest.

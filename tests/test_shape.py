@@ -151,8 +151,8 @@ def test_sizes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
     with capsys.disabled():
         print(
-            f"\nthe daemon: {len(ROOMS)} rooms, {len(lengths)} functions, median {statistics.median(lengths):.0f} lines, "
-            f"the longest {lengths[-1]}; longest rooms {', '.join(f'{room} {lines}' for lines, room in longest)}"
+            f"\nthe daemon: {len(ROOMS)} rooms, {len(lengths)} functions, median {statistics.median(lengths):.0f} "
+            f"lines, the longest {lengths[-1]}; longest rooms {', '.join(f'{room} {lines}' for lines, room in longest)}"
         )
 
     assert lengths
