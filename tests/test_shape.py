@@ -111,11 +111,11 @@ def test_every_option_is_explained_in_the_example_at_its_default() -> None:
         assert re.search(rf"^(# )?{option.key} = ", example, re.MULTILINE), option
 
 
-def test_every_reason_is_in_the_readme_with_its_meaning_and_no_other() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_every_reason_is_in_the_manual_with_its_meaning_and_no_other() -> None:
+    manual = (ROOT / "docs/messages.md").read_text()
 
     table = dict(
-        re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", readme.partition("| reason |")[2].partition("\n## ")[0], re.M)
+        re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", manual.partition("| reason |")[2].partition("\n## ")[0], re.M)
     )
 
     assert table == simscoped.REASONS
