@@ -1,8 +1,8 @@
 """The README and docs/ say what is so: their shell blocks are pasted into bash and zsh, their links are followed.
 
-A document is read from top to bottom by a stranger in a fresh checkout, with the daemon of `make run` in another terminal.
-Each `sh` block goes whole into a new interactive shell at a terminal, which stops at the first command that fails. A
-block behind `<!-- not run: REASON -->` is only parsed.
+A document is read from top to bottom by a stranger in a fresh checkout, with the daemon of `make run` in another
+terminal. Each `sh` block goes whole into a new interactive shell at a terminal, which stops at the first command that
+fails. A block behind `<!-- not run: REASON -->` is only parsed.
 """
 
 from __future__ import annotations
