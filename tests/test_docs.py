@@ -286,13 +286,15 @@ def test_a_block_that_fails_is_seen(shell: str, block: str, stranger_with: Calla
     assert stranger_with(shell).paste(block)[0] != 0
 
 
-def test_the_makefile_of_the_readme_works(stranger_with: Callable[[str], Stranger]) -> None:
+def test_the_makefile_and_the_python_of_the_readme_work(stranger_with: Callable[[str], Stranger]) -> None:
     stranger = stranger_with("bash")
     stranger.begin(START, lambda: stranger.get("/healthz") is not None)
-    (block,) = every("make")
-    (stranger.folder / "nightly.mk").write_text(block.text)
+    (makefile,), (script,) = blocks_of("README.md", "make"), blocks_of("README.md", "python")
+    (stranger.folder / "nightly.mk").write_text(makefile.text)
+    ours = script.text.replace("8040", str(stranger.port)).replace("myrun", "nightly")
+    (stranger.folder / "mine.py").write_text(ours)
 
-    code, transcript = stranger.paste("make -f nightly.mk -j8\n")
+    code, transcript = stranger.paste("make -f nightly.mk -j8\npython3 mine.py\n")
 
     assert code == 0, transcript
     wait_until(lambda: stranger.status_of("nightly/1") == ("complete", 3, 0), 20, "the regression to be complete")
