@@ -228,6 +228,14 @@ FOUND = {
     "docs/http.md": {"http/1": ("live", 1, 1), "http/2": ("tanked", 0, 1)},
 }
 
+# What the terminal says where a command is meant to fail.
+SHOWN = {
+    "README.md": ["not clean: 1"],
+    "docs/client.md": ["not clean: 1"],
+    "docs/messages.md": ["it was refused: 1"],
+}
+PROBLEM = "urn:simscoped:"  # in every error of the daemon, which curl shows and takes for a success
+
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks_of(document, "sh")])
@@ -241,6 +249,7 @@ def test_every_shell_block_can_be_pasted_and_works(
     stranger = stranger_with(shell)
     stranger.begin(START, lambda: stranger.get("/healthz") is not None)
 
+    shown = ""
     for block in blocks:
         if block.text == "make demo\n":
             stranger.begin(block.text, lambda: bool(stranger.get("/api/v1/jobs?result=pass")["items"])).interrupt()
@@ -248,7 +257,10 @@ def test_every_shell_block_can_be_pasted_and_works(
             continue
         code, transcript = stranger.paste(block.text)
         assert code == 0, f"{block.place}, pasted into {shell}, ended with {code}:\n{transcript}"
+        assert PROBLEM not in transcript, f"{block.place}, pasted into {shell}, is refused:\n{transcript}"
+        shown += transcript
 
+    assert [sentence for sentence in SHOWN.get(document, []) if sentence not in shown] == []
     for name, found in FOUND.get(document, {}).items():
         wait_until(lambda: stranger.status_of(name) == found, 20, f"{name} to be {found}")  # noqa: B023 - waits here
 
@@ -309,7 +321,7 @@ def test_the_other_blocks_can_be_parsed() -> None:
         tomllib.loads(block.text)
 
     languages = {found["language"] for document in DOCUMENTS for found in BLOCK.finditer((ROOT / document).read_text())}
-    assert languages <= {"sh", "make", "python", "json", "toml", "nginx", "text"}
+    assert languages <= {"sh", "make", "python", "json", "toml", "nginx", "ini", "text"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
