@@ -188,13 +188,13 @@ def free_port() -> int:
 
 def copy_checkout(folder: Path) -> None:
     """The files of a checkout, with the environment that these tests run in as its .venv: nothing is installed."""
-    ignored = ".git .venv var build dist tests *.egg-info __pycache__ .*_cache .hypothesis".split()
+    ignored = ".git .venv* var build dist tests *.egg-info __pycache__ .*_cache .hypothesis".split()
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*ignored))
     (folder / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith("."):
             (folder / ".venv" / entry.name).symlink_to(entry)
-    for stamp in {".made", *(entry.name for entry in Path(sys.prefix).glob(".*") if entry.is_file())}:
+    for stamp in re.findall(r"\$\(VENV\)/(\.\w+)", (ROOT / "Makefile").read_text()):
         (folder / ".venv" / stamp).touch()
 
 
