@@ -166,7 +166,7 @@ def test_every_option_is_explained_in_the_example_at_its_default() -> None:
 
 
 def test_every_reason_is_in_the_manual_with_its_meaning_and_no_other() -> None:
-    manual = (ROOT / "README.md").read_text()
+    manual = (ROOT / "docs" / "messages.md").read_text()
 
     table = dict(
         re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", manual.partition("| reason |")[2].partition("\n## ")[0], re.M)

@@ -667,8 +667,8 @@ def test_what_a_run_tells_of_its_batch_system(daemon: Daemon) -> None:
     }  # fmt: skip
 
 
-def test_the_bodies_in_the_readme_are_taken_as_they_are(daemon: Daemon) -> None:
-    bodies = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+def test_the_bodies_in_the_manual_are_taken_as_they_are(daemon: Daemon) -> None:
+    bodies = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs/messages.md").read_text(), re.M | re.S)
     told = []
     for kind, body in zip(("job-live", "regr-start"), bodies, strict=True):
         (daemon.folder / "body.json").write_text(body)
