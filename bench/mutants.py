@@ -8,6 +8,8 @@ folder, the change is made there, and the tests of its room run there up to the 
 One that takes three times as long as usual, and half a minute, has timed out, which is as good. What passes all of them
 survives. With --wide, survivors face all tests. Before that the same tests must pass in an unchanged copy. Needs Linux.
 
+On a busy machine a test may fail for want of time, and the mutant be killed in error: look which test it was.
+
 The kind of change is drawn first, a rare one more often than its number would have it, then the place. The same seed,
 options and tree give the same mutants.
 
@@ -79,6 +81,7 @@ class Mutant(NamedTuple):
     room: Room
     file: str
     line: int
+    source: str  # the line as it is without the change
     change: Change
 
 
@@ -139,22 +142,25 @@ def options() -> argparse.Namespace:
 
 def pick(chosen: argparse.Namespace) -> list[Mutant]:
     """The mutants to try, in the order of the files."""
-    places = {file: room for file in tracked() if (room := room_of(file))}
-    wanted = [file for file in places if chosen.wing in (None, places[file].wing) and file in (chosen.only or places)]
-    if not wanted or not set(chosen.only) <= set(places):
-        raise SystemExit("mutants: no file to change; the table in bench/mutants.py tells which there are")
-    texts = {file: (ROOT / file).read_text() for file in places}
+    texts = {file: (ROOT / file).read_text() for file in tracked() if rooms(file)}
+    wanted = [file for file in texts if chosen.wing in (None, rooms(file)[0].wing) and file in (chosen.only or texts)]
+    if not wanted or not set(chosen.only) <= set(texts):
+        raise SystemExit("mutants: there is no such file to change; ROOMS in bench/mutants.py tells which there are")
+    drawn = draw(all_changes(texts, wanted), texts, chosen.count, random.Random(chosen.seed))
+    return [
+        mutant_of(file, texts[file], change) for file, change in sorted(drawn, key=lambda one: (one[0], one[1][1:4]))
+    ]
+
+
+def all_changes(texts: dict[str, str], wanted: Sequence[str]) -> dict[str, list[tuple[str, Change]]]:
+    """{kind: [(file, change)]} of the wanted files."""
     optional = optional_parameters(text for file, text in texts.items() if file.endswith(".py"))
     found: dict[str, list[tuple[str, Change]]] = {}
     for file in wanted:
-        python = file.endswith(".py")
-        for change in python_changes(texts[file], optional) if python else javascript_changes(texts[file]):
+        text = texts[file]
+        for change in python_changes(text, optional) if file.endswith(".py") else javascript_changes(text):
             found.setdefault(change.kind, []).append((file, change))
-    drawn = draw(found, texts, chosen.count, random.Random(chosen.seed))
-    return [
-        Mutant(places[file], file, texts[file].count("\n", 0, change.start) + 1, change)
-        for file, change in sorted(drawn, key=lambda one: (wanted.index(one[0]), one[1][1:4]))
-    ]
+    return found
 
 
 def draw(
@@ -173,8 +179,14 @@ def draw(
     return drawn
 
 
-def room_of(file: str) -> Room | None:
-    return next((room for room in ROOMS if fnmatch.fnmatchcase(file, room.files)), None)
+def mutant_of(file: str, text: str, change: Change) -> Mutant:
+    line = text.count("\n", 0, change.start)
+    return Mutant(rooms(file)[0], file, line + 1, text.split("\n")[line].strip(), change)
+
+
+def rooms(file: str) -> list[Room]:
+    """The room of a file, and others whose pattern fits it too; none, if it is not changed at all."""
+    return [room for room in ROOMS if fnmatch.fnmatchcase(file, room.files)]
 
 
 def tracked() -> list[str]:
@@ -192,7 +204,10 @@ class Trial:
     def __init__(self, chosen: argparse.Namespace, folder: Path) -> None:
         self.chosen = chosen
         self.folder = folder
-        self.files = tracked()
+        self.unchanged = folder / "unchanged"
+        for file in tracked():
+            (self.unchanged / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, self.unchanged / file)
         self.limits: dict[Stage, float] = {}
         self.verdicts: dict[Mutant, Verdict] = {}
         self.stopped = threading.Event()
@@ -219,9 +234,7 @@ class Trial:
         -> what is wrong, "" if nothing is.
         """
         with self.copy() as copy:
-            assert_imports(
-                copy, {file.split("/")[0].removesuffix(".py") for file in self.files if python_of_ours(file)}
-            )
+            assert_imports_the(copy)
             for stage in dict.fromkeys(stage for mutant in mutants for stage in self.stages(mutant.room)):
                 verdict = self.face(stage, copy, None)
                 print(f"without a mutant: {stage.name} in {verdict.seconds:.0f} s", flush=True)
@@ -240,8 +253,9 @@ class Trial:
             except BaseException:
                 self.stopped.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-                while concurrent.futures.wait(tasks, timeout=0.1).not_done:
+                while not all(task.done() for task in tasks):
                     end_all(self.folder)
+                    time.sleep(0.1)
                 raise
 
     def try_one(self, mutant: Mutant) -> Verdict:
@@ -265,8 +279,8 @@ class Trial:
         return stages
 
     def node(self) -> Stage:
-        files = [file for file in self.files if fnmatch.fnmatchcase(file, "tests/page/*.test.mjs")]
-        command = ("node", "--test", "--test-reporter=tap", *files)
+        files = sorted(self.unchanged.glob("tests/page/*.test.mjs"))
+        command = ("node", "--test", "--test-reporter=tap", *(str(file.relative_to(self.unchanged)) for file in files))
         return Stage("tests/page/*.test.mjs", command, r"^ *not ok \d+ - (.*)$")
 
     def pytest(self, *places: str) -> Stage:
@@ -281,9 +295,7 @@ class Trial:
         with tempfile.TemporaryDirectory(prefix="", dir=self.folder, ignore_cleanup_errors=True) as name:
             copy = Path(name)
             (copy / "tmp").mkdir()
-            for file in self.files:
-                (copy / "tree" / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / file, copy / "tree" / file, follow_symlinks=False)
+            shutil.copytree(self.unchanged, copy / "tree")
             yield copy
 
     def face(self, stage: Stage, copy: Path, limit: float | None) -> Verdict:
@@ -316,14 +328,11 @@ def verdict_of(code: int | None, stage: Stage, output: str, seconds: float) -> V
     return Verdict("killed", failed[1] if failed else lines[-1], seconds)
 
 
-def python_of_ours(file: str) -> bool:
-    return file.endswith(".py") and room_of(file) is not None
-
-
-def assert_imports(copy: Path, modules: set[str]) -> None:
+def assert_imports_the(copy: Path) -> None:
     """The virtual environment may have the checkout installed; what is imported must be the copy all the same."""
+    modules = {file.split("/")[0].removesuffix(".py") for file in tracked() if file.endswith(".py") and rooms(file)}
     code = "import importlib, sys\nfor name in sys.argv[1:]: print(importlib.import_module(name).__file__)"
-    command = [sys.executable, "-c", code, *sorted(modules)]
+    command = [sys.executable, "-c", code, *modules]
     ran = subprocess.run(command, cwd=copy, env=environment(copy), capture_output=True, text=True, check=True)
     places = [Path(line).resolve() for line in ran.stdout.splitlines()]
     assert len(places) == len(modules) and all(place.is_relative_to(copy.resolve()) for place in places), places
@@ -376,9 +385,7 @@ def as_json(mutant: Mutant) -> dict[str, str | int]:
 
 
 def told(mutant: Mutant) -> str:
-    """`file:line`, the change, and the line as it was."""
-    line = (ROOT / mutant.file).read_text().split("\n")[mutant.line - 1].strip()
-    return f"{mutant.file}:{mutant.line}  {mutant.change.told}  in: {line}"
+    return f"{mutant.file}:{mutant.line}  {mutant.change.told}  in: {mutant.source}"
 
 
 if __name__ == "__main__":

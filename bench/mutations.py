@@ -85,6 +85,7 @@ STRUCTURAL = (
     "property setter staticmethod classmethod overload contextmanager asynccontextmanager dataclass middleware "
     "cache lru_cache cached_property"
 ).split()
+FOR_HELP = ("help", "metavar", "description", "epilog")
 
 
 class Python:
@@ -192,7 +193,7 @@ class Python:
     def _arguments(self, node: ast.Call) -> Iterator[Change]:
         known = self.optional.get(_last_name(node.func), [])
         for keyword in node.keywords:
-            if keyword.arg and all(keyword.arg in optional for _, optional in known):
+            if keyword.arg and keyword.arg not in FOR_HELP and all(keyword.arg in optional for _, optional in known):
                 yield self._drop_argument(keyword)
         if len(known) == 1 and self._last_is_optional(node, *known[0]):
             yield self._drop_argument(node.args[-1])
