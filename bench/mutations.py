@@ -28,7 +28,7 @@ class Change(NamedTuple):
         return text[: self.start] + self.new + text[self.end :]
 
 
-def python_changes(text: str, optional: Optional) -> list[Change]:
+def python_changes(text: str, optional: Definitions) -> list[Change]:
     """All changes of a Python file, in the order of the text. `optional` is what `optional_parameters` found."""
     found = {change[1:4]: change for change in reversed([*Python(text, optional).changes()])}
     return sorted(found.values(), key=lambda change: change[1:4])
@@ -45,13 +45,13 @@ def still_python(text: str) -> bool:
 # Python: which arguments can be left out.
 
 # name -> of each of its definitions: the positional parameters, and those that have a default
-Optional = dict[str, list[tuple[list[str], set[str]]]]
+Definitions = dict[str, list[tuple[list[str], set[str]]]]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def optional_parameters(texts: Iterable[str]) -> Optional:
+def optional_parameters(texts: Iterable[str]) -> Definitions:
     """The parameters of all functions and classes that are defined in these files, by the name of the function."""
-    found: Optional = {}
+    found: Definitions = {}
     for text in texts:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, Function):
@@ -91,7 +91,7 @@ FOR_HELP = ("help", "metavar", "description", "epilog")
 class Python:
     """Finds the changes of one file."""
 
-    def __init__(self, text: str, optional: Optional) -> None:
+    def __init__(self, text: str, optional: Definitions) -> None:
         self.text = text
         self.optional = optional
         self.tree = ast.parse(text)
@@ -188,7 +188,7 @@ class Python:
 
     def _return(self, node: ast.Return) -> Iterator[Change]:
         if node.value and not (isinstance(node.value, ast.Constant) and node.value.value is None):
-            yield self._replace("statement", node.value, "None", f"{self._short(node)} returns None")
+            yield self._replace("statement", node.value, "None", f"{self._short(node)} becomes `return None`")
 
     def _arguments(self, node: ast.Call) -> Iterator[Change]:
         known = self.optional.get(_last_name(node.func), [])
@@ -380,7 +380,9 @@ JS_SWAPS = {
 JS_KINDS = {"&&": "boolean", "||": "boolean", "true": "constant", "false": "constant"}
 JS_OPENS, JS_CLOSES = "([{", ")]}"
 JS_BEFORE_VALUE = {"return", "typeof", "case", "in", "of", "yield", "await", "void", "delete", "else"}
-JS_DECLARES = set("const let var import export if for while do switch case default function class else async".split())
+JS_DECLARES = set(
+    "const let var import from export if for while do switch case default function class else async".split()
+)
 
 
 class Token(NamedTuple):
@@ -475,7 +477,7 @@ def _js_condition(text: str, tokens: list[Token], index: int) -> Iterator[Change
 
 
 def _js_statement(text: str, tokens: list[Token], index: int) -> Iterator[Change]:
-    """A statement that ends on its line with ";"."""
+    """A statement that ends with ";" on the line where it begins."""
     first, depth, place = tokens[index], 0, index
     while place < len(tokens) and tokens[place].text != ";" and depth >= 0:
         depth += _js_depth(tokens[place])
@@ -484,7 +486,7 @@ def _js_statement(text: str, tokens: list[Token], index: int) -> Iterator[Change
         return
     told, end = _shortened(text[first.start : tokens[place].end]), tokens[place].end
     if first.text == "return" and place > index + 1:
-        yield Change("statement", first.end, end, ";", f"{told} returns nothing")
+        yield Change("statement", first.end, end, ";", f"{told} becomes `return;`")
     elif first.text not in ("return", "break"):
         yield Change("statement", first.start, end, ";", f"{told} is dropped")
 
