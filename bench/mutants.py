@@ -151,7 +151,10 @@ def pick(chosen: argparse.Namespace) -> list[Mutant]:
     texts = {file: (ROOT / file).read_text() for file in tracked() if rooms(file)}
     wanted = [file for file in texts if chosen.wing in (None, rooms(file)[0].wing) and file in (chosen.only or texts)]
     if not wanted or not set(chosen.only) <= set(texts):
-        raise SystemExit("mutants: there is no such file to change; ROOMS in bench/mutants.py tells which there are")
+        print(
+            "mutants: there is no such file to change; ROOMS in bench/mutants.py tells which there are", file=sys.stderr
+        )
+        raise SystemExit(2)
     drawn = draw(all_changes(texts, wanted), texts, chosen.count, random.Random(chosen.seed))
     return [
         mutant_of(file, texts[file], change) for file, change in sorted(drawn, key=lambda one: (one[0], one[1][1:4]))
@@ -295,7 +298,7 @@ class Trial:
         quiet = ("-x", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={self.chosen.seed}")
         deselected = (f"--deselect={test}" for test in self.chosen.deselect)
         command = (sys.executable, "-m", "pytest", *quiet, *deselected)
-        return Stage(" ".join(places), command, places, r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$")
+        return Stage(" ".join(places), command, places, r"^(?:FAILED|ERROR) (\S[^\[\n]*?(?:\[.*?\])?)(?: - .*)?$")
 
     @contextlib.contextmanager
     def copy(self) -> Iterator[Path]:
