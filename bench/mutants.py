@@ -64,11 +64,7 @@ ROOMS = (
     Room("simscope_server/doors/*.py", "doors", ("doors",)),
     Room("simscope_server/api/*.py", "api", ("api",)),
     Room("simscope_server/*.py", "service", ("service",)),
-    Room("simscoped_parts/settings.py", "service", ("service",)),
-    Room("simscoped_parts/signatures.py", "ledger", ("ledger",)),
-    Room("simscoped_parts/openapi.py", "api", ("api",)),
-    Room("simscoped_parts/*.py", "reading", ("reading",)),
-    Room("simscoped.py", "service", ("messages", "ledger", "reading", "doors", "api", "service")),
+    Room("simscoped.py", "service", ("service",)),
     Room("simscope*.py", "client", ("client",)),
     Room("static/*.js", "page", ("page",)),
 )

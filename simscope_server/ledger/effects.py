@@ -45,7 +45,7 @@ from simscope_server.messages.protocol import (
     json_object,
     to_json,
 )
-from simscope_server.messages.times import in_words, utc
+from simscope_server.messages.times import HOUR_MS, in_words, utc
 from simscope_server.settings import Config
 
 
@@ -349,7 +349,8 @@ def give_up(
 def why_ended(config: Config, regression: Regression, how: str) -> str:
     """The rule and the threshold behind the end of a regression, for people."""
     if how == "timeout":
-        return f"no message about the regression for {config.autotimeouthours:g} h (autotimeouthours)"
+        silent = in_words(round(config.autotimeouthours * HOUR_MS))
+        return f"no message about the regression for {silent} (autotimeouthours)"
     if how == "time-limit":
         return f"the regression ran longer than its time limit of {in_words(regression.time_limit_ms or 0)}"
     if how == "tank":

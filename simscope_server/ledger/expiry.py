@@ -9,7 +9,7 @@ import sqlite3
 from simscope_server.ledger.actions import regression_by_id
 from simscope_server.ledger.batch import SLICE_JOBS, Batch
 from simscope_server.ledger.effects import end, flush, limit_job
-from simscope_server.messages.times import DAY_MS, HOUR_MS, utc
+from simscope_server.messages.times import DAY_MS, HOUR_MS, in_words, utc
 from simscope_server.settings import Config
 
 SLICE_LOGS = 20  # logs forgotten per transaction: 200,000 lines at most, unless [limits] log_lines says otherwise
@@ -95,7 +95,8 @@ def prune_jobs(batch: Batch) -> bool:
     jobs = batch.load_slice(where, since)
     for job in jobs:
         regression = regression_by_id(batch, job.regression_id)
-        why = f"live without news for {batch.config.prunelivedays:g} days; last sign of life {utc(job.seen_at)}"
+        silent = in_words(round(batch.config.prunelivedays * DAY_MS))
+        why = f"live without news for {silent} (prunelivedays); last sign of life {utc(job.seen_at)}"
         batch.tell("job.pruned", regression, job, description=why)
         regression.n_live -= 1
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))
