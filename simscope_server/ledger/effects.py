@@ -8,7 +8,7 @@ from typing import Any
 from simscope_server.ledger import signatures
 from simscope_server.ledger.batch import CHANGED_LENGTH, Batch
 from simscope_server.ledger.logbook import LogGap
-from simscope_server.ledger.rows import SAID, Job, Regression, copied, limit_of
+from simscope_server.ledger.rows import Job, Regression, copied, limit_of
 from simscope_server.ledger.rules import (
     ABSENT,
     ALIVE,
@@ -30,15 +30,17 @@ from simscope_server.ledger.rules import (
     says_over,
 )
 from simscope_server.messages.protocol import (
+    COLUMN_OF_REGRESSION,
     FAIL,
     JOB_FINISH,
     JOB_LIVE,
+    JOB_TIMES,
     LIVE,
     OF_VERDICT,
     REGR_START,
     RESULTS,
+    SAID,
     SKIP,
-    TIME_COLUMNS,
     LogLines,
     Message,
     Outcome,
@@ -272,8 +274,8 @@ def difference(before: Job, after: Job) -> dict[str, list[Any]]:
             prefix = "metadata." if column == "metadata" else ""
             names = [name for name in known | said if known.get(name) != said.get(name)]
             changed |= {prefix + name: [_cut(known.get(name)), _cut(said.get(name))] for name in names}
-        elif column in TIME_COLUMNS:
-            changed[TIME_COLUMNS[column]] = [utc(old), utc(new)]
+        elif column in JOB_TIMES:
+            changed[JOB_TIMES[column]] = [utc(old), utc(new)]
         else:
             changed[column] = [_cut(old), _cut(new)]
     if before.result != after.result:
@@ -391,7 +393,8 @@ def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     return _became("applied")
 
 
-DERIVED = ("starttime_at", "time_limit_ms", "branch")  # told by the fields that they are made from
+# Columns that are told by the fields that they are made from.
+DERIVED = {column for field, column in COLUMN_OF_REGRESSION.items() if column != field}
 
 
 def _tell_update(batch: Batch, regression: Regression, changed: Mapping[str, list[Any]]) -> None:
