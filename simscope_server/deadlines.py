@@ -28,8 +28,6 @@ from simscope_server.reading.readers import Store
 from simscope_server.settings import Config
 
 LOOK_S = 0.5  # a limit is acted on within a second
-
-
 HOUSEKEEPING_S = 3600.0
 
 

@@ -129,10 +129,7 @@ def _is_url(value: object) -> bool:
 
 
 DAY_MS = 86_400_000
-
-
 PATH = r"[^\0]+"
-
 
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,

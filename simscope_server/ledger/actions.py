@@ -23,8 +23,9 @@ from simscope_server.ledger.rules import (
 from simscope_server.messages.protocol import RESULTS, T
 from simscope_server.messages.times import in_words, utc
 
-
 # What people do by hand.
+
+
 def by_hand(batch: Batch, peer: str, fn: Callable[..., T], *args: Any) -> T:
     """A change that somebody asked for over HTTP."""
     batch.origin = f"http:{peer}"

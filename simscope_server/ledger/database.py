@@ -20,8 +20,6 @@ from simscope_server.messages.protocol import NotNow, Row, SimscopedError, Stora
 from simscope_server.program import __version__, beside
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-
-
 SCHEMA_VERSION = 3
 
 
@@ -38,17 +36,6 @@ def view_row(conn: sqlite3.Connection, sql: str, *parameters: Any) -> Row:
     return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
 
 
-# Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
-# committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
-# is committed first. What the database tells of is therefore always there; and what lies outside of that was written
-# by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
-# lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
-#
-# For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
-# come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
-# that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
-# transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
-# under its number.
 PRAGMAS = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
@@ -83,12 +70,6 @@ def telling_storage_trouble() -> Iterator[None]:
         raise
 
 
-#
-# The daemon is two processes, because one interpreter runs Python on one core at a time. The writer owns the one
-# connection that writes, and it alone checkpoints; the daemon proper does all the rest. Work goes over a line to the
-# writer as a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is durable, what it
-# returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
-# afresh.
 LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
 
 

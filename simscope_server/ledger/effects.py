@@ -50,8 +50,9 @@ from simscope_server.messages.protocol import (
 from simscope_server.messages.times import HOUR_MS, in_words, utc
 from simscope_server.settings import Config
 
-
 # Messages about jobs.
+
+
 def apply_message(batch: Batch, message: Message) -> Outcome:
     """Apply one message to the rows of a batch and say what became of it."""
     if message.type == JOB_LIVE:
@@ -361,6 +362,8 @@ def why_ended(config: Config, regression: Regression, how: str) -> str:
 
 
 # Messages about regressions.
+
+
 def apply_to_regression(batch: Batch, message: Message) -> Outcome:
     """regr-start, regr-update, regr-finish: merge what is said, then open or close the regression."""
     known = batch.counters.seq

@@ -13,12 +13,12 @@ from simscope_server.messages.times import DAY_MS, HOUR_MS, in_words, utc
 from simscope_server.settings import Config
 
 SLICE_LOGS = 20  # logs forgotten per transaction: 200,000 lines at most, unless [limits] log_lines says otherwise
-
-
 PRUNE_ROWS = 5000  # rows pruned per transaction
 
 
 # What the clock does.
+
+
 def expire(batch: Batch) -> bool:
     """Act on every time limit that is over, and go on with what is not done yet. -> True if there is more to do.
 

@@ -144,8 +144,6 @@ class Tally(NamedTuple):
 
 
 NOTHING = Tally()
-
-
 OF_LIVE, OF_LOST, OF_LIMITED = Tally(n_live=1), Tally(n_fail=1, n_migrated=1), Tally(n_fail=1)
 
 
@@ -170,19 +168,13 @@ def tally(job: Job) -> Tally:
 
 
 JOB_COLUMNS = ", ".join(Job.__struct_fields__)
-
-
 REGRESSION_COLUMNS = ", ".join(Regression.__struct_fields__)
-
 
 BLANK_JOB = Job(
     **dict.fromkeys(Job.__struct_fields__) | {"result": LIVE, "state": ALIVE}  # type: ignore[arg-type]
 )
 
-
 copied: Callable[[Job], Job] = Job.__copy__  # type: ignore[attr-defined]  # five times as quick as copy.copy
-
-
 what_it_runs = operator.itemgetter(*map(Job.__struct_fields__.index, ("category", "name", "config", "seed")))
 
 
@@ -201,19 +193,14 @@ def writing(table: str, names: tuple[str, ...], marked: bytes, is_new: bool) -> 
 
 
 UPDATE_COUNTERS = "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?"
-
-
 FIND_JOB = f"SELECT {JOB_COLUMNS} FROM job WHERE regression_id = ? AND key = ?"
-
 
 FIND_JOBS = f"""
     SELECT {", ".join(f"j.{name}" for name in Job.__struct_fields__)} FROM json_each(?) AS wanted
     JOIN job AS j ON j.regression_id = wanted.value ->> 0 AND j.key = wanted.value ->> 1
 """
 
-
 FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
-
 
 INSERT_REGRESSION = """
     INSERT INTO regression
@@ -221,33 +208,23 @@ INSERT_REGRESSION = """
     VALUES (?, ?, ?, '{}', ?, ?, ?, ?, ?)
 """
 
-
 FIND_SIGNATURE = "SELECT id FROM signature WHERE category = ? AND title = ?"
-
 
 INSERT_SIGNATURE = """
     INSERT INTO signature (category, title, first_seen_at, first_regression_id, last_seen_at) VALUES (?, ?, ?, ?, ?)
 """
 
-
 FIND_TEST = "SELECT id FROM test WHERE key = ?"
-
-
 INSERT_TEST = "INSERT INTO test (key, title) VALUES (?, ?) RETURNING id"
-
-
 TEST_TITLE_LENGTH = 500
-
 
 INSERT_SIGHTING = """
     INSERT INTO sighting VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at
 """
 
-
 INSERT_EVENT = """
     INSERT INTO event (seq, at, type, regression_id, job_id, result, origin, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-
 
 INSERT_RECEIPT = """
     INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)

@@ -10,7 +10,6 @@ from typing import Any
 
 from simscope_server.messages.protocol import LONGEST_MS, REGR_FINISH, REGR_START, WAITING_PHASES, Message
 
-#
 # The life of a job. A job is known by its key; its row is in one of five states, or there is none:
 #
 #   absent     never heard of
@@ -35,19 +34,10 @@ from simscope_server.messages.protocol import LONGEST_MS, REGR_FINISH, REGR_STAR
 #               time limit, else fill
 #   ignore      leave everything as it is
 ABSENT, DONE, MIGRATED, LIMITED, TANKED = "absent", "done", "migrated", "limited", "tanked"
-
-
 ALIVE = "live"
-
-
 JOB_STATES = (ABSENT, ALIVE, DONE, MIGRATED, LIMITED, TANKED)
-
-
 OPEN, OVER = "open", "over"
-
-
 REGRESSION_STATES = (OPEN, OVER, TANKED)
-
 
 ON_LIVE: dict[str, dict[str, str]] = {
     ABSENT: {OPEN: "create", OVER: "create", TANKED: "ignore"},
@@ -58,7 +48,6 @@ ON_LIVE: dict[str, dict[str, str]] = {
     TANKED: {OPEN: "ignore", OVER: "ignore", TANKED: "ignore"},
 }
 
-
 ON_FINISH: dict[str, str] = {
     ABSENT: "record",
     ALIVE: "finish",
@@ -68,7 +57,6 @@ ON_FINISH: dict[str, str] = {
     TANKED: "correct",
 }
 
-
 # How a regression ended -> the reason of the jobs that it leaves behind, and the event that tells so.
 LEFT_BEHIND = {
     "finish": ("missing", "job.missing"),
@@ -77,10 +65,7 @@ LEFT_BEHIND = {
     "tank": ("tanked", "job.tanked"),
 }
 
-
 JOB_LIMIT_SIGNATURE = "Job Time Limit"  # unless livetimeoutsignature is set
-
-
 TANKED_SIGNATURE = "Tanked"
 
 

@@ -63,11 +63,6 @@ from simscope_server.messages.times import HOUR_MS, LATEST, microseconds, millis
 from simscope_server.settings import Config
 
 
-#
-# A delivery (spool file or request body) is cut into items, one for each JSON value that stands for itself: the whole
-# text, the elements of an array, the lines of NDJSON. An item is decoded, told apart (envelope or bare body) and
-# becomes one message, or one for each element of a batch. Nothing here knows where the bytes came from, but for the
-# Context: what folder, file name or address said.
 def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     """Cut a delivery into its items: the lines of NDJSON, the elements of an array, or the one value.
 

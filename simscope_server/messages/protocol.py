@@ -94,14 +94,8 @@ BATCH_JOB_LIVE, BATCH_JOB_FINISH = "batch-job-live", "batch-job-finish"
 SINGLE = {BATCH_JOB_LIVE: JOB_LIVE, BATCH_JOB_FINISH: JOB_FINISH}
 LIVE, PASS, FAIL, SKIP = range(4)
 RESULTS = ("live", "pass", "fail", "skip")
-
-
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-
 Time = Annotated[datetime, Meta(tz=True)]
-
-
 Pair = tuple[str, str]
 
 
@@ -242,19 +236,22 @@ DURATIONS = tuple(field for field in JobBody.__annotations__ if field.endswith("
 # texts, which lists are filtered by.
 COLUMN_OF_JOB = {field: said.name or field for field, said in _said_of(JobBody, Column).items()}
 JOB_TIMES = {column: field for field, column in COLUMN_OF_JOB.items() if field in TIMES}
+
 PLAIN_COLUMNS = frozenset(
     field for field, said in _said_of(JobBody, Column).items() if not (said.name or said.maybe_empty or field == "seed")
 )
+
 MAYBE_EMPTY = tuple(field for field, said in _said_of(JobBody, Column).items() if said.maybe_empty)
+
 TEXT_COLUMNS = tuple(
     field for field in COLUMN_OF_JOB if bare(kinds_of(JobBody)[field]) in (str, str | int) and field not in MAYBE_EMPTY
 )
+
 OF_VERDICT = frozenset(said.name or field for field, said in _said_of(JobBody, Column).items() if said.of_verdict)
 NOT_OF_LIVE = sorted(JOB_TIMES.get(column, column) for column in OF_VERDICT)
 
 # What messages say of a job, as columns; a re-run clears it all before it writes its own.
 SAID = (*COLUMN_OF_JOB.values(), "metadata", "extra")
-
 COLUMN_OF_REGRESSION = {field: said.name or field for field, said in _said_of(RegressionBody, Column).items()}
 
 # What the original calls required of a finished job, and we accept missing with a warning.
@@ -385,13 +382,13 @@ EVENT_TYPES = (
     *(f"job.{word}" for word in "revived extended pruned".split()),
 )
 
-
 FAMILIES = ("*", "regression.*", "job.*")
 
 # What a subscriber may ask for instead of a type: a family, or the names that Agave and JuliaHub give to the states of
 # a job, so that what was written for them goes on working. States in which a job waits, runs or is cleaned up after
 # are phases here: they come with the first live message or with an update. Nothing is like Agave's permissions.
 LIVE_TYPES = ("job.live", "job.updated")
+
 TYPE_ALIASES = {
     "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked"),
     "CREATED": ("job.live",),
@@ -421,8 +418,6 @@ def types_named(name: str) -> tuple[str, ...]:
 
 API = "/api/v1"
 OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
-
-
 Row = dict[str, Any]
 
 
@@ -435,6 +430,7 @@ def json_object(text: str | None) -> dict[str, Any]:
 LIMIT_DEFAULT = 20
 LIMIT_MOST = 500
 WAIT_MOST_S = 60
+
 TYPES = (
     "regr-start",
     "regr-update",

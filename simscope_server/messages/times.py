@@ -11,14 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 HOUR_MS = 3_600_000
-
-
 DAY_MS = 24 * HOUR_MS
-
-
 LATEST = datetime.max.replace(tzinfo=UTC)
-
-
 LEAP_SECOND = re.compile(r":60(?:\.\d+)?(?=[Zz+-])")
 
 
@@ -28,8 +22,6 @@ def without_leap_second(text: str) -> str:
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 MICROSECOND = timedelta(microseconds=1)
 
 
