@@ -22,6 +22,7 @@ from simscope_server.ledger.expiry import (
     prune_records,
     save_tick,
 )
+from simscope_server.ledger.migrations import fill_tests
 from simscope_server.messages.protocol import StorageError
 from simscope_server.messages.times import DAY_MS
 from simscope_server.reading.readers import Store
@@ -80,7 +81,9 @@ async def until_done(store: Store, slice_of: Callable[[Batch], bool]) -> None:
 
 
 async def keep_house(store: Store) -> None:
-    """Forget what is older than the configuration says, receipts, events, kept files, and logs that no job has."""
+    """Fill in what an earlier release did not keep; forget what is older than the configuration says, receipts, events,
+    kept files, and logs that no job has."""
+    await until_done(store, fill_tests)
     await until_done(store, prune_records)
     await until_done(store, forget_logs)
     await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)

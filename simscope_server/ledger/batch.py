@@ -230,7 +230,7 @@ class Batch:
         if known is None:
             key = hashlib.blake2b(encode_json([job.category, title]), digest_size=16).digest()
             row = self.conn.execute(FIND_TEST, (key,)).fetchone()
-            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH])).fetchone()
+            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH], job.category)).fetchone()
             known = self.learned.tests[test] = int(row[0])
         return known
 

@@ -215,7 +215,7 @@ INSERT_SIGNATURE = """
 """
 
 FIND_TEST = "SELECT id FROM test WHERE key = ?"
-INSERT_TEST = "INSERT INTO test (key, title) VALUES (?, ?) RETURNING id"
+INSERT_TEST = "INSERT INTO test (key, title, category) VALUES (?, ?, ?) RETURNING id"
 TEST_TITLE_LENGTH = 500
 
 INSERT_SIGHTING = """
