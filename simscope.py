@@ -1892,9 +1892,9 @@ class Reporter:
         """Send the finish, or keep it if that outlasts our patience; `keep_first` if we may be killed meanwhile."""
         last = self._lines.last() if self._lines is not None else None
         self._finish = self._message("job-finish", body if last is None else {**body, "log": last})
-        self._ended.set()
         if keep_first:
             self._keep_finish()
+        self._ended.set()
         if not self._settled.wait(self._patience):
             self._trouble(f"{self._destination.key} does not answer", "the finish", self._keep_finish())
         elif self._thread.is_alive():

@@ -12,11 +12,12 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.daemons import wait_until
 from support.hosts import Host, problem, read_whole
-from support.trackers import Tracker, receipt
+from support.trackers import Answer, Tracker, receipt
 
 import simscope
 
@@ -103,7 +104,7 @@ def test_a_server_that_never_answers_holds_up_the_end_of_a_run_for_seconds_only(
         done = run_to(host, "--server", url, "--timeout", "18", script="exit 5")
     assert done.returncode == 5
     assert simscope.FINISH_SECONDS <= time.monotonic() - began < 14
-    assert done.stderr == f"simscope: warning: server {url} does not answer; the finish is kept for the next call\n"
+    assert done.stderr == f"simscope: warning: the server {url} does not answer; the finish is kept for the next call\n"
     assert [item["type"] for item in host.kept()] == ["job-finish"]
 
 
@@ -141,7 +142,8 @@ def test_kept_messages_that_are_refused_go_to_bad_and_do_not_hold_up_others(host
     done = host("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
     assert done.returncode == 0
     assert (
-        "job-finish for r, kept earlier, was refused" in done.stderr and "cannot be read; moved to bad" in done.stderr
+        "job-finish for r, kept earlier, was refused" in done.stderr
+        and "cannot be read; it is moved to the folder bad" in done.stderr
     )
     assert [request["body"]["uniqueid"] for request in tracker.requests[1:]] == ["good1", "evil", "good2"]
     assert host.kept() == [] and len(list((host.backlog / "bad").iterdir())) == 2
@@ -169,17 +171,26 @@ def test_two_calls_do_not_send_the_backlog_twice(host: Host, tracker: Tracker) -
     assert sorted(sent) == list(range(20))
 
 
-def test_the_finish_is_kept_before_it_is_sent_when_somebody_wants_us_to_end(host: Host) -> None:
-    """A batch system sends SIGKILL soon after SIGTERM: even while the server hangs, the finish is on disk."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        process = host.start("run", "--regression", "r", "--server", url, "--", "sh", "-c", "echo ready; exec sleep 30")
-        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGTERM)
-        wait_until(lambda: [item for item in host.kept() if item["type"] == "job-finish"])
-        process.kill()
-        process.communicate()
-    assert host.kept()[-1]["body"]["reason"] == "killed"
+def test_the_finish_is_kept_before_it_is_sent_when_somebody_wants_us_to_end(host: Host, tracker: Tracker) -> None:
+    """A batch system sends SIGKILL soon after SIGTERM: the moment that the server is asked, the finish is on disk."""
+    seen: list[dict[str, Any]] = []
+
+    def look_and_kill(request: dict[str, Any]) -> Answer:
+        if "job-finish" in request["path"]:
+            seen.extend(host.kept())
+            process.kill()
+        return 200, receipt()
+
+    tracker.answer = look_and_kill
+    process = host.start(
+        "run", "--regression", "r", "--server", tracker.url, "--", "sh", "-c", "echo ready; exec sleep 30"
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+
+    assert [item["type"] for item in seen] == ["job-finish"]
+    assert host.kept() == seen and seen[0]["body"]["reason"] == "killed"
 
 
 def test_after_a_stop_nothing_is_left_in_the_backlog_when_the_server_answers(host: Host, tracker: Tracker) -> None:
@@ -228,7 +239,7 @@ def test_where_nothing_can_be_kept_the_loss_is_told(host: Host) -> None:
         SIMSCOPE_BACKLOG=str(blocked / "x"),
     )
     assert done.returncode == 3
-    assert "job-finish for r is lost; the backlog" in done.stderr
+    assert "job-finish for r is lost, for the backlog" in done.stderr
     assert "kept for the next call" not in done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
@@ -116,7 +117,7 @@ def test_a_stream_that_takes_less_than_it_is_given_gets_the_rest(shelf: Daemon, 
     for stream in (Narrow(1000), Silent()):
         client.download(file, stream)
         assert stream.getvalue() == CONTENT
-    with pytest.raises(simscope.CannotWrite, match="it takes nothing"):
+    with pytest.raises(simscope.CannotWrite, match="it accepts nothing"):
         client.download(file, Narrow(0))
 
 
@@ -138,20 +139,48 @@ def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemo
     assert not list(tmp_path.glob(".simscope-*"))
 
 
-def test_a_download_that_is_damaged_or_breaks_off_leaves_nothing(shelf: Daemon, tmp_path: Path) -> None:
-    client = Client(shelf.url)
-    wrong = client.files(declared(shelf, tmp_path, sha256="00" * 32))[0]
+@pytest.mark.parametrize("known", [False, True])
+def test_a_download_that_is_damaged_on_the_way_leaves_nothing(shelf: Daemon, tmp_path: Path, known: bool) -> None:
+    """The daemon tells the digest of what it sends, also where nobody has declared one."""
+    file = Client(shelf.url).files(declared(shelf, tmp_path))[0]
+    if not known:
+        file = dataclasses.replace(file, hash=None, size=None)
     wire = Wire(shelf.url)
-    wire.on_answer = lambda: wire.cut() if wire.answered > 100_000 else None
+    wire.change = lambda data: data.replace(b"\xfe\xff\x00", b"\xfe\xfe\x00")
+    folder = tmp_path / "out"
+    folder.mkdir()
 
-    (tmp_path / "out").mkdir()
-    with pytest.raises(simscope.ChecksumMismatch):
-        client.download(wrong, tmp_path / "out" / "a")
-    with pytest.raises(ConnectionError):
-        Client(wire.url).download(wrong, tmp_path / "out" / "b")
+    with pytest.raises(simscope.ChecksumMismatch, match="damaged on the way"):
+        Client(wire.url).download(file, folder / "a")
     wire.close()
 
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_is_not_the_declared_one_leaves_nothing(shelf: Daemon, tmp_path: Path) -> None:
+    client = Client(shelf.url)
+    number = declared(shelf, tmp_path, sha256="00" * 32)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    with pytest.raises(simscope.ChecksumMismatch, match=f"not the file that job {number} declared"):
+        client.download(client.files(number)[0], folder / "a")
+
+    assert list(folder.iterdir()) == []
+
+
+def test_a_download_that_breaks_off_leaves_nothing(shelf: Daemon, tmp_path: Path) -> None:
+    wire = Wire(shelf.url)
+    file = Client(wire.url).files(declared(shelf, tmp_path))[0]
+    wire.on_answer = lambda: wire.cut() if wire.answered > 100_000 else None
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    with pytest.raises(ConnectionError):
+        Client(wire.url).download(file, folder / "b")
+    wire.close()
+
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a\x1b[2Jb", "/"])

@@ -64,6 +64,24 @@ def test_ten_thousand_lines_come_without_gap_or_repeat_through_three_disconnects
         assert (buffer.has_first, buffer.has_last, buffer.lost) == (True, True, 0)
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_a_log_of_more_than_a_page_is_read_to_its_end(make_daemon: Callable[..., Daemon], over: bool) -> None:
+    """The daemon gives 10,000 lines at once, and keeps more where it is configured so."""
+    daemon = make_daemon(f"{LIVE_SIGS}[limits]\nlog_lines = 30_000\n").start()
+    count = 2 * simscope_client.PAGE_LINES + 345
+    number = publish(daemon, live())
+    for begin in range(0, count, 5000):
+        append(daemon, number, *(f"line {n}" for n in range(begin, min(count, begin + 5000))), offset=begin)
+    if over:
+        publish(daemon, done())
+    client = Client(daemon.url)
+
+    for offset in (0, 7):
+        assert [line.offset for line in client.iter_logs(number, offset)] == list(range(offset, count))
+    assert [line.message for line in client.logs(number, limit=count - 1)] == [f"line {n}" for n in range(count - 1)]
+    assert len(client.log_buffer(number, 0).newer()) == len(client.log_buffer(number).older()) == count
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_short_logs(daemon: Daemon, client: Client, count: int, stream: bool) -> None:
