@@ -10,7 +10,7 @@ COMMANDS THAT PUBLISH
       sends messages. TYPE is regr-start, regr-update, regr-finish, job-live, job-finish, batch-job-live or
       batch-job-finish. A FILE holds one JSON object, or for the batch types an array of them; a file named
       *.ndjson or *.jsonl holds one object per line. "-" is the standard input, which is also read when no file is
-      named and it is no terminal. regr-finish needs no body. All files are checked before the first one is sent.
+      named and it is not a terminal. regr-finish needs no body. All files are checked before the first one is sent.
 
   simscope.py run --regression NAME [options] -- COMMAND...
       runs COMMAND as one job: publishes job-live, lets the output through, looks for failures in it, publishes
@@ -59,17 +59,17 @@ WHAT run DOES TO THE COMMAND
 
   Standard input is passed on. Standard output and standard error come through unchanged and as soon as they are
   written; each keeps its place and, where both go to the same place, their order. They are pipes to the command,
-  no terminal, so a program that buffers pipes may want `stdbuf -oL`. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1
+  not a terminal, so a program that buffers pipes may want `stdbuf -oL`. SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1
   and SIGUSR2 are passed on; Ctrl-C at a terminal reaches the command by itself. After one of the first four the
   finish says reason "killed".
   When the command is over but a background process of it still holds the output open, run waits until that has
-  been silent for 1 s (30 s at most).
+  been silent for 1s (30s at most).
   The job fails on a non-zero exit code or on a line that looks like a failure (section 9 lists the patterns,
   --help the options to change them): simulators often exit 0 after an error.
-  The output is also sent to the daemon as the job's log, in parcels every 2 to 10 s and the last lines with the
+  The output is also sent to the daemon as the job's log, in parcels every 2s to 10s and the last lines with the
   finish (--no-stream: not at all). What is too much is left out, older lines first, and a line says how much: at
   most 2,000 lines or 128 KiB go at once, 512 KiB wait in memory. Only the log is cut, never the output itself.
-  The job-live is repeated every 60 s as a sign of life (--heartbeat), and tells the ids of Slurm, LSF, SGE or PBS.
+  The job-live is repeated every 60s as a sign of life (--heartbeat), and tells the ids of Slurm, LSF, SGE or PBS.
   Nothing else is measured or sent.
   The command finds in its environment SIMSCOPE_REGRESSION, SIMSCOPE_UNIQUEID and SIMSCOPE_RESULTS_FILE. It may
   write a JSON object to that file: result, fail_message, cycles, metadata (object or list of pairs), files,
@@ -78,7 +78,7 @@ WHAT run DOES TO THE COMMAND
   job's results as it stands.
   Nothing that happens to the tracker (folder missing, server down or slow, wrong token) touches the command:
   there is one warning on standard error, and the messages are kept in the backlog. A server that does not answer
-  holds up the end of the run by 5 s at most.
+  holds up the end of the run by 5s at most.
 
 FILES
 
@@ -98,13 +98,13 @@ ENVIRONMENT
 EXIT CODES (of everything but run with a command that was started)
 
   0 done; what was waited for has passed or is complete
-  1 a message is refused, by the server or because it is none; what was waited for has a fail
+  1 a message is refused, by the server or because it is not valid; what was waited for has a fail
   2 wrong usage or configuration, an input file that is missing; no such job or regression
   3 the daemon cannot be reached
   4 what was waited for is aborted, tanked or pruned
-  5 wait --timeout ran out
+  5 wait --timeout has passed
   130 Ctrl-C
-  A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is no error: 0.
+  A wrong token is configuration: 2. A message that was ignored (say, live jobs are switched off) is not an error: 0.
 
 SECTIONS, in the order data flows
 
@@ -201,7 +201,7 @@ class Conflict(Refused):
 
 
 class NotFound(Refused, LookupError):
-    """There is no such thing (404)."""
+    """There is no such job, regression or file (404)."""
 
     exit_code = EXIT_USAGE
 
@@ -223,7 +223,7 @@ class UsageError(SimscopeError, ValueError):
 
 
 class WrongInput(UsageError):
-    """A file holds no message: no JSON, or none that fits the type. Nothing was sent."""
+    """A file does not hold a message: it is not JSON, or does not fit the type. Nothing was sent."""
 
     exit_code = EXIT_NO
 
@@ -401,7 +401,7 @@ def duration_ms(text: str) -> int:
     """Read 90, 90s, 15m, 1.5h, 1h30m, 250ms or 2d as milliseconds; a bare number is seconds."""
     parts = re.findall(_DURATION, text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration (accepted: 90, 90s, 15m, 1h30m, 250ms, 2d)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration (accepted: 90, 90s, 15m, 1h30m, 250ms, 2d)")
     total = round(sum(float(number) * _UNIT_MS[unit] for number, unit in parts))
     if total > DURATION_MS:
         raise argparse.ArgumentTypeError(f"{text!r} is longer than 24 days")
@@ -409,7 +409,7 @@ def duration_ms(text: str) -> int:
 
 
 def seconds_said(text: str) -> float:
-    """Read a number of seconds; what is none is below 0."""
+    """Return a text as a number of seconds, or -1 if it is not one."""
     try:
         seconds = float(text)
     except ValueError:
@@ -420,14 +420,14 @@ def seconds_said(text: str) -> float:
 def positive_seconds(text: str) -> float:
     seconds = seconds_said(text)
     if seconds <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not {text!r}")
     return seconds
 
 
 def seconds_or_never(text: str) -> float:
     seconds = seconds_said(text)
     if seconds < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more (0: never)")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more (0: never), not {text!r}")
     return seconds
 
 
@@ -464,11 +464,11 @@ class Message:
 def check_regression(name: str | None) -> str:
     """Return `name` if it may name a regression, else raise UsageError."""
     if not name:
-        raise UsageError("no regression: give --regression NAME (or SIMSCOPE_REGRESSION)")
+        raise UsageError("the regression is not named: give --regression NAME, or set SIMSCOPE_REGRESSION")
     if len(name) > NAME_CHARACTERS:
         raise UsageError(f"the regression name has {len(name)} characters (accepted: 1 to {NAME_CHARACTERS})")
     if re.search("[\x00-\x1f\x7f-\x9f]", name):
-        raise UsageError(f"the regression name {name!r} has a control character in it")
+        raise UsageError(f"the regression name {name!r} contains a control character")
     if re.search(_SURROGATES, name):
         raise UsageError(f"the regression name {name!r} is not UTF-8 text")
     return name
@@ -479,16 +479,16 @@ def read_file(path: str) -> bytes:
         with open(path, "rb") as stream:
             return stream.read()
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {reason_of(error)}") from error
+        raise UsageError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def read_standard_input() -> bytes:
     if sys.stdin is None:
-        raise UsageError("standard input: is closed")
+        raise UsageError("the standard input is closed")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
-        raise UsageError(f"standard input: cannot be read: {reason_of(error)}") from error
+        raise UsageError(f"the standard input cannot be read: {reason_of(error)}") from error
 
 
 def parse_lines(text: str, where: str) -> list[tuple[str, Any]]:
@@ -529,7 +529,7 @@ def check_object(kind: str, value: Any, where: str) -> None:
     if not isinstance(value, dict):
         raise UsageError(f"{where}: {kind} takes an object, not {json_kind(value)}")
     if "body" in value:
-        raise UsageError(f"{where}: this is an envelope already (it has a body); give the bare body")
+        raise UsageError(f"{where}: this is an envelope already, for it has a body; give the bare body")
 
 
 def json_kind(value: Any) -> str:
@@ -540,7 +540,7 @@ def json_kind(value: Any) -> str:
 def read_messages(kind: str, regression: str, name: str) -> list[Message]:
     """Return the messages in one file ("-": standard input); raise UsageError if it cannot be read, and WrongInput,
     naming file, line and column, if it holds something else."""
-    where = "standard input" if name == "-" else name
+    where = "the standard input" if name == "-" else name
     data = read_standard_input() if name == "-" else read_file(name)
     try:
         return messages_in(kind, regression, data, name, where)
@@ -553,7 +553,7 @@ def messages_in(kind: str, regression: str, data: bytes, name: str, where: str) 
     if not text.strip():
         if kind == "regr-finish":
             return [Message(kind, regression, None, where)]
-        raise UsageError(f"{where}: is empty; {kind} needs a body")
+        raise UsageError(f"{where} is empty; {kind} needs a body")
     found, lines = parse_source(text, name, where)
     if lines and kind.startswith("batch-"):
         for place, item in found:
@@ -631,7 +631,7 @@ def read_config(path: str) -> dict[str, str]:
         else:
             values[key] = value
     if unknown:
-        warn(f"{path}: not used here: {', '.join(unknown)} (known: {', '.join(SETTINGS)})")
+        warn(f"{path}: not used here: {', '.join(unknown)} (used: {', '.join(SETTINGS)})")
     if values.get("spool"):
         folder = os.path.dirname(os.path.abspath(path))
         values["spool"] = os.path.join(folder, os.path.expanduser(values["spool"]))
@@ -672,7 +672,7 @@ def write_file(folder: str, name: str, text: str, mode: int = 0o666) -> str:
 
 
 def sync_folder(folder: str) -> None:
-    """Put a rename on disk. The file is there already, so a file system that cannot do this is no error."""
+    """Put a rename on disk. The file is there already, so a file system that cannot do this does no harm."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -702,12 +702,12 @@ class Address:
             parts = urlsplit(url)
             self.port = parts.port
         except ValueError as error:
-            raise UsageError(f"the server {url!r} is no address: {error} ({accepted})") from error
+            raise UsageError(f"{url!r} is not the address of a server: {error} ({accepted})") from error
         extra = parts.query or parts.fragment or parts.username is not None
         if parts.scheme not in ("http", "https") or not parts.hostname or extra or not re.fullmatch("[!-~]+", url):
-            raise UsageError(f"the server {url!r} is no address ({accepted})")
+            raise UsageError(f"{url!r} is not the address of a server ({accepted})")
         if not re.fullmatch("[!-~]*", token):
-            raise UsageError("the token has a blank, a control or a non-ASCII character in it")
+            raise UsageError("the token contains a blank, a control character, or a character that is not ASCII")
         self.url = url.rstrip("/")
         self.secure = parts.scheme == "https"
         self.host = parts.hostname
@@ -738,7 +738,7 @@ def ask(address: Address, connection: Any, method: str, path: str, text: str | N
         content = answer.read(ANSWER_BYTES)
     document = answer_document(content)
     if document is None and answer.length and len(content) < ANSWER_BYTES:
-        raise Unreachable(f"the server {address.url} broke off in the middle of its answer")
+        raise Unreachable(f"the server {address.url} closed the connection in the middle of its reply")
     if document is None:
         raise refusal(address, answer, None)
     return document
@@ -819,7 +819,7 @@ def _refusal(address: Address, status: int, kind: str, document: Any) -> Simscop
         return {404: NotFound, 409: Conflict, 410: gone, 412: Conflict}.get(status, Refused)(text)
     if status == 413:
         return Refused(text + ": the message is too large")
-    return UsageError(text + ", not what simscoped answers; is this its address?")
+    return UsageError(text + ", which is not a reply of simscoped; is this its address?")
 
 
 def problem_text(document: Any) -> str:
@@ -861,7 +861,7 @@ class Spool:
         if error.errno == errno.ENOTDIR:
             return f"{start} is not a folder"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"{start} is not writable for you: {reason_of(error)}"
+            return f"{start} is not writable: {reason_of(error)}"
         return f"{start} cannot be written: {reason_of(error)}"
 
 
@@ -884,7 +884,9 @@ class Server:
             text = "[" + ",".join(message.envelope() for message in messages) + "]"
             receipt = request(self.address, "POST", "/messages", text)
         if not isinstance(receipt, dict) or "applied" not in receipt:
-            raise UsageError(f"the server {self.address.url} answered without a receipt; is this simscoped's address?")
+            raise UsageError(
+                f"the server {self.address.url} answered without a receipt; is this the address of simscoped?"
+            )
         return receipt
 
 
@@ -1006,7 +1008,8 @@ class Backlog:
             folder = self._ready("bad" if bad is not None else "")
             return write_file(folder, f"{unique_name()}.{destination_mark(key)}.json", text, 0o600)
         except OSError as error:
-            warn(f"{message.kind} for {message.regression} is lost; the backlog {self.folder}: {reason_of(error)}")
+            lost = f"{message.kind} for {message.regression} is lost"
+            warn(f"{lost}, for the backlog {self.folder} cannot take it: {reason_of(error)}")
             return None
 
     def _ready(self, name: str) -> str:
@@ -1016,7 +1019,7 @@ class Backlog:
         folder = os.path.join(self.folder, name) if name else self.folder
         os.makedirs(folder, mode=0o700, exist_ok=True)
         if len(os.listdir(folder)) >= BACKLOG_FILES:
-            raise OSError(f"there are {BACKLOG_FILES} messages in it already")
+            raise OSError(f"it holds {BACKLOG_FILES:,} messages already")
         return folder
 
     def forget(self, path: str | None) -> None:
@@ -1055,7 +1058,7 @@ class Backlog:
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, RecursionError):
-            warn(f"the backlog file {path} cannot be read; moved to bad")
+            warn(f"the backlog file {path} cannot be read; it is moved to the folder bad")
             self._move_to_bad(path)
             return 0
         if key != destination.key:
@@ -1063,7 +1066,8 @@ class Backlog:
         try:
             destination.deliver([message])
         except Refused as error:
-            warn(f"{message.kind} for {message.regression}, kept earlier, was refused: {error}; moved to bad")
+            kept = f"{message.kind} for {message.regression}, kept earlier"
+            warn(f"{kept}, was refused: {error}; it is moved to the folder bad")
             if self.keep(key, message, bad=str(error)) is not None:
                 self.forget(path)
             return 0
@@ -1656,7 +1660,7 @@ class ResultsFile:
             os.mkdir(self._folder, 0o700)
         except OSError as error:
             self.path = ""
-            warn(f"no results file: {root}: {reason_of(error)}")
+            warn(f"there is no results file, for {root} cannot be written: {reason_of(error)}")
 
     def read(self) -> dict[str, Any]:
         """Return the object that the command wrote; any other text as its results; {} for nothing but blanks, and,
@@ -1665,11 +1669,11 @@ class ResultsFile:
             return {}
         try:
             if not os.path.isfile(self.path):
-                raise UsageError("is no ordinary file")
+                raise UsageError("it is not an ordinary file")
             with open(self.path, "rb") as stream:
                 data = stream.read(RESULTS_BYTES + 1)
             if len(data) > RESULTS_BYTES:
-                raise UsageError(f"is larger than {RESULTS_BYTES // 1024} KiB")
+                raise UsageError(f"it is larger than {RESULTS_BYTES // 1024} KiB")
         except (OSError, SimscopeError) as error:
             warn(f"the results file is not used: {reason_of(error) if isinstance(error, OSError) else error}")
             return {}
@@ -1687,16 +1691,16 @@ class ResultsFile:
 
 
 def read_results(text: str) -> dict[str, Any]:
-    """Return the JSON object in a text; what is none, but for blanks, is the job's results, as it is."""
+    """Return the JSON object in a text; any other text, but for blanks, is the job's results as it is."""
     try:
-        found = parse_json(text, "the text")
+        found = parse_json(text, "the results file")
         if isinstance(found, dict):
             return found
     except UsageError as error:
         if text.lstrip().startswith("{"):
-            warn(f"the results file is taken as plain text: {error}")
+            warn(f"{error}; it is taken as plain text")
     if len(compact(text)) > 2 * RESULTS_BYTES:
-        warn("the results file is not used: is no text")
+        warn("the results file is not used: it is not text")
         return {}
     return {"results": text[:-1] if text.endswith("\n") else text} if text.strip() else {}
 
@@ -1855,9 +1859,9 @@ class Reporter:
         live: Mapping[str, Any],
         lines: LogLines | None,
         heartbeat: float,
-        patience: float,
+        timeout: float,
     ) -> None:
-        """`heartbeat` (0: none) and `patience` (how long the end of the run may wait for the finish) are seconds."""
+        """`heartbeat` (0: none) and `timeout` (how long the end of the run may wait for the finish) are seconds."""
         self._destination = destination
         self._backlog = backlog
         self._regression = regression
@@ -1868,7 +1872,7 @@ class Reporter:
         self._streaming = lines is not None
         self._heartbeat = heartbeat
         self._looked_at = self._sent_at = 0.0  # when the output was looked at, and a live message sent
-        self._patience = patience
+        self._timeout = timeout
         self._ended = threading.Event()  # the finish is there
         self._settled = threading.Event()  # the finish was sent, kept or refused
         self._lock = threading.Lock()  # over the next three
@@ -1886,17 +1890,17 @@ class Reporter:
             self._thread.start()
         except RuntimeError as error:  # no more threads for this user: all the finish can do is wait for the next call
             warn(f"nothing is sent during the run: {error}")
-            self._patience = 0
+            self._timeout = 0
 
     def finish(self, body: Mapping[str, Any], keep_first: bool) -> None:
-        """Send the finish, or keep it if that outlasts our patience; `keep_first` if we may be killed meanwhile."""
+        """Send the finish, or keep it if that outlasts our timeout; `keep_first` if we may be killed meanwhile."""
         last = self._lines.last() if self._lines is not None else None
         self._finish = self._message("job-finish", body if last is None else {**body, "log": last})
         if keep_first:
             self._keep_finish()
         self._ended.set()
-        if not self._settled.wait(self._patience):
-            self._trouble(f"{self._destination.key} does not answer", "the finish", self._keep_finish())
+        if not self._settled.wait(self._timeout):
+            self._trouble(f"the {self._destination.key} does not answer", "the finish", self._keep_finish())
         elif self._thread.is_alive():
             self._thread.join(BACKLOG_SECONDS + 1)
 
@@ -1937,7 +1941,7 @@ class Reporter:
             lines = receipt_lines(error.problem, [message]) or [f"job-live was refused: {error}"]
             warn("; ".join(lines))
         except Exception as error:
-            self._trouble(explain(error), "what this job has to say", self._keep_live())
+            self._trouble(explain(error), "what cannot be sent", self._keep_live())
         else:
             if parcel is not None and self._streaming and self._lines is not None:
                 self._lines.arrived()
@@ -2013,7 +2017,7 @@ def explain(error: Exception) -> str:
 
 
 def emit(text: str) -> bool:
-    """Write a line to standard output; a reader that has gone away is no error, but then return False."""
+    """Write a line to standard output; return False if the reader has gone away, which is not an error."""
     check_output()
     try:
         sys.stdout.write(text + "\n")
@@ -2164,8 +2168,8 @@ def command_run(options: Any, command: Sequence[str]) -> int:
     results = ResultsFile(os.environ)
     backlog = Backlog(backlog_folder(os.environ))
     lines = None if options.no_stream else LogLines()
-    patience = min(options.timeout + 2, FINISH_SECONDS)
-    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, patience)
+    timeout = min(options.timeout + 2, FINISH_SECONDS)
+    reporter = Reporter(destination, backlog, regression, live, lines, options.heartbeat, timeout)
     reporter.start()
     environ = dict(os.environ, SIMSCOPE_REGRESSION=regression, SIMSCOPE_UNIQUEID=live["uniqueid"])
     if results.path:
@@ -2250,8 +2254,8 @@ def __getattr__(name: str) -> Any:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _EXIT_CODES = """exit codes:
-  0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or thing
-  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the time for waiting is over   130 Ctrl-C
+  0 done; passed; complete   1 a message is refused; a fail   2 wrong usage or configuration; no such file or job
+  3 the daemon cannot be reached   4 aborted, tanked or pruned   5 the timeout has passed   130 Ctrl-C
   run ends with the exit code of its command
 
 "simscope COMMAND --help" has examples; the top of simscope.py is the manual.
@@ -2276,7 +2280,7 @@ def regular_expression(text: str) -> str:
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from error
     return text
 
 
@@ -2297,7 +2301,11 @@ def add_destination_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--token", metavar="T", help="for writing to the server [SIMSCOPE_TOKEN]")
     group.add_argument("--config", metavar="FILE", help='file of key = "value" lines: server, spool, token')
     group.add_argument(
-        "--timeout", metavar="SECONDS", type=positive_seconds, default=10.0, help="patience with the server (10)"
+        "--timeout",
+        metavar="SECONDS",
+        type=positive_seconds,
+        default=10.0,
+        help="timeout of a request to the server (10)",
     )
 
 
@@ -2311,7 +2319,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_destination_options(parser)
     job = parser.add_argument_group("about the job")
     job.add_argument("--category", default="sim", help="kind of job (sim)")
-    job.add_argument("--name", help="what people read")
+    job.add_argument("--name", help="the name that people read")
     job.add_argument("--uniqueid", metavar="ID", help="identity in the regression (a random UUID)")
     job.add_argument(
         "--job-config", metavar="TEXT", help="what is run, for comparison with other runs (the command line)"
@@ -2324,9 +2332,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     job.add_argument("--jobdir", metavar="DIR", help="run folder or URL (the current folder)")
     job.add_argument("--metadata", metavar="NAME=VALUE", type=name_and_value, action="append", default=[])
     job.add_argument(
-        "--time-limit", metavar="TIME", type=duration_ms, help="such as 15m; judged by the daemon, run does not kill"
+        "--time-limit", metavar="TIME", type=duration_ms, help="such as 15m; the daemon applies it, run kills nothing"
     )
-    look = parser.add_argument_group("what fails (besides a non-zero exit code)")
+    look = parser.add_argument_group("what fails the job (besides a non-zero exit code)")
     for name, text in (
         ("--fail-pattern", "a line with this fails the job, besides the default patterns"),
         ("--ignore-pattern", "a line with this does not fail the job"),
@@ -2339,7 +2347,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--quiet", action="store_true", help="do not pass the command's output on")
     out.add_argument("--no-stream", action="store_true", help="do not send the output to the daemon as the job's log")
     out.add_argument(
-        "--heartbeat", metavar="SECONDS", type=seconds_or_never, default=60.0, help="repeat job-live (60); 0: never"
+        "--heartbeat",
+        metavar="SECONDS",
+        type=seconds_or_never,
+        default=60.0,
+        help="repeat job-live this often (60); 0: never",
     )
 
 

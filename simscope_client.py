@@ -119,7 +119,7 @@ def _part(read: Callable[[Any], Any], **default: Any) -> Any:
 
 
 def _never(self: Any, *arguments: Any, **keywords: Any) -> Any:
-    raise WrongType("a snapshot never changes; dict(…) and list(…) make copies that do")
+    raise WrongType("a snapshot cannot be changed; dict(…) and list(…) make copies that can")
 
 
 class _Mapping(dict):  # type: ignore[type-arg]
@@ -162,16 +162,20 @@ def understanding() -> Iterator[None]:
     except SimscopeError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise UsageError(f"the server answered what simscoped does not: {error!r}; is this its address?") from error
+        raise UsageError(
+            f"the server answered something else than simscoped does ({error!r}); is this its address?"
+        ) from error
 
 
 def snapshot(kind: type[T], document: Any, **more: Any) -> T:
     """Return a `kind` with the members of a JSON object that it has fields for, and with `more`.
 
-    null and what is missing leave a field at its default. Raises UsageError for what is no object, or a wrong one.
+    null and what is missing leave a field at its default. Raises UsageError for anything but an object that fits.
     """
     if not isinstance(document, dict):
-        raise UsageError(f"the server answered {json_kind(document)} instead of an object; is this simscoped?")
+        raise UsageError(
+            f"the server answered {json_kind(document)} instead of an object; is this the address of simscoped?"
+        )
     values = {"raw": fixed(document), **more}
     with understanding():
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
@@ -232,7 +236,7 @@ class JobFile:
 
 
 def read_file_entry(job_id: int, entry: Any) -> JobFile:
-    """Return a file of a job's list; a hash that is none is left out."""
+    """Return a file of a job's list; a hash that is not valid is left out."""
     found = re.fullmatch("(?:sha256:)?([0-9a-fA-F]{64})", str(isinstance(entry, dict) and entry.get("sha256")))
     digest = FileHash("sha256", bytes.fromhex(found.group(1))) if found else None
     return snapshot(JobFile, entry, job_id=job_id, hash=digest)
@@ -411,7 +415,7 @@ def for_address(value: T) -> T:
 
 
 def is_number(value: Any, *kinds: type) -> bool:
-    """Say whether a value is a number of one of these types; true and false are none."""
+    """Say whether a value is a number of one of these types; true and false are not."""
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
@@ -426,7 +430,7 @@ def job_number(ref: Any) -> int:
     if is_number(ref, int) and ref >= 0:
         return int(ref)
     error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
-    raise error(f"{ref!r} is no job (accepted: a Job, or its id, a whole number)")
+    raise error(f"{ref!r} is not a job (accepted: a Job, or its id, a whole number)")
 
 
 def regression_path(ref: Any) -> str:
@@ -440,7 +444,7 @@ def regression_path(ref: Any) -> str:
     if is_number(ref, int) and ref >= 0:
         return f"/regressions/{ref}"
     error = UsageError if isinstance(ref, str) or is_number(ref, int) else WrongType
-    raise error(f"{ref!r} is no regression (accepted: a Regression, its name, SERIES/$, or its id)")
+    raise error(f"{ref!r} is not a regression (accepted: a Regression, its name, SERIES/$, or its id)")
 
 
 def means_regression(ref: Any) -> bool:
@@ -461,14 +465,14 @@ def whole_number(name: str, value: Any, least: int) -> int:
     if is_number(value, int) and least <= value < 10**18:
         return int(value)
     error = UsageError if is_number(value, int) else WrongType
-    raise error(f"{name}={value!r} is not accepted; it takes a whole number of at least {least}, of up to 18 digits")
+    raise error(f"{name}={value!r} is not accepted: it must be a whole number of at least {least}, of up to 18 digits")
 
 
 def check_seconds(name: str, value: Any, accepted: Callable[[float], bool], words: str) -> None:
     """Raise UsageError for a number of seconds that is not accepted, for any other type WrongType."""
     if not is_number(value, int, float) or not accepted(value):
         error = UsageError if is_number(value, int, float) else WrongType
-        raise error(f"{name}={value!r} is not accepted; it takes {words}")
+        raise error(f"{name}={value!r} is not accepted: it must be {words}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -491,9 +495,9 @@ def seconds_left(until: float | None) -> float:
 
 
 def check_timeout(timeout: float | None) -> None:
-    """Raise UsageError for what is no time for waiting, which is None or a number of seconds."""
+    """Raise UsageError unless a timeout is None or a number of seconds."""
     if timeout is not None:
-        check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "seconds, 0 or more, or None")
+        check_seconds("timeout", timeout, lambda value: 0 <= value < 1e9, "a number of seconds, 0 or more, or None")
 
 
 def moment(timeout: float | None) -> float | None:
@@ -503,7 +507,7 @@ def moment(timeout: float | None) -> float | None:
 
 
 def late(error: Unreachable) -> WaitTimeout:
-    return WaitTimeout(f"the time that was given for waiting is over, and {error}")
+    return WaitTimeout(f"the timeout has passed, and {error}")
 
 
 class Caller:
@@ -519,7 +523,7 @@ class Caller:
     def ask(self, method: str, path: str, text: str | None = None, wait: float = 0.0, **headers: str) -> Any:
         """Return the JSON answer to one request, on which the server may take `wait` seconds longer than usual."""
         while True:
-            connection, used = self._connection(self.patience(wait))
+            connection, used = self._connection(self.timeout(wait))
             try:
                 document = ask(self.address, connection, method, path, text, **headers)
             except BaseException as error:
@@ -538,7 +542,7 @@ class Caller:
         else:
             connection.close()
 
-    def patience(self, wait: float = 0.0) -> float:
+    def timeout(self, wait: float = 0.0) -> float:
         """Return the seconds that one question may take: what `insist` has left sets a bound."""
         left = max(0.0, seconds_left(getattr(self._own, "until", None)))
         return min(self.address.timeout + wait, left + LATE_SECONDS)
@@ -708,7 +712,7 @@ class Follower:
     def _open(self) -> Stream:
         if self.stop.is_set():
             raise Unreachable("the stream was interrupted")
-        stream = Stream(self._caller.address, self._path(), self._caller.patience())
+        stream = Stream(self._caller.address, self._path(), self._caller.timeout())
         self._caller.reached = True
         return stream
 
@@ -963,9 +967,11 @@ class Client:
     ) -> None:
         for name, value in (("server", server), ("token", token)):
             if value is not None and not isinstance(value, str):
-                raise WrongType(f"Client: {name} is a text (server: {DEFAULT_SERVER}), not {type(value).__name__}")
-        check_seconds("timeout", timeout, lambda seconds: 0 < seconds < 1e6, "seconds above 0 and below a million")
-        check_seconds("outage", outage, lambda seconds: seconds >= 0, "seconds, 0 or more")
+                raise WrongType(f"Client: {name} must be a text, not {type(value).__name__}")
+        check_seconds(
+            "timeout", timeout, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0 and below a million"
+        )
+        check_seconds("outage", outage, lambda seconds: seconds >= 0, "a number of seconds, 0 or more")
         server = server or os.environ.get("SIMSCOPE_SERVER") or DEFAULT_SERVER
         token = os.environ.get("SIMSCOPE_TOKEN", "") if token is None else token
         self.caller = Caller(Address(server, token.strip(), timeout), min(outage, 1e9))
@@ -1037,7 +1043,7 @@ class Client:
     # One thing.
 
     def job(self, ref: JobRef, missing_ok: bool = False) -> Job | None:
-        """Return a job as it is now. If there is none, raise NotFound, or return None with `missing_ok`."""
+        """Return a job as it is now. If there is no such job, raise NotFound, or return None with `missing_ok`."""
         return unless_missing(self._job, ref, missing_ok)
 
     def _job(self, ref: Any, **parameters: Any) -> Job:
@@ -1082,7 +1088,7 @@ class Client:
         is done. Sends a key along, so that a request which is sent again after a failure extends once.
         """
         if (by is None) == (until is None):
-            raise UsageError("extend takes either by (a timedelta or seconds) or until (a datetime)")
+            raise UsageError("extend takes either by (a timedelta or a number of seconds) or until (a datetime)")
         body = compact({"by_ms": extension_ms(by)} if by is not None else {"until": aware(until)})
         key = idempotency_key or os.urandom(16).hex()
         path = f"/jobs/{job_number(ref)}/extend"
@@ -1101,7 +1107,7 @@ class Client:
         deleted because nobody heard of it is returned with reason "pruned".
         """
         until = moment(timeout)
-        check_seconds("interval", interval, lambda value: value > 0, "seconds above 0")
+        check_seconds("interval", interval, lambda value: value > 0, "a number of seconds above 0")
         [found] = collections.deque(self._changes(ref, {"until": "done"}, until, interval), maxlen=1)
         if check and not found.ok:
             error = NotPassed(f"{named(found)}: {verdict_text(found)}")
@@ -1149,7 +1155,7 @@ class Client:
         """
         if isinstance(refs, (str, bytes, bytearray)) or not hasattr(refs, "__iter__"):
             raise WrongType(
-                f"{refs!r} is not accepted; as_completed takes several jobs and regressions, such as a list"
+                f"{refs!r} is not accepted: as_completed takes several jobs and regressions, such as a list"
             )
         until = moment(timeout)
         about = self.caller.insist(self.about, until)  # the cursor first, the snapshots then: nothing falls in between
@@ -1367,7 +1373,7 @@ class Client:
                 return
             if follow and not lines and wait:
                 if seconds_left(until) <= 0:
-                    raise WaitTimeout(f"the log of job {number} is not complete in the time that was given")
+                    raise WaitTimeout(f"the log of job {number} is not complete within the timeout")
                 if self.caller.insist(lambda: self.log_is_over(number, offset), until):  # noqa: B023
                     return
                 if time.monotonic() - asked < min(wait, 0.5):
@@ -1383,7 +1389,7 @@ class Client:
     ) -> LogBuffer:
         """Return a window on a job's log: see LogBuffer. Raises Refused for an offset beyond the end."""
         if on_update is not None and not callable(on_update):
-            raise WrongType(f"on_update={on_update!r} is not accepted; it takes a function")
+            raise WrongType(f"on_update={on_update!r} is not accepted: it must be a function")
         number, end = job_number(ref), self.log_end(ref)
         begin = end if offset is None else whole_number("offset", offset, 0)
         if begin > end:
@@ -1412,12 +1418,12 @@ class Client:
         used.
         """
         if not isinstance(file, JobFile):
-            raise WrongType(f"{file!r} is no file of a job (accepted: a JobFile, as files() gives them)")
+            raise WrongType(f"{file!r} is not a file of a job (accepted: a JobFile, as files() gives them)")
         if hasattr(dest, "write"):
             self._fetch(file, functools.partial(write_to, dest))
             return None
         if not isinstance(dest, (str, bytes, os.PathLike)):
-            raise WrongType(f"{dest!r} is not accepted; download takes a path or a binary stream")
+            raise WrongType(f"{dest!r} is not accepted: download takes a path or a binary stream")
         from pathlib import Path
 
         path = os.fsdecode(dest)
@@ -1433,7 +1439,7 @@ class Client:
         path, is_folder = os.path.abspath(dest), dest.endswith(os.sep) or os.path.isdir(dest)
         path = os.path.join(path, safe_name(file.name)) if is_folder else path
         if os.path.lexists(path):
-            raise AlreadyThere(f"{path} is there already; a download never overwrites")
+            raise AlreadyThere(f"{path} exists already, and a download never overwrites")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         temporary = os.path.join(os.path.dirname(path), f".simscope-{os.getpid()}-{os.urandom(6).hex()}.part")
         try:
@@ -1483,7 +1489,7 @@ def not_over(waiting: Sequence[Snapshot], why: WaitTimeout | None = None) -> Wai
     names = [named(found) for found in waiting]
     more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
     what = "is" if len(names) == 1 else "are"
-    when = f": {why}" if why is not None else " in the time that was given"
+    when = f": {why}" if why is not None else " within the timeout"
     error = WaitTimeout(f"{', '.join(names[:NAMES_TOLD])}{more} {what} not over{when}")
     error.snapshots = tuple(waiting)
     error.snapshot = waiting[0] if len(waiting) == 1 else None
@@ -1512,12 +1518,12 @@ def types_text(types: Any) -> str | None:
         return types
     several = list(types) if hasattr(types, "__iter__") else [types]
     if not all(isinstance(one, str) for one in several):
-        raise WrongType(f"types={types!r} is not accepted; it takes a text, or a list of texts")
+        raise WrongType(f"types={types!r} is not accepted: it must be a text, or a list of texts")
     return ",".join(several)
 
 
 def check_event_types(named: str) -> None:
-    """Raise UsageError for a type that begins as ours do and is none; families and foreign names are the server's."""
+    """Raise UsageError for a type that begins as ours do and does not exist; others are left to the server."""
     for name in named.split(","):
         if re.match(r"(?:job|regression)\.(?!\*$)", name) and name not in EVENT_TYPES:
             accepted = ", ".join(EVENT_TYPES)
@@ -1532,7 +1538,7 @@ def pruned_job(number: int, known: Job | None) -> Job:
 def extension_ms(by: Any) -> int:
     """Return a timedelta, or seconds, as milliseconds above 0; raise UsageError for anything else."""
     seconds = by.total_seconds() if hasattr(by, "total_seconds") else by
-    words = "a timedelta or seconds, above 0 and at most 24 days"
+    words = "a timedelta or a number of seconds, above 0 and at most 24 days"
     check_seconds("by", seconds, lambda value: 0 < value <= DURATION_MS / 1000, words)
     return max(1, round(float(seconds) * 1000))
 
@@ -1540,9 +1546,9 @@ def extension_ms(by: Any) -> int:
 def aware(when: Any) -> str:
     """Return an aware datetime as RFC 3339; raise UsageError for anything else."""
     if not hasattr(when, "utcoffset") or not hasattr(when, "timestamp"):
-        raise WrongType(f"until={when!r} is not accepted; it takes a datetime with a zone")
+        raise WrongType(f"until={when!r} is not accepted: it must be a datetime with a time zone")
     if when.utcoffset() is None:
-        raise UsageError(f"until={when!r} is not accepted; it takes a datetime with a zone")
+        raise UsageError(f"until={when!r} is not accepted: it must be a datetime with a time zone")
     return rfc3339(when.timestamp())
 
 
@@ -1550,7 +1556,7 @@ def safe_name(name: str) -> str:
     """Return a file name for a file of that name: what a job calls its files must not lead out of a folder."""
     base = os.path.basename(clean_text(name))
     if plain(base) != base or base in ("", ".", ".."):
-        raise UsageError(f"{name!r} is no name for a file here; say where it shall go")
+        raise UsageError(f"{name!r} cannot be the name of a file here; say where the file is to go")
     return base
 
 
@@ -1561,10 +1567,10 @@ def write_to(stream: Any, data: bytes) -> None:
         while data:
             taken = stream.write(data)
             if is_number(taken, int) and taken <= 0:
-                raise OSError("it takes nothing")
+                raise OSError("it accepts nothing")
             data = data[taken:] if is_number(taken, int) else b""
     except TypeError as error:
-        raise WrongType(f"{stream!r} is not accepted; download takes a path or a binary stream") from error
+        raise WrongType(f"{stream!r} is not accepted: download takes a path or a binary stream") from error
     except (OSError, ValueError) as error:  # full, read only, closed
         raise CannotWrite(f"the stream cannot be written: {reason_of(error)}") from error
 
@@ -1574,10 +1580,10 @@ def put_in_place(temporary: str, path: str) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise AlreadyThere(f"{path} is there already; a download never overwrites") from None
+        raise AlreadyThere(f"{path} exists already, and a download never overwrites") from None
     except OSError:  # a file system without links: the moment between the question and the rename has to be risked
         if os.path.lexists(path):
-            raise AlreadyThere(f"{path} is there already; a download never overwrites") from None
+            raise AlreadyThere(f"{path} exists already, and a download never overwrites") from None
         os.rename(temporary, path)
 
 
@@ -1587,9 +1593,9 @@ def check_digest(file: JobFile, digest: bytes, header: str) -> None:
 
     told = re.search(r"sha-256=:([A-Za-z0-9+/=]+):", header)
     if told and base64.b64decode(told.group(1)) != digest:
-        raise ChecksumMismatch(f"{file.name} came over damaged: its SHA-256 is not what the server says")
+        raise ChecksumMismatch(f"{file.name} was damaged on the way: its SHA-256 is not the one that the server tells")
     if file.hash is not None and file.hash.digest != digest:
-        raise ChecksumMismatch(f"{file.name} is not the file that job {file.job_id} declared: its SHA-256 is another")
+        raise ChecksumMismatch(f"{file.name} is not the file that job {file.job_id} declared: its SHA-256 differs")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -1642,15 +1648,20 @@ def brief(value: Any) -> str:
     return str(here.strftime("%H:%M:%S" if here.date() == here.now().date() else "%Y-%m-%d %H:%M"))
 
 
-def clock(ms: int | None) -> str:
-    """Return milliseconds as M:SS or H:MM:SS, or as they are if they make no second."""
+def duration(ms: int | None) -> str:
+    """Return milliseconds in two units at most: `820 ms`, `35s`, `5m 03s`, `2h 05m`, `3d 04h`; - for None."""
     if ms is None:
         return "-"
-    if 0 <= ms < 1000:
-        return f"{ms} ms"
-    minutes, seconds = divmod(max(0, ms) // 1000, 60)
+    if ms < 1000:
+        return f"{max(0, ms)} ms"
+    minutes, seconds = divmod(ms // 1000, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours:02}h"
+    if hours:
+        return f"{hours}h {minutes:02}m"
+    return f"{minutes}m {seconds:02}s" if minutes else f"{seconds}s"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> list[str]:
@@ -1675,7 +1686,7 @@ def job_note(job: Job) -> str:
     if job.fail_message:
         return job.fail_message.strip().split("\n")[0]
     if job.raw.get("slow"):
-        return f"slow: {clock(job.raw['usual_ms'])} is usual"
+        return f"slow: {duration(job.raw['usual_ms'])} is usual"
     if job.done or job.progress is None:
         return ""
     of = f"/{job.progress.total:g}" if job.progress.total else ""
@@ -1687,7 +1698,7 @@ def jobs_table(jobs: Sequence[Job], width: int | None = None, *, of_one: bool = 
     where = () if of_one else ("REGRESSION",)
     rows = [
         (
-            *(job.id, job_state(job), clock(job.elapsed_ms), job.host, *((job.regression,) if where else ())),
+            *(job.id, job_state(job), duration(job.elapsed_ms), job.host, *((job.regression,) if where else ())),
             *(job.title, job.seed, job_note(job)),
         )
         for job in jobs
@@ -1729,7 +1740,7 @@ def one_line(found: Snapshot) -> str:
     """Return how a job or a regression stands, in one line."""
     if isinstance(found, Regression):
         return f"{shown(found.name)}  {verdict_text(found)}  {done_text(found)} done  {counts_text(found)}"
-    parts = [f"job {found.id}", job_state(found), clock(found.elapsed_ms), found.title, job_note(found)]
+    parts = [f"job {found.id}", job_state(found), duration(found.elapsed_ms), found.title, job_note(found)]
     return "  ".join(shown(part) for part in parts if part)
 
 
@@ -1742,7 +1753,7 @@ def details(found: Snapshot) -> list[str]:
         if field.name in hidden or value is None or value == "" or value == () or value == {}:
             continue
         if field.name.endswith("_ms"):
-            value = clock(value) + (f" ({value} ms)" if value >= 1000 else "")
+            value = duration(value) + (f" ({value} ms)" if value >= 1000 else "")
         elif isinstance(value, (Progress, Signature)):
             value = ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(value).items() if v is not None)
         elif field.name in ("metadata", "custom_metadata"):
@@ -1889,7 +1900,7 @@ def change_text(name: str, change: Any) -> str:
 
 def changed_value(name: str, value: Any) -> str:
     if isinstance(value, int) and name.endswith("_ms"):
-        return clock(value)
+        return duration(value)
     if isinstance(value, str) and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:", value):
         with contextlib.suppress(ValueError):
             return brief(parse_time(value))
@@ -1968,7 +1979,9 @@ def command_download(client: Client, options: Any) -> int:
     if not found:
         raise UsageError(f"job {options.job} declares no file {options.name!r} (see: simscope files {options.job})")
     if len(kinds) > 1:
-        raise UsageError(f"{options.name!r} is there in several kinds: choose with --kind {'|'.join(kinds)}")
+        raise UsageError(
+            f"the job has files {options.name!r} of several kinds: choose one with --kind {'|'.join(kinds)}"
+        )
     if options.dest == "-":
         return download_to_output(client, found[0])
     path = client.download(found[0], options.dest)
@@ -2045,8 +2058,8 @@ def view(found: Regression, fails: Sequence[Job], slow: Sequence[Job], columns: 
     """Return the live view: title, bar, counts, newest fails, slowest live jobs."""
     progress, wide = found.progress or Progress(), min(60, (columns or 62) - 2)
     percent = f" {progress.percent:g} %" if progress.percent is not None else ""
-    facts = [verdict_text(found), found.branch, f"running for {clock(found.elapsed_ms)}"]
-    facts += [f"over at {brief(found.eta_at)}"] if found.eta_at else []
+    facts = [verdict_text(found), found.branch, f"running for {duration(found.elapsed_ms)}"]
+    facts += [f"expected to end at {brief(found.eta_at)}"] if found.eta_at else []
     head = [
         f"{shown(found.name)}  " + "  ".join(shown(fact) for fact in facts if fact),
         f"{bar(progress.done, progress.total, wide)} {done_text(found)}{percent}"[:columns],
@@ -2084,7 +2097,7 @@ _WATCH_EXAMPLES = {
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("whom to ask (an option beats the environment beats --config)")
+    group = parser.add_argument_group("which server to ask (an option beats the environment beats --config)")
     about = f"daemon, such as http://tracker:8040 [SIMSCOPE_SERVER] ({DEFAULT_SERVER})"
     group.add_argument("--server", metavar="URL", help=about)
     group.add_argument("--token", metavar="T", help="for extend [SIMSCOPE_TOKEN]")
@@ -2094,26 +2107,26 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return int(text)
 
 
 def number_from_0(text: str) -> int:
     if not re.fullmatch("[0-9]{1,12}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
     return int(text)
 
 
 def job_said(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no job's number")
+        raise argparse.ArgumentTypeError(f"must be the number of a job, not {text!r}")
     return int(text)
 
 
 def positive_duration(text: str) -> int:
     ms = duration_ms(text)
     if ms < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration above 0")
+        raise argparse.ArgumentTypeError(f"must be a duration above 0, not {text!r}")
     return ms
 
 
@@ -2130,7 +2143,7 @@ def moment_said(text: str) -> datetime:
         when = parse_time(text.upper())
         if when.utcoffset() is not None:
             return when
-    raise argparse.ArgumentTypeError(f"{text!r} is no time (accepted: 18:30 of here, or 2030-01-01T18:30:00Z)")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time (accepted: 18:30 in local time, or 2030-01-01T18:30:00Z)")
 
 
 # What a watching command takes besides the server: names and keywords of add_argument, and words that a shell offers.
@@ -2249,7 +2262,12 @@ _WATCHING: dict[str, tuple[Callable[[Client, Any], int], Sequence[Any]]] = {
         (
             _JOB,
             arg("time", metavar="TIME", nargs="?", type=positive_duration, help="by how much: 90s, 30m, 1h30m, 2d"),
-            arg("--until", metavar="TIME", type=moment_said, help="until when: 18:30 of here, or 2030-01-01T18:30:00Z"),
+            arg(
+                "--until",
+                metavar="TIME",
+                type=moment_said,
+                help="until when: 18:30 in local time, or 2030-01-01T18:30:00Z",
+            ),
         ),
     ),
     "watch": (

@@ -29,7 +29,7 @@ def test_jobs_and_job(daemon: Daemon) -> None:
 
     head, first, second = lines(daemon, "jobs")
     assert head.split() == ["ID", "RESULT", "TIME", "HOST", "REGRESSION", "NAME", "SEED", "MESSAGE"]
-    assert re.match(rf"{running}\s+live \(running\)\s+(0:\d\d|\d+ ms)\s+-\s+n/2\s+r\s+-\s+3/4 tests", first)
+    assert re.match(rf"{running}\s+live \(running\)\s+(\d+s|\d+ ms)\s+-\s+n/2\s+r\s+-\s+3/4 tests", first)
     assert re.match(rf"{fail}\s+fail\s+\S+\s+h1\s+n/1\s+bad seed\s+7\s+UVM_ERROR x$", second)
     assert [job["id"] for job in objects(daemon, "jobs", "--result", "fail,skip")] == [fail]
     assert [job["id"] for job in objects(daemon, "jobs", "--regression", "n/$", "--limit", "1")] == [running]
@@ -50,7 +50,7 @@ def test_jobs_are_filtered_and_ordered_as_on_the_page(daemon: Daemon) -> None:
     assert [job["id"] for job in objects(daemon, "jobs", "--sort", "-runtime")] == [slow, quick]
     assert [job["id"] for job in objects(daemon, "jobs", "--sort=-host", "--limit", "1")] == [quick]
     assert [line.split()[2:4] for line in lines(daemon, "jobs", "--sort", "name")[1:]] == [
-        ["11:40", "n1"],
+        ["11m", "40s"],
         ["90", "ms"],
     ]
     for wrong in (("--filter", "colour=red"), ("--sort", "colour"), ("--result", "colour"), ("--signature", "x")):
@@ -118,7 +118,7 @@ def test_changes_are_told_in_words(here: None) -> None:
     entry = simscope.HistoryEntry(reason="r", description="d", changed=changed)
 
     assert simscope_client.history_note(entry) == (
-        "r; d; start_time: - -> 2020-01-02 04:04, time_limit_ms: - -> 1:30:00, "
+        "r; d; start_time: - -> 2020-01-02 04:04, time_limit_ms: - -> 1h 30m, "
         'metadata.k: a -> 2020-01-02T03:04:99Z, env: {"A":"1"} -> -'
     )
 
@@ -128,13 +128,15 @@ def test_a_time_of_today_is_told_without_the_day() -> None:
 
     assert simscope_client.brief(now) in (f"{now.astimezone():%H:%M:%S}", f"{now.astimezone():%Y-%m-%d %H:%M}")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d", simscope_client.brief(now + datetime.timedelta(days=2)))
-    assert [simscope_client.clock(ms) for ms in (0, 999, 1000, 3_600_000, None)] == [
-        "0 ms",
-        "999 ms",
-        "0:01",
-        "1:00:00",
-        "-",
-    ]
+
+
+def test_a_duration_is_told_in_two_units_at_most() -> None:
+    told = {
+        0: "0 ms", 999: "999 ms", 1000: "1s", 59_999: "59s", 63_000: "1m 03s", 3_599_000: "59m 59s",
+        3_600_000: "1h 00m", 7_500_000: "2h 05m", 86_399_999: "23h 59m", 273_600_000: "3d 04h", None: "-",
+    }  # fmt: skip
+
+    assert {ms: simscope_client.duration(ms) for ms in told} == told
 
 
 def test_logs_in_all_its_ways(daemon: Daemon) -> None:
@@ -230,12 +232,12 @@ def test_extend(daemon: Daemon) -> None:
     assert abs(simscope_client.parse_time(moved["due_at"]) - until) < datetime.timedelta(seconds=10)
     assert run(daemon, "extend", job, "10m")[0] == 1
     for wrong, expected in (
-        (("0",), "is no duration above 0"),
-        (("-5m",), "'-5m' is no duration (accepted: 90, "),
+        (("0",), "must be a duration above 0, not '0'"),
+        (("-5m",), "'-5m' is not a duration (accepted: 90, "),
         ((), "either by how much, such as 30m, or until when"),
         (("5m", "--until", "18:30"), "either by how much, such as 30m, or until when"),
-        (("--until", "25:00"), "'25:00' is no time (accepted: 18:30 of here, or "),
-        (("--until", "2036-01-01T18:30:00"), "is no time (accepted: "),
+        (("--until", "25:00"), "'25:00' is not a time (accepted: 18:30 in local time, or "),
+        (("--until", "2036-01-01T18:30:00"), "is not a time (accepted: "),
     ):
         code, _, err = run(daemon, "extend", job, *wrong)
         assert (code, expected in err) == (2, True), err

@@ -144,7 +144,7 @@ def test_spool_trouble_is_exit_3_with_a_sentence(host: Host, inside: Inside) -> 
     code, _, errors = inside("publish", "regr-finish", "--regression", "r", "--spool", host.file("plain", ""))
     assert code == 3
     assert "is not a folder" in errors
-    assert "is not writable for you" in simscope.Spool("/x").explain(PermissionError(13, "Permission denied"))
+    assert "is not writable" in simscope.Spool("/x").explain(PermissionError(13, "Permission denied"))
     assert "no space left" in simscope.Spool("/x").explain(OSError(28, "No space left on device"))
 
 
@@ -169,7 +169,7 @@ WRONG_INPUT = [
     ("job-live", "a.json", "[" * 100_000, "a.json: line 1, column 1: nested too deep"),
     ("job-live", "a.json", '{"a": %s}' % ("9" * 5000), "a.json: line 1, column 1: Exceeds the limit"),
     ("job-live", "a.json", '{"a": 1} x', "a.json: line 1, column 10: Extra data"),
-    ("job-live", "a.json", " \n", "a.json: is empty; job-live needs a body"),
+    ("job-live", "a.json", " \n", "a.json is empty; job-live needs a body"),
     ("job-live", "a.json", "[{}]", "job-live takes one object, not an array (batch-job-live takes an array)"),
     ("regr-start", "a.json", "7", "regr-start takes an object, not a number"),
     ("batch-job-live", "a.json", "{}", "a.json: batch-job-live takes an array of job objects, not an object"),
@@ -201,8 +201,8 @@ def test_all_files_are_checked_before_one_is_sent(host: Host) -> None:
 def test_what_the_system_refuses_is_told_in_a_sentence(host: Host) -> None:
     publish = shlex.join(host.command("publish", "job-live", "--regression", "r", "--spool", "x"))
     for script, expected in (
-        (f"exec {publish} - <&-", "standard input: is closed"),
-        (f"exec {publish} .", ".: cannot be read: is a directory"),
+        (f"exec {publish} - <&-", "the standard input is closed"),
+        (f"exec {publish} .", ". cannot be read: is a directory"),
         (f"mkdir gone; cd gone; rmdir ../gone; exec {publish} -", "No such file or directory"),
     ):
         done = subprocess.run(["sh", "-c", script], cwd=host.folder, env=host.env, capture_output=True, text=True)
@@ -218,18 +218,30 @@ def test_what_the_system_refuses_is_told_in_a_sentence(host: Host) -> None:
         (["publish", "job-live", "--regression", "a\nb", "x.json"], "control character"),
         (["publish", "job-live", "--regression", "x" * 513, "x.json"], "513 characters (accepted: 1 to 512)"),
         (["publish", "job-live", "--regression", "r", "x.json"], "nowhere to send to: give --spool DIR"),
-        (["publish", "job-live", "--regression", "r", "--spool", ".", "missing.json"], "missing.json: cannot be read"),
+        (["publish", "job-live", "--regression", "r", "--spool", ".", "missing.json"], "missing.json cannot be read"),
         (["publish", "job-live", "--regression", "r", "--server", "tracker:8040", "x.json"], "http://HOST:PORT"),
         (["publish", "job-live", "--regression", "r", "--server", "http://h:99999", "x"], "http://h:99999"),
-        (["publish", "job-live", "--regression", "r", "--server", "http://u:p@h", "x"], "is no address"),
+        (
+            ["publish", "job-live", "--regression", "r", "--server", "http://u:p@h", "x"],
+            "is not the address of a server",
+        ),
         (["publish", "job-live", "--regression", "r", "--server", "http://h", "--token", "a b", "x"], "the token"),
-        (["publish", "job-live", "--regression", "r", "--timeout", "0", "x"], "no number of seconds above 0"),
+        (
+            ["publish", "job-live", "--regression", "r", "--timeout", "0", "x"],
+            "must be a number of seconds above 0, not '0'",
+        ),
         (["run", "--regression", "r", "--spool", "."], "no command"),
         (["run", "--regression", "r", "--spool", ".", "--"], "no command"),
         (["run", "--regression", "r", "--spool", ".", "make"], "unrecognized arguments: make"),
         (["run", "--regression", "r", "--", "true"], "nowhere to send to"),
-        (["run", "--regression", "r", "--spool", ".", "--fail-pattern", "(", "--", "true"], "no regular expression"),
-        (["run", "--regression", "r", "--spool", ".", "--time-limit", "soon", "--", "true"], "'soon' is no duration"),
+        (
+            ["run", "--regression", "r", "--spool", ".", "--fail-pattern", "(", "--", "true"],
+            "is not a regular expression",
+        ),
+        (
+            ["run", "--regression", "r", "--spool", ".", "--time-limit", "soon", "--", "true"],
+            "'soon' is not a duration",
+        ),
         (["run", "--regression", "r", "--spool", ".", "--metadata", "x", "--", "true"], "'x' is not NAME=VALUE"),
         (
             ["run", "--regression", "r", "--spool", ".", "--log", "no/x", "--", "true"],
@@ -285,7 +297,7 @@ def test_config_file_grammar(tmp_path: Path, capfd: Any) -> None:
         "spool": str(tmp_path / "spool"),
     }
     error = capfd.readouterr().err
-    assert "not used here: input-queue (line 8), durable (line 9) (known: server, spool, token)" in error
+    assert "not used here: input-queue (line 8), durable (line 9) (used: server, spool, token)" in error
     path.write_text(r'token = "a\"b\\c"' + "\nspool = /abs/dir\n")
     assert simscope.read_config(str(path)) == {"token": 'a"b\\c', "spool": "/abs/dir"}
 

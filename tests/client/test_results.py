@@ -73,8 +73,8 @@ def test_results_count_only_for_the_worse(found: Any, output: str, code: int, re
         ('{"files": [3]}', "files is '[3]' (accepted: a list of paths or of {kind, name, path})"),
         ('{"result": "PASS"}', "result is 'PASS' (accepted: pass, fail, skip)"),
         ('{"uniqueid": "stolen"}', "the results file may not set uniqueid"),
-        ('{"x": "%s"}' % ("x" * 300_000), "the results file is not used: is larger than 256 KiB"),
-        ("\1" * 100_000, "the results file is not used: is no text"),
+        ('{"x": "%s"}' % ("x" * 300_000), "the results file is not used: it is larger than 256 KiB"),
+        ("\1" * 100_000, "the results file is not used: it is not text"),
     ],
 )
 def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, document: str, warning: str) -> None:
@@ -92,7 +92,7 @@ def test_results_that_cannot_be_used_are_a_warning(tmp_path: Path, capfd: Any, d
 def test_a_broken_results_file_harms_nothing(host: Host) -> None:
     finish, stderr = results(host, '{"cycles": ')
     assert stderr == (
-        "simscope: warning: the results file is taken as plain text: the text: line 1, column 12: Expecting value\n"
+        "simscope: warning: the results file: line 1, column 12: Expecting value; it is taken as plain text\n"
     )
     assert (finish["result"], finish["results"]) == ("pass", '{"cycles": ')
 
@@ -142,7 +142,7 @@ def test_the_results_file_is_private_and_removed(host: Host) -> None:
     done = host.shell('echo "$SIMSCOPE_RESULTS_FILE"')
     assert not Path(done.stdout.strip()).parent.exists()
     done = host.shell('mkfifo "$SIMSCOPE_RESULTS_FILE"')
-    assert "warning: the results file is not used: is no ordinary file" in done.stderr
+    assert "warning: the results file is not used: it is not an ordinary file" in done.stderr
     done = host.shell('echo "[$SIMSCOPE_RESULTS_FILE]"', TMPDIR="/nowhere")
     assert (done.returncode, done.stdout) == (0, "[]\n")
-    assert "warning: no results file" in done.stderr
+    assert "warning: there is no results file" in done.stderr

@@ -229,7 +229,7 @@ def test_a_snapshot_takes_no_changes_however_deep_and_is_still_a_dict(daemon: Da
         lambda: client.log_page(job, 0, 1)["lines"].append("x"),
     ]
     for change in wrong:
-        with pytest.raises(TypeError, match="a snapshot never changes"):
+        with pytest.raises(TypeError, match="a snapshot cannot be changed"):
             change()
 
     assert json.loads(json.dumps(job.raw)) == job.raw == dict(job.raw)
@@ -300,13 +300,13 @@ def test_whether_something_is_over_is_asked_unless_a_snapshot_tells(daemon: Daem
 
 def test_what_is_no_text_is_no_address_and_no_token() -> None:
     for given in ({"server": 5}, {"token": 7}):
-        with pytest.raises(TypeError, match=r"is a text .*, not int"):
+        with pytest.raises(TypeError, match=r"must be a text, not int"):
             Client(**given)  # type: ignore[arg-type]
 
 
 def test_an_address_that_is_none_is_a_value_error() -> None:
     for server in ("tracker:8040", "ftp://x", "http://"):
-        with pytest.raises(ValueError, match="is no address"):
+        with pytest.raises(ValueError, match="is not the address of a server"):
             Client(server)
 
 

@@ -51,7 +51,7 @@ def test_wait_ends_in_time_while_the_daemon_hangs(daemon: Daemon) -> None:
         daemon.process.send_signal(signal.SIGCONT)
 
     assert [code for code, _, _ in told] == [5, 5]
-    assert all("the time that was given for waiting is over" in err for _, _, err in told)
+    assert all("the timeout has passed" in err for _, _, err in told)
 
 
 def test_wait_prints_a_line_for_each_change(daemon: Daemon) -> None:
@@ -76,7 +76,7 @@ def test_a_wait_that_takes_too_long_names_what_is_not_over_and_prints_what_it_kn
 
     code, out, err = run(daemon, "wait", good, late[0], "late/1", "--timeout", "0.3")
     assert (code, out.count("\n")) == (5, 1)
-    assert err == f"simscope: error: job {late[0]}, late/1 are not over in the time that was given\n"
+    assert err == f"simscope: error: job {late[0]}, late/1 are not over within the timeout\n"
     _, _, err = run(daemon, "wait", good, *late, "--timeout", "0.3")
     assert f"job {late[9]} and 2 more are not over" in err
     for refs in ((late[0],), (good, late[0]), ("late/1",)):
@@ -211,9 +211,9 @@ def test_a_daemon_that_is_not_there_is_exit_3_and_wrong_usage_2(daemon: Daemon) 
         code, _, err = run(daemon, *wrong.split())
         assert (code, bool(err)) == (2, True), wrong
     for wrong, expected in (
-        ("logs 1 --offset -1", "'-1' is no whole number of at least 0"),
-        ("job abc", "'abc' is no job's number"),
-        ("run --heartbeat x -- true", "'x' is no number of seconds, 0 or more"),
+        ("logs 1 --offset -1", "must be a whole number of at least 0, not '-1'"),
+        ("job abc", "must be the number of a job, not 'abc'"),
+        ("run --heartbeat x -- true", "must be a number of seconds, 0 or more (0: never), not 'x'"),
     ):
         code, _, err = run(daemon, *wrong.split())
         assert (code, expected in err) == (2, True), err

@@ -90,9 +90,9 @@ def test_a_wait_that_takes_too_long_tells_how_it_was(daemon: Daemon, client: Cli
         assert time.monotonic() - begun < SOON
     regression = client.regression("r/1")
     assert regression is not None
-    with pytest.raises(simscope.WaitTimeout, match=r"^r/1 is not over in the time that was given$"):
+    with pytest.raises(simscope.WaitTimeout, match=r"^r/1 is not over within the timeout$"):
         client.wait(regression, timeout=0)
-    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over in the time") as caught:
+    with pytest.raises(simscope.WaitTimeout, match=rf"^job {number} is not over within the timeout$") as caught:
         client.wait(number, timeout=0)
     assert isinstance(caught.value.snapshot, simscope.Job) and caught.value.snapshot.phase == "running"
 
