@@ -133,24 +133,15 @@ def test_without_the_stream_there_is_no_log(daemon: Daemon) -> None:
     assert log_of(daemon)[1] == []
 
 
-def test_a_flood_of_output_is_cut_and_says_so_and_slows_nothing(daemon: Daemon) -> None:
+def test_a_flood_of_output_is_cut_and_says_so(daemon: Daemon) -> None:
     count = 400_000
     script = f"seq -f 'line %.0f of very many that nobody will ever read' {count}"
-    began = time.monotonic()
-    run_job(daemon, script, "--quiet", "--no-stream").communicate(timeout=60)
-    plain = time.monotonic() - began
-    [job] = daemon.get("/jobs")["items"]
-    began = time.monotonic()
-    process = start(daemon, "run", "--regression", "n/2", "--quiet", "--", "sh", "-c", script)
-    process.communicate(timeout=60)
-    streamed = time.monotonic() - began
+    run_job(daemon, script, "--quiet").communicate(timeout=60)
 
-    [job] = daemon.get("/jobs?regression=n%2F2")["items"]
-    got = [line["message"] for line in daemon.get(f"/jobs/{job['id']}/logs?limit=10000")["lines"]]
+    _, got, _ = log_of(daemon)
     gaps = [int(found[1]) for line in got if (found := re.fullmatch(r"\[simscope: (\d+) lines left out\]", line))]
     assert got[-1] == f"line {count} of very many that nobody will ever read"
     assert gaps and len(got) - len(gaps) + sum(gaps) == count
-    assert streamed < 2 * plain + 3
 
 
 def test_where_live_jobs_are_switched_off_the_log_comes_with_the_finish(make_daemon: Callable[..., Daemon]) -> None:

@@ -46,7 +46,7 @@ def test_wait_ends_in_time_while_the_daemon_hangs(daemon: Daemon) -> None:
     try:
         begun = time.monotonic()
         told = [run(daemon, "wait", *refs, "--timeout", "0.2") for refs in ((job,), (job, "n/1"))]
-        assert time.monotonic() - begun < 16
+        assert time.monotonic() - begun < 2 * 10  # seconds, which a question takes elsewhere
     finally:
         daemon.process.send_signal(signal.SIGCONT)
 

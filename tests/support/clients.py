@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from simscope import Client
 from support.daemons import Daemon, publish_job
 
-SOON = 8  # seconds; far below the 30 that one question of a waiting client may be pending
+SOON = 20  # seconds; below the 30 that one question of a waiting client may be pending
 
 
 def publish(daemon: Daemon, body: dict[str, Any], regression: str = "r/1") -> int:
