@@ -158,6 +158,53 @@ def test_one_call_sends_a_bounded_number_oldest_first(host: Host) -> None:
     assert host.kept() == []
 
 
+def keep(host: Host, url: str, count: int) -> simscope.Backlog:
+    """A backlog with messages for a server."""
+    backlog = simscope.Backlog(str(host.backlog))
+    for number in range(count):
+        backlog.keep("server " + url, simscope.Message("job-live", "r", json.dumps({"n": number}), "test"))
+    return backlog
+
+
+def test_the_backlog_makes_way_for_the_finish(host: Host, tracker: Tracker) -> None:
+    """Fifty kept messages take the server seconds; the command ends at the first one."""
+    keep(host, tracker.url, 50)
+
+    def answer(request: dict[str, Any]) -> Answer:
+        if "n" in request["body"]:
+            time.sleep(0.05)
+            (host.folder / "go").touch()
+        return 200, receipt()
+
+    tracker.answer = answer
+    run_to(host, "--server", tracker.url, script="until [ -e go ]; do sleep 0.01; done")
+
+    bodies = [request["body"] for request in tracker.requests]
+    assert bodies[0]["result"] == "live" and bodies[1] == {"n": 0}
+    assert "n" in bodies[-1], "the finish came last"
+    assert sorted(body["n"] for body in bodies if "n" in body) == list(range(50))
+
+
+def test_a_call_spends_only_so_long_on_the_backlog(
+    host: Host, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = keep(host, tracker.url, 3)
+    server = simscope.Server(simscope.Address(tracker.url, "", 10))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simscope, "BACKLOG_SECONDS", -1.0)
+        assert (backlog.resend(server), len(host.kept())) == (0, 3)
+    assert (backlog.resend(server), len(host.kept())) == (3, 0)
+
+
+def test_a_live_message_that_was_kept_is_forgotten_when_the_finish_has_arrived(host: Host, tracker: Tracker) -> None:
+    tracker.answer = lambda request: problem(503, "Unavailable") if "live" in request["path"] else (200, receipt())
+
+    run_to(host, "--server", tracker.url, script="exit 0")
+
+    assert (tracker.types(), host.kept()) == (["job-live", "job-finish"], [])
+
+
 def test_two_calls_do_not_send_the_backlog_twice(host: Host, tracker: Tracker) -> None:
     backlog = simscope.Backlog(str(host.backlog))
     for number in range(20):

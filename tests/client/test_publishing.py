@@ -118,6 +118,17 @@ def test_a_spool_file_is_whole_before_it_loses_its_dot(host: Host, monkeypatch: 
     assert content == host.spooled()[0] == {"type": "job-live", "regression": "r", "body": {"n": 1}}
 
 
+def test_a_spool_file_that_cannot_be_finished_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", full)
+    with pytest.raises(simscope.Unreachable, match="no space left"):
+        simscope.Spool(str(host.spool)).deliver([simscope.Message("job-live", "r", "{}", "test")])
+
+    assert os.listdir(host.spool) == []
+
+
 def test_a_reader_of_the_spool_never_meets_half_a_file(host: Host) -> None:
     path = host.file("big.ndjson", "\n".join(json.dumps({"pad": "x" * 30_000, "n": n}) for n in range(200)))
     process = host.start("publish", "job-live", "--regression", "r", path, "--spool", host.spool)

@@ -13,6 +13,7 @@ import pytest
 from support.clients import SOON, Running, append, before_request, publish, restart
 from support.daemons import LIVE_SIGS, Daemon, done, live, wait_until
 from support.proxies import Wire
+from support.trackers import Tracker
 
 import simscope
 import simscope_client
@@ -341,6 +342,20 @@ def test_pauses_are_spread_over_the_whole_span_and_bounded(monkeypatch: pytest.M
 
     assert caller.insist(attempt) == "ok"
     assert pauses == [7.0, 7.0, 7.0]
+
+
+def test_a_server_that_answers_too_early_is_not_asked_again_and_again(tracker: Tracker) -> None:
+    """A daemon that is about to stop ends all waiting at once; without a pause it would be asked hundreds of times."""
+    job = {"id": 1, "result": "live", "done": False, "version": 1}
+    log = {"first_offset": 0, "next_offset": 0, "complete": False, "lines": []}
+    tracker.answer = lambda request: (200, log if "/logs" in request["path"] else job)
+    client = Client(tracker.url)
+
+    for call in (lambda: client.wait(1, timeout=1), lambda: list(client.iter_logs(1, follow=True, timeout=1))):
+        tracker.requests.clear()
+        with pytest.raises(simscope.WaitTimeout):
+            call()
+        assert len(tracker.requests) < 80
 
 
 def test_an_idle_connection_that_the_server_has_closed_is_replaced(daemon: Daemon, wire: Wire) -> None:
