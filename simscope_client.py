@@ -1368,7 +1368,7 @@ class Client:
                 raise
             lines = read_lines(page)
             yield from lines
-            offset = max(offset, page["first_offset"]) if not lines else lines[-1].offset + 1
+            offset = lines[-1].offset + 1 if lines else offset
             if page["complete"] or (not follow and len(lines) < PAGE_LINES):
                 return
             if follow and not lines and wait:

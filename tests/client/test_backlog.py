@@ -258,15 +258,30 @@ def test_heartbeats_repeat_the_live_message_until_the_finish(host: Host, tracker
     assert len(lives) >= 4 and all(request["body"] == lives[0]["body"] for request in lives)
 
 
-def test_heartbeats_stop_where_live_messages_are_ignored(host: Host, tracker: Tracker) -> None:
-    ignored = {"index": 0, "type": "job-live", "regression": "r", "outcome": "ignored", "reason": "live-disabled"}
-    tracker.answer = lambda request: (
-        200,
-        receipt(ignored, applied=0, ignored=1) if "live" in request["path"] else receipt(),
-    )
+@pytest.mark.parametrize("how", ["ignored", "rejected"])
+def test_heartbeats_stop_where_live_messages_are_not_wanted(host: Host, tracker: Tracker, how: str) -> None:
+    said = {"index": 0, "type": "job-live", "regression": "r", "outcome": how, "reason": "live-disabled"}
+    unwanted = {
+        "ignored": (200, receipt(said, applied=0, ignored=1)),
+        "rejected": problem(422, "Refused", **receipt(said, applied=0, rejected=1)),
+    }[how]
+    tracker.answer = lambda request: unwanted if "live" in request["path"] else (200, receipt())
     done = host("run", "--regression", "r", "--server", tracker.url, "--heartbeat", "0.02", "--", "sleep", "0.2")
     assert tracker.types() == ["job-live", "job-finish"]
-    assert done.stderr == "simscope: warning: run: job-live for r was ignored: live-disabled\n"
+    assert done.stderr == f"simscope: warning: run: job-live for r was {how}: live-disabled\n"
+
+
+def test_a_full_backlog_takes_no_more_and_the_loss_is_told(
+    host: Host, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simscope, "BACKLOG_FILES", 2)
+    keep(host, "http://h", 3)
+
+    assert [kept["body"]["n"] for kept in host.kept()] == [0, 1]
+    assert re.fullmatch(
+        r"simscope: warning: job-live for r is lost, for the backlog \S+ cannot take it: it holds 2 messages already\n",
+        capfd.readouterr().err,
+    )
 
 
 def test_where_nothing_can_be_kept_the_loss_is_told(host: Host) -> None:

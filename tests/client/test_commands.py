@@ -66,6 +66,14 @@ def test_a_table_is_as_wide_as_its_terminal(daemon: Daemon) -> None:
     assert len(shown) == 2 and len(shown[1]) == 80
 
 
+def test_a_terminal_that_is_not_utf8_is_shown_what_it_can_show(daemon: Daemon) -> None:
+    publish(daemon, done(name="größe"))
+
+    code, out, err = run(daemon, "jobs", env=environment(daemon, PYTHONIOENCODING="ascii"))
+
+    assert (code, err, "gr??e" in out) == (0, "", True)
+
+
 def test_the_orders_of_the_server_are_offered_and_no_other() -> None:
     [sort] = [one for one in simscope_client._WATCHING["jobs"][1] if one.names == ("--sort",)]
 

@@ -139,6 +139,31 @@ def test_a_file_that_appears_during_the_download_is_not_overwritten(shelf: Daemo
     assert not list(tmp_path.glob(".simscope-*"))
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_system_without_links_will_do(
+    shelf: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """As FAT and some network file systems are; the name may be taken while the content comes."""
+    target = tmp_path / "target"
+
+    def refused(source: str, name: str) -> None:
+        if there:
+            target.write_text("somebody else's")
+        raise PermissionError(1, "Operation not permitted")
+
+    client = Client(shelf.url)
+    file = client.files(declared(shelf, tmp_path))[0]
+    monkeypatch.setattr(os, "link", refused)
+    if there:
+        with pytest.raises(simscope.AlreadyThere):
+            client.download(file, target)
+    else:
+        client.download(file, target)
+
+    assert target.read_bytes() == (b"somebody else's" if there else CONTENT)
+    assert not list(tmp_path.glob(".simscope-*"))
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_download_that_is_damaged_on_the_way_leaves_nothing(shelf: Daemon, tmp_path: Path, known: bool) -> None:
     """The daemon tells the digest of what it sends, also where nobody has declared one."""

@@ -128,6 +128,10 @@ def test_what_the_daemon_would_refuse_is_made_harmless() -> None:
     found = json.loads(json.dumps({"a\0": "\0x\ud800", "big": 2**70, "deep": deep}))
     finish = simscope.finish_body({}, simscope.Ended(0), simscope.Scanner(), found, False)
     assert (finish["a"], finish["big"]) == ("x\ufffd", str(2**70))
+    for number in (-(2**63), 2**63 - 1):
+        assert simscope.clean(number) == number
+    for number in (-(2**63) - 1, 2**63):
+        assert simscope.clean(number) == str(number)
     depth, value = 0, finish["deep"]
     while isinstance(value, list):
         depth, value = depth + 1, value[0]

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 import pytest
+from support.daemons import wait_until
 from support.hosts import Host
 
 import simscope
@@ -288,12 +289,14 @@ def test_an_ignored_hangup_stays_ignored(host: Host) -> None:
 
 
 def test_a_key_at_the_terminal_reaches_the_command_once(host: Host) -> None:
+    """Ours stands still until the command has had the terminal's signal: one signal more could not hide behind it."""
     script = (
-        "import os, signal, time\nseen = []\n"
-        "signal.signal(signal.SIGINT, lambda *_: seen.append(os.write(1, b'INT ')))\n"
-        "os.write(1, b'ready ')\nuntil = time.monotonic() + 10\n"
-        "while not seen and time.monotonic() < until: time.sleep(0.01)\n"
-        "time.sleep(0.2)"  # long enough for a second one
+        "import os, pathlib, signal, time\n"
+        "def typed(*_):\n    os.write(1, b'INT ')\n    pathlib.Path('typed').touch()\n"
+        "signal.signal(signal.SIGINT, typed)\n"
+        "os.write(1, b'ready ')\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "time.sleep(0.3)"  # long enough for a second one
     )
     command = host.command("run", "--regression", "r", "--spool", host.spool, "--", sys.executable, "-c", script)
     child, terminal = pty.fork()
@@ -304,12 +307,18 @@ def test_a_key_at_the_terminal_reaches_the_command_once(host: Host) -> None:
     try:
         while b"ready" not in seen:
             seen += os.read(terminal, 1000)
+        os.kill(child, signal.SIGSTOP)
         os.write(terminal, b"\x03")
+        wait_until((host.folder / "typed").exists)
+        os.kill(child, signal.SIGCONT)
+        (host.folder / "go").touch()
         while True:
             seen += os.read(terminal, 1000)
     except OSError:
         pass  # the end of a terminal
-    os.waitpid(child, 0)
-    os.close(terminal)
+    finally:
+        os.kill(child, signal.SIGCONT)
+        os.waitpid(child, 0)
+        os.close(terminal)
     assert seen.count(b"INT") == 1
     assert host.finish()["reason"] == "killed"

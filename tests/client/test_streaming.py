@@ -70,6 +70,18 @@ def test_a_flood_takes_bounded_memory_and_is_told() -> None:
     assert pauses == [4.0, 8.0, 10.0, 10.0]
 
 
+def test_what_a_flood_has_torn_is_not_put_together() -> None:
+    lines = simscope.LogLines()
+    lines.take(1, b"the beginning of a line")
+    assert lines.parcel() is None
+    for _ in range(20):
+        lines.take(1, b"x" * 60_000 + b"\n")
+
+    parcel = lines.parcel()
+
+    assert parcel is not None and all(line.startswith(("x", "[simscope: ")) for line in parcel["lines"])
+
+
 def test_long_lines_are_cut_and_orders_to_a_terminal_left_out() -> None:
     lines = simscope.LogLines()
     lines.take(1, b"x" * 5000 + b"\n\x1b[31mred\x1b[0m\x00\x07\tt\n" + b"y" * 60_000)
