@@ -147,6 +147,35 @@ def test_kept_messages_that_are_refused_go_to_bad_and_do_not_hold_up_others(host
     assert host.kept() == [] and len(list((host.backlog / "bad").iterdir())) == 2
 
 
+def test_a_call_whose_own_message_is_refused_sends_nothing_else(host: Host, tracker: Tracker) -> None:
+    keep(host, tracker.url, 2)
+    tracker.answer = lambda request: problem(422, "Refused")
+
+    done = host("publish", "regr-finish", "--regression", "r", "--server", tracker.url)
+
+    assert (done.returncode, len(tracker.requests), len(host.kept())) == (1, 1, 2)
+
+
+def test_a_kept_message_goes_to_its_own_destination_only(host: Host, tracker: Tracker) -> None:
+    """The mark in its name is short: another destination may have the same."""
+    server = simscope.Server(simscope.Address(tracker.url, "", 10))
+    backlog = simscope.Backlog(str(host.backlog))
+    path = Path(str(backlog.keep("server http://other", simscope.Message("job-live", "r", "{}", "test"))))
+    path.rename(path.with_name(f"0.{simscope.destination_mark(server.key)}.json"))
+
+    assert (backlog.resend(server), tracker.requests, len(host.kept())) == (0, [], 1)
+
+
+def test_a_refused_message_that_cannot_be_put_aside_stays(host: Host, tracker: Tracker, capfd: Any) -> None:
+    server = simscope.Server(simscope.Address(tracker.url, "", 10))
+    backlog = simscope.Backlog(str(host.backlog))
+    backlog.keep(server.key, simscope.Message("job-live", "r", "{}", "test"))
+    (host.backlog / "bad").touch()
+    tracker.answer = lambda request: problem(422, "Refused")
+
+    assert (backlog.resend(server), len(host.kept())) == (0, 1)
+
+
 def test_one_call_sends_a_bounded_number_oldest_first(host: Host) -> None:
     backlog = simscope.Backlog(str(host.backlog))
     key = simscope.Spool(str(host.spool)).key
@@ -239,7 +268,9 @@ def test_the_finish_is_kept_before_it_is_sent_when_somebody_wants_us_to_end(host
 
 
 def test_after_a_stop_nothing_is_left_in_the_backlog_when_the_server_answers(host: Host, tracker: Tracker) -> None:
-    process = host.start("run", "--regression", "r", "--server", tracker.url, "--", "sh", "-c", "echo x; exec sleep 30")
+    process = host.start(
+        "run", "--regression", "r", "--server", tracker.url, "--no-stream", "--", "sh", "-c", "echo x; exec sleep 30"
+    )
     assert process.stdout is not None and process.stdout.readline() == b"x\n"
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=10)

@@ -11,6 +11,8 @@ import pytest
 from support.hosts import Host, Inside, dead_url, problem
 from support.trackers import Answer, Tracker, receipt
 
+import simscope
+
 
 def test_post_is_the_bare_body(host: Host, tracker: Tracker) -> None:
     path = host.file("job.json", {"category": "sim", "uniqueid": "1", "result": "live"})
@@ -64,6 +66,17 @@ def test_many_bodies_are_one_post_of_envelopes(host: Host, inside: Inside, track
     [request] = tracker.requests
     assert request["path"] == "/api/v1/messages"
     assert request["body"][2] == {"type": "job-live", "regression": "r", "body": {"n": 3}}
+
+
+def test_what_is_sent_together_has_a_bounded_size() -> None:
+    third = simscope.PARCEL_CHARACTERS // 3
+    messages = [
+        simscope.Message("job-live", "r", "x" * size, "test") for size in (third, third, third, 1, 3 * third, 9)
+    ]
+
+    sizes = [[len(message.body or "") for message in parcel] for parcel in simscope.parcels(messages)]
+
+    assert sizes == [[third, third, third, 1], [3 * third], [9]]
 
 
 def test_a_refused_message_is_exit_1_and_the_others_are_sent(host: Host, tracker: Tracker) -> None:

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import pytest
-from support.daemons import wait_until
+from support.daemons import ROOT, wait_until
 from support.hosts import Host
 
 import simscope
@@ -103,6 +103,19 @@ def test_a_process_left_in_the_background_does_not_hold_the_run(host: Host) -> N
     assert host.finish()["exit_code"] == 6
     assert host.finish()["runtime_ms"] <= 1000 * (took - simscope.SILENCE_SECONDS)  # the wait is not the command's
     os.kill(int(done.stdout), signal.SIGKILL)
+
+
+def test_a_process_left_in_the_background_that_never_keeps_silent_does_not_hold_the_run(host: Host) -> None:
+    short = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import simscope; simscope.LINGER_SECONDS = 0.5"
+    loop = "while echo x; do sleep 0.05; done & exit 6"
+    command = ["run", "--regression", "r", "--spool", str(host.spool), "--", "sh", "-c", loop]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{short}; sys.exit(simscope.main())", *command],
+        cwd=host.folder, env=host.env, capture_output=True, timeout=20,
+    )  # fmt: skip
+
+    assert done.returncode == 6
+    assert host.finish()["exit_code"] == 6
 
 
 def test_closed_standard_streams_do_not_confuse_run(host: Host) -> None:
