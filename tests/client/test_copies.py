@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from support.daemons import ROOT, Daemon, done, publish_job
@@ -145,8 +147,8 @@ def test_the_second_file_may_be_imported_first() -> None:
 
 
 @pytest.mark.parametrize("module", FILES, ids=lambda module: module.__name__)
-def test_the_sections_are_those_of_the_contents(module: object) -> None:
-    source = Path(module.__file__).read_text()  # type: ignore[attr-defined]
+def test_the_sections_are_those_of_the_contents(module: ModuleType) -> None:
+    source = Path(str(module.__file__)).read_text()
     manual = module.__doc__ or ""
 
     banners = re.findall(r"^# -+\n# (\d+) ", source, re.MULTILINE)
@@ -178,6 +180,17 @@ def test_the_manual_of_the_client_tells_every_method_error_and_command() -> None
     assert errors <= told and set(known.replace("!", "").split()) <= {word.replace("!", "") for word in told}
     assert {name for name in simscope.COMMANDS if name not in ("publish",)} <= told
     assert set(simscope.COMMANDS) <= set(re.findall(r"[a-z]+", simscope.__doc__ or ""))
+
+
+@pytest.mark.parametrize("module", FILES, ids=lambda module: module.__name__)
+def test_what_people_read_is_plain(module: ModuleType) -> None:
+    """ "x is not a duration", never "x is no duration"; and 5s, never 5 s."""
+    tree = ast.parse(Path(str(module.__file__)).read_text())
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+    odd = re.compile(r"(?<![Tt]here )\b(?:is|are) no(?:ne)?\b|\b\d+ (?:s|m|h|min)\b")
+
+    assert [text for text in texts if odd.search(text)] == []
 
 
 @pytest.mark.parametrize("name", ["simscope.py", "simscope_client.py"])
