@@ -20,6 +20,9 @@ COMMANDS THAT PUBLISH
   simscope-tunnel --config=FILE --publish TYPE --regression=NAME FILE
       the form of the original tool, for scripts that have it already; simscope.py understands it too.
 
+  simscope.py completion bash|zsh|fish
+      prints completions for a shell: of the commands below too, where the file that they need is there.
+
 COMMANDS THAT WATCH, with simscope_client.py beside this file
 
   jobs, regressions                 lists, newest first (of regressions the live ones first)
@@ -30,7 +33,6 @@ COMMANDS THAT WATCH, with simscope_client.py beside this file
   files ID, download ID NAME        its files; a download is checked by its SHA-256 and never overwrites
   extend ID TIME|--until TIME       moves its time limit
   watch NAME                        a live view of a regression, until it is over
-  completion bash|zsh|fish          prints completions for a shell
 
   A REF that is a number is a job's id; anything else is a regression's name, or SERIES/$ for the latest of a series.
   They print tables or lines for people; on a terminal wait and watch draw in place, elsewhere they print a line when

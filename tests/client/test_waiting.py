@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.clients import SOON, Running, append, before_request, publish, restart
 from support.daemons import LIVE_SIGS, Daemon, done, live, wait_until
+from support.hosts import problem
 from support.proxies import Wire
 from support.trackers import Tracker
 
@@ -342,6 +343,18 @@ def test_pauses_are_spread_over_the_whole_span_and_bounded(monkeypatch: pytest.M
 
     assert caller.insist(attempt) == "ok"
     assert pauses == [7.0, 7.0, 7.0]
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [("7", 7.0), ("0", 0.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), ("", 0.0)]
+)
+def test_a_server_may_say_when_to_come_again(tracker: Tracker, told: str, seconds: float) -> None:
+    tracker.answer, tracker.headers = lambda request: problem(503, "Unavailable"), {"Retry-After": told}
+
+    with pytest.raises(simscope.Unreachable) as caught:
+        Client(tracker.url).job(1)
+
+    assert (caught.value.status, caught.value.retry_after) == (503, seconds)
 
 
 def test_a_server_that_answers_too_early_is_not_asked_again_and_again(tracker: Tracker) -> None:
