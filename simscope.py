@@ -2327,12 +2327,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--job-config", metavar="TEXT", help="what is run, for comparison with other runs (the command line)"
     )
     job.add_argument(
-        "--seed", metavar="N", help="(guessed from +seed=N, -seed N, --seed=N, +ntb_random_seed=N, -sv_seed N)"
+        "--seed",
+        metavar="N",
+        help="seed of the run (guessed from +seed=N, -seed N, --seed=N, +ntb_random_seed=N, -sv_seed N)",
     )
     job.add_argument("--build", metavar="TEXT", help="configuration of the build")
-    job.add_argument("--testgroup", metavar="TEXT")
+    job.add_argument("--testgroup", metavar="TEXT", help="group of tests that it belongs to")
     job.add_argument("--jobdir", metavar="DIR", help="run folder or URL (the current folder)")
-    job.add_argument("--metadata", metavar="NAME=VALUE", type=name_and_value, action="append", default=[])
+    about = "a fact about the job; may be given several times"
+    job.add_argument("--metadata", metavar="NAME=VALUE", type=name_and_value, action="append", default=[], help=about)
     job.add_argument(
         "--time-limit", metavar="TIME", type=duration_ms, help="such as 15m; the daemon applies it, run kills nothing"
     )

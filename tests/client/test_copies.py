@@ -38,6 +38,11 @@ def test_help_and_version(host: Host, inside: Inside) -> None:
     assert (code, "exit codes:" in output) == (0, True)
 
 
+@pytest.mark.parametrize("command", list(simscope.COMMANDS))
+def test_every_option_is_explained(command: str) -> None:
+    assert [action.dest for action in simscope.parser_of(command)._actions if not action.help] == []
+
+
 def test_help_is_as_wide_as_columns_says(host: Host) -> None:
     widths = {}
     for columns in ("50", "200"):
