@@ -96,6 +96,16 @@ def test_a_refused_message_is_exit_1_and_the_others_are_sent(host: Host, tracker
     assert [json.loads(line)["applied"] for line in done.stdout.splitlines()] == [1, 0, 1]
 
 
+def test_a_refusal_in_a_good_answer_is_exit_1(host: Host, inside: Inside, tracker: Tracker) -> None:
+    wrong = {"index": 1, "type": "job-live", "regression": "r", "outcome": "rejected", "reason": "bad-time"}
+    tracker.answer = lambda request: (200, receipt(wrong, applied=1, rejected=1))
+    path = host.file("a.ndjson", '{"n": 1}\n{"n": 2}')
+
+    code, _, errors = inside("publish", "job-live", "--regression", "r", "--server", tracker.url, path)
+
+    assert (code, errors) == (1, f"simscope: {path}: line 2: job-live for r was rejected: bad-time\n")
+
+
 def test_an_ignored_message_is_told_and_is_no_error(host: Host, inside: Inside, tracker: Tracker) -> None:
     ignored = {"index": 0, "type": "job-live", "regression": "r", "outcome": "ignored", "reason": "live-disabled"}
     tracker.answer = lambda request: (200, receipt(ignored, applied=0, ignored=1))

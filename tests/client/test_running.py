@@ -45,7 +45,7 @@ def test_run_tells_the_life_of_a_job(host: Host) -> None:
     assert [finish[name] for name in same] == [live[name] for name in same]
     assert (finish["result"], finish["exit_code"], finish["fail_message"]) == ("pass", 0, "")
     assert re.fullmatch(SUB_SECOND, finish["start_time"]) and re.fullmatch(SUB_SECOND, finish["finish_time"])
-    assert live["start_time"] >= simscope.rfc3339(began)
+    assert simscope.rfc3339(began) <= live["start_time"] <= finish["finish_time"] <= simscope.rfc3339(time.time())
     assert 0 <= finish["runtime_ms"] < 20_000 and isinstance(finish["compute_ms"], int)
 
 
@@ -97,11 +97,12 @@ def test_a_reader_that_goes_away_ends_the_command_as_it_would_without_us(host: H
 def test_a_process_left_in_the_background_does_not_hold_the_run(host: Host) -> None:
     began = time.monotonic()
     done = host.shell("sleep 60 & echo $!; exit 6")
-    took = time.monotonic() - began
+    took, now = time.monotonic() - began, time.time()
     assert done.returncode == 6
     assert simscope.SILENCE_SECONDS < took < simscope.LINGER_SECONDS
     assert host.finish()["exit_code"] == 6
     assert host.finish()["runtime_ms"] <= 1000 * (took - simscope.SILENCE_SECONDS)  # the wait is not the command's
+    assert host.finish()["finish_time"] <= simscope.rfc3339(now - simscope.SILENCE_SECONDS)
     os.kill(int(done.stdout), signal.SIGKILL)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.clients import SOON, Running, append, before_request, publish, restart
+from support.clients import SOON, Running, after_reply, append, before_request, publish, restart
 from support.daemons import LIVE_SIGS, Daemon, done, live, wait_until
 from support.hosts import problem
 from support.proxies import Wire
@@ -57,6 +57,14 @@ def test_what_is_over_between_the_snapshot_and_the_waiting_is_not_missed(
 
     assert found.done
     assert time.monotonic() - begun < SOON
+
+
+def test_what_is_over_right_after_its_snapshot_is_told_by_the_events(daemon: Daemon, client: Client) -> None:
+    """The cursor is taken before the snapshots, or this event would lie before it."""
+    number = publish(daemon, live())
+    after_reply(client, f"/jobs/{number}", lambda: publish(daemon, done()))
+
+    assert [found.result for found in client.as_completed([number], timeout=SOON)] == ["pass"]
 
 
 def test_wait_gives_back_a_regression_however_it_ended_and_check_raises(daemon: Daemon, client: Client) -> None:

@@ -66,3 +66,16 @@ def before_request(client: Client, part: str, action: Callable[[], Any]) -> None
         return ask(method, path, *arguments, **keywords)
 
     client.caller.ask = asking  # type: ignore[method-assign]
+
+
+def after_reply(client: Client, part: str, action: Callable[[], Any]) -> None:
+    """Do something once, the moment a reply has come to a request whose path has `part` in it."""
+    ask, waiting = client.caller.ask, [action]
+
+    def asking(method: str, path: str, *arguments: Any, **keywords: Any) -> Any:
+        document = ask(method, path, *arguments, **keywords)
+        if part in path and waiting:
+            waiting.pop()()
+        return document
+
+    client.caller.ask = asking  # type: ignore[method-assign]
