@@ -1272,7 +1272,7 @@ class Client:
             try:
                 yield from self._events_kept(place, wanted, until)
             except CursorExpired as error:
-                if strict or not isinstance(error.problem, dict):
+                if strict:
                     raise
                 with understanding():
                     place.seq, place.epoch = int(error.problem["newest"]), str(error.problem["epoch"])
