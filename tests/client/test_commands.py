@@ -184,6 +184,9 @@ def test_files_and_download(make_daemon: Callable[..., Daemon], tmp_path: Path) 
     code, _, err = run(daemon, "download", job, "cov.dat")
     assert (code, "never overwrites" in err) == (2, True)
     assert run(daemon, "download", job, "x", "-")[:2] == (0, "\x00content")
+    with open("/dev/full", "w") as full:
+        code, _, err = run(daemon, "download", job, "x", "-", stdout=full)
+    assert (code, err) == (2, "simscope: error: the standard output cannot be written: no space left on device\n")
     assert objects(daemon, "download", job, "x", "new/y") == [{"path": str(daemon.folder / "new/y"), "size": 8}]
     assert lines(daemon, "download", job, "x", "logs/") == [str(daemon.folder / "logs" / "x")]
     code, _, err = run(daemon, "download", job, "nope")

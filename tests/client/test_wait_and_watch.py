@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import signal
@@ -184,6 +185,15 @@ def test_a_view_fits_its_terminal() -> None:
     view = simscope_client.view(found, jobs, jobs, 40, 12)
 
     assert len(view) <= 11 and all(len(line) <= 40 for line in view)
+
+
+def test_a_view_tells_the_end_that_is_expected() -> None:
+    eta = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=50)
+    found = simscope.Regression(name="n/1", status="live", eta_at=eta, elapsed_ms=7_500_000)
+
+    [title, *_] = simscope_client.view(found, [], [], None, 12)
+
+    assert title == f"n/1  live  running for 2h 05m  expected to end at {eta.astimezone():%Y-%m-%d %H:%M}"
 
 
 def test_ctrl_c_ends_watch_in_peace(daemon: Daemon) -> None:
