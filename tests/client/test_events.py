@@ -11,6 +11,7 @@ import pytest
 from support.clients import SOON, Running, publish, restart
 from support.daemons import LIVE_SIGS, ROOT, Daemon, done, live, wait_until
 from support.proxies import Wire
+from support.trackers import Tracker
 
 import simscope
 import simscope_client
@@ -115,3 +116,15 @@ def test_a_stream_with_an_old_cursor_is_answered_200_and_reset(make_daemon: Call
     stream.close()
 
     assert (frames[0].event, frames[0].data["reason"]) == ("reset", "cursor-expired")
+
+
+def test_a_comment_on_a_stream_is_a_mere_sign_of_life(tracker: Tracker) -> None:
+    tracker.answer = lambda request: (200, b": still here\n\nid: 7\n\nevent: reset\ndata: {}\n\n")
+    stream = simscope_client.Stream(Client(tracker.url).caller.address, "/events/stream")
+    frames: list[Any] = []
+    with pytest.raises(simscope.Unreachable, match="has ended the stream"):
+        while True:
+            frames += stream.read(10)
+    stream.close()
+
+    assert [(frame.event, frame.id, frame.data) for frame in frames] == [("", 7, None), ("reset", None, {})]
