@@ -162,9 +162,7 @@ def understanding() -> Iterator[None]:
     except SimscopeError:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise UsageError(
-            f"the server answered something else than simscoped does ({error!r}); is this its address?"
-        ) from error
+        raise UsageError(f"the server answered unlike simscoped ({error!r}); is this its address?") from error
 
 
 def snapshot(kind: type[T], document: Any, **more: Any) -> T:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from support.daemons import ROOT, Daemon, publish_job
+from support.daemons import Daemon, publish_job
+from support.hosts import SCRIPT
 
-SCRIPT = ROOT / "simscope.py"
 HOSTILE = "\x1b[2J\x1b]0;owned\x07bad\x9b31m\r\x08 \u202etxt"
 
 
