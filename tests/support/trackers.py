@@ -23,6 +23,7 @@ class Tracker:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.answer: Callable[[dict[str, Any]], Answer] = lambda request: (200, receipt())
+        self.headers: dict[str, str] = {}  # sent with each answer
         tracker = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -39,6 +40,8 @@ class Tracker:
                 self.send_header("Content-Length", str(len(content)))
                 if status in (301, 302):
                     self.send_header("Location", "http://elsewhere.invalid/")
+                for name, value in tracker.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
