@@ -3,7 +3,7 @@
 import { addressOf, jobAddress, refOf, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, duration, plural } from "./format.js";
-import { KNOWN_AT_END, NOTHING_BEFORE } from "./model.js";
+import { KNOWN_AT_END, NOTHING_BEFORE } from "./model-history.js";
 import { mount, paintLink, paintLoading, paintProblem } from "./parts.js";
 
 /** Sections in the order of their weight: name in the answer's counts, heading. */
@@ -12,6 +12,7 @@ const SECTIONS = [
   ["still_failing", "Still failing"], ["fixed_signatures", "Fixed signatures"], ["fixed", "Fixed"],
   ["faster", "Faster"], ["missing", "Missing"], ["added", "Added"],
 ];
+
 const ROWS_FIRST = 20;
 const TYPING_MS = 400;
 const ANOTHER = "?"; // the option that stands for a run that is not listed

@@ -4,7 +4,7 @@
  */
 
 import { cut, visible } from "./format.js";
-import { stayInPlace } from "./model.js";
+import { stayInPlace } from "./model-lists.js";
 
 /** What was last set on a node, by name: asking a thousand rows for their text each second costs more than this. */
 const SET = Symbol("set");

@@ -1,10 +1,9 @@
 /** Drawing on a canvas: one that keeps up with its width and the reader's scheme, its pen, axes, pointer and table. */
 
 import { setText, show } from "./dom.js";
-import { count, visible } from "./format.js";
+import { count, plural, visible } from "./format.js";
 
 const TABLE_MOST = 200;
-
 /** How each canvas is drawn again, as long as it lives. */
 const redraws = new WeakMap();
 
@@ -173,4 +172,12 @@ export function hatch(pen, colours) {
   }
   brush.stroke();
   return pen.createPattern(tile, "repeat");
+}
+
+export const AXIS = 24;
+export const CHART_PX = 230;
+
+/** `; 4 jobs without a runtime are not shown`, if there are any. */
+export function notShown(jobs, why) {
+  return jobs > 0 ? `; ${plural(jobs, "job")} ${why} ${jobs === 1 ? "is" : "are"} not shown` : "";
 }

@@ -8,13 +8,10 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
 /** Made once: making one per number is what a page of a thousand rows would spend its time on. */
 const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
-
 /** What stands where nothing is known. */
 export const NOTHING = "–";
-
 const two = (number) => String(number).padStart(2, "0");
 
 /**
@@ -190,3 +187,13 @@ export function visible(text) {
 }
 
 const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name that may run right to left, kept from turning round the words beside it. */
+export function isolated(name) {
+  const shown = visible(name);
+  return /[\u0590-\u08ff\ufb1d-\ufefc]/.test(shown) ? `\u2068${shown}\u2069` : shown;
+}
+
+export function isTold(value) {
+  return value !== null && value !== undefined && value !== "";
+}

@@ -5,8 +5,9 @@
  * state changes in place: an event touches one entry, and an order is mended from the one before, never made anew.
  */
 
-import { jobElapsed, jobProgress, jobTitle, patchJob } from "./model.js";
 import { parseTime } from "./format.js";
+import { patchJob } from "./model-events.js";
+import { jobElapsed, jobProgress, jobTitle } from "./model-job.js";
 
 /** Verdicts remembered, so that a page that was under way meanwhile does not bring a job back to life. */
 const GONE_KEPT = 20_000;

@@ -10,12 +10,12 @@
 import { regressionAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { count, fullTime, moment, rate, ticking, visible } from "./format.js";
-import {
-  etaWords, heardApart, passRate, progressOf, regressionElapsed, shortReason, statusSentence, teachCommands,
-} from "./model.js";
+import { teachCommands } from "./model-page.js";
+import { passRate, progressOf, shortReason, statusSentence } from "./model-regression.js";
+import { etaWords, heardApart, regressionElapsed } from "./model-times.js";
+import { runStrip } from "./parts-lists.js";
 import {
   TYPING_MS, mount, paintChip, paintCount, paintLink, paintPressed, paintProblem, paintRegressionBar, paintTime,
-  runStrip,
 } from "./parts.js";
 
 /** Filters that come by a link; the reader lifts them by a button. */

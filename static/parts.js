@@ -1,12 +1,18 @@
 /** The small parts that all views are made of. Each paints the whole truth onto its node, any number of times. */
 
-import { jobAddress, regressionAddress } from "./address.js";
-import { instantiate, keyedList, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
-import { count, fullTime, moment, plain, plural } from "./format.js";
-import {
-  barLabel, barSegments, changedWords, historyWord, jobProgress, jobTitle, known, localTimes, makerOf, outcomeOf,
-  problemSentence, runWords, seedWords, total,
-} from "./model.js";
+import { instantiate, setAttribute, setCell, setText, setWeight, show } from "./dom.js";
+import { count, fullTime, moment } from "./format.js";
+import { outcomeOf } from "./model-job.js";
+import { problemSentence } from "./model-page.js";
+import { barLabel, barSegments, known, total } from "./model-regression.js";
+
+export function paintSort(head, sort) {
+  const column = sort.replace(/^-/, "");
+  for (const cell of head.children) {
+    const chosen = cell.dataset.sort === column;
+    setAttribute(cell, "aria-sort", chosen ? (sort.startsWith("-") ? "descending" : "ascending") : null);
+  }
+}
 
 export const TYPING_MS = 200;
 
@@ -86,83 +92,4 @@ export function paintLoading(node, isLoading, isLost) {
 export function paintProblem(node, problem) {
   show(node, Boolean(problem));
   setText(node, problem ? problemSentence(problem) : "");
-}
-
-/** A list of `[label, value]` pairs; labels may repeat, so the place is part of the key. */
-export function factList(parent) {
-  const update = keyedList(parent, {
-    template: "fact",
-    key: (fact) => `${fact.index} ${fact.label}`,
-    paint(parts, { label, value }) {
-      setText(parts.label, label);
-      setText(parts.value, value);
-    },
-  });
-  const fact = ([label, value], index) => ({ index, label: String(label), value: plain(value) });
-  return (pairs) => update(pairs.map(fact));
-}
-
-/**
- * The last runs of a series, oldest first: one link each, a column of all verdicts with the fails on top.
- * `update(runs, context)` takes `{root, series, current}`, the id of the run whose page this is.
- * @param {Element} parent
- */
-export function runStrip(parent) {
-  return keyedList(parent, {
-    template: "strip-run",
-    key: (run) => run.id,
-    paint(parts, run, { root, series, current }) {
-      const name = run.name ?? [series, run.number].filter(Boolean).join(" ");
-      const words = `${name}: ${runWords(run)}`;
-      setAttribute(parts.run, "href", regressionAddress(root, { id: run.id, name: run.name ?? String(run.id) }));
-      setAttribute(parts.run, "title", words);
-      setAttribute(parts.run, "aria-label", words);
-      setAttribute(parts.run, "aria-current", run.id === current ? "page" : null);
-      setAttribute(parts.run, "data-kind", run.status === "live" ? "live" : run.pass_rate === 1 ? "pass" : "mixed");
-      const failed = run.pass_rate === null ? 0 : 1 - run.pass_rate;
-      paintBar(parts.bar, [
-        { kind: "none", n: run.pass_rate === null ? 1 : 0 },
-        { kind: "fail", n: failed },
-        { kind: "pass", n: run.pass_rate === null ? 0 : 1 - failed },
-      ]);
-    },
-  });
-}
-
-/**
- * A history as a timeline. `update(entries, {root, now, named, regression})`: `named` are jobs by id, and `regression` is
- * where they are listed; both for the history of a run.
- * @param {Element} parent
- */
-export function historyList(parent) {
-  return keyedList(parent, { template: "history-entry", key: (entry) => entry.seq, paint: paintEntry });
-}
-
-function nameOf(job) {
-  return [jobTitle(job), seedWords(job)].filter(Boolean).join(", ");
-}
-
-function paintEntry(parts, entry, { now, root, named, regression }) {
-  const progress = jobProgress(entry.progress);
-  const changes = changedWords(entry.changed, now);
-  const word = historyWord(entry);
-  const reason = word.includes(entry.reason?.replace("-", " ")) ? null : entry.reason;
-  setAttribute(parts.entry, "data-kind", entry.result ?? "");
-  setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
-  setText(parts.word, word);
-  show(parts.job, Boolean(entry.job));
-  if (entry.job) paintLink(parts.job, jobAddress(root, entry.job), nameOf(named?.get(entry.job) ?? { id: entry.job }));
-  show(parts.more, Boolean(entry.more));
-  setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
-  const alike = entry.more && entry.reason ? { q: `reason=${entry.reason}` } : null;
-  setAttribute(parts.more, "href", alike && regressionAddress(root, regression, alike));
-  setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
-  setText(parts.description, localTimes(entry.description ?? "", now));
-  show(parts.description, Boolean(entry.description));
-  show(parts.changes, changes.length > 0);
-  if (parts.changes.children.length !== changes.length) {
-    parts.changes.replaceChildren(...changes.map(() => instantiate("change").root));
-  }
-  changes.forEach((text, index) => setText(parts.changes.children[index], text));
-  setCell(parts.by, makerOf(entry.created_by), entry.created_by ?? "");
 }

@@ -5,13 +5,12 @@ import { mountCompare } from "./compare.js";
 import { setAttribute, setCell, setText, show } from "./dom.js";
 import { ago, count, fullTime, moment, parseTime, rate, ticking, visible } from "./format.js";
 import { mountJobs } from "./jobs.js";
-import {
-  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, sinceWords,
-  statusSentence, storyOf, total,
-} from "./model.js";
-import {
-  factList, historyList, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime, runStrip,
-} from "./parts.js";
+import { regressionFacts } from "./model-facts.js";
+import { sinceParts, storyOf } from "./model-history.js";
+import { barSegments, done, passRate, progressOf, statusSentence, total } from "./model-regression.js";
+import { etaWords, regressionElapsed, sinceWords } from "./model-times.js";
+import { factList, historyList, runStrip } from "./parts-lists.js";
+import { mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime } from "./parts.js";
 import { mountPictures } from "./pictures.js";
 
 const TABS = { "": mountJobs, pictures: mountPictures, compare: mountCompare, history: mountStory };

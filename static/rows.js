@@ -10,10 +10,10 @@ import { keyedList, setAttribute } from "./dom.js";
 const BEYOND = 12; // rows kept above and below the sight, so that keys and small scrolls find them there
 const GUESS_PX = 30;
 const PRINTED = 500; // rows that a printed page shows at most
-
 const paper = matchMedia("print");
 /** What each table does when a print begins or is over, as long as it lives. */
 const prints = new WeakMap();
+
 paper.addEventListener("change", () => document.querySelectorAll("table").forEach((table) => prints.get(table)?.()));
 
 /**
