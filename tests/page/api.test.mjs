@@ -49,8 +49,11 @@ test("an answer that is no JSON is a problem too", async () => {
   await assert.rejects(api.read("jobs"), { status: 0 });
 });
 
-test("an aborted reading is not a problem", async () => {
-  const { api } = apiWith([Object.assign(new Error("aborted"), { name: "AbortError" })]);
+test("an aborted reading is not a problem, before the answer comes or while it does", async () => {
+  const aborted = () => Object.assign(new Error("aborted"), { name: "AbortError" });
+  const cutShort = { ...answer(200, {}), json: () => Promise.reject(aborted()) };
+  const { api } = apiWith([aborted(), cutShort]);
+  await assert.rejects(api.read("jobs"), { name: "AbortError" });
   await assert.rejects(api.read("jobs"), { name: "AbortError" });
 });
 

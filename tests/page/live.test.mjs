@@ -78,13 +78,35 @@ test("a cursor that the server no longer knows means reading everything again", 
 });
 
 test("a reset without a new place starts over, or the old cursor would come back", async () => {
-  const { live, clock, source } = liveWithFakes();
+  const { live, told, clock, source } = liveWithFakes();
   live.open();
   source().accept();
   source().send(3, { type: "a" });
-  source().listeners.reset({ lastEventId: "3", data: "{}" });
+  live.close();
+  live.open();
+  source().accept();
+  const refused = source();
+  assert.equal(refused.url, "stream?after=3");
+  told.length = 0;
+  refused.listeners.reset({ lastEventId: "3", data: "{}" });
+  assert.deepEqual([refused.readyState, told], [2, ["fresh"]]);
   await clock.pass(1500);
+  assert.equal(FakeSource.all.length, 3);
   assert.equal(source().url, "stream?after=null");
+});
+
+test("once connected, the next cut is mended as soon as the first was", async () => {
+  const { live, clock, source } = liveWithFakes();
+  live.open();
+  for (let n = 0; n < 5; n += 1) {
+    source().cut(2);
+    await clock.pass(30_000);
+  }
+  source().accept();
+  const before = FakeSource.all.length;
+  source().cut(2);
+  await clock.pass(1000);
+  assert.equal(FakeSource.all.length, before + 1);
 });
 
 test("what is no event is left alone", () => {

@@ -501,6 +501,7 @@ def test_the_token_is_asked_for_when_the_daemon_needs_one_and_only_then(make_dae
     dialog.get_by_label("Token").fill("open-sesame")
     page.keyboard.press("Enter")
     expect(part(page, "status")).to_have_text("tanked")
+    assert part(dialog, "token").input_value() == ""  # what is typed does not stay in the page
     page.get_by_role("button", name="Untank").click()  # the token is known by now
     expect(part(page, "status")).to_have_text("live")
     expect(dialog).to_be_hidden()
