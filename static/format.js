@@ -27,19 +27,19 @@ export function parseTime(time) {
 }
 
 /**
- * A duration in at most three steps: `850 ms`, `2.4 s`, `45 s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
+ * A duration in at most two steps: `850 ms`, `2.4s`, `45s`, `12m 05s`, `1h 04m`, `2d 03h`.
  * @param {number|null|undefined} ms
  */
 export function duration(ms) {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return NOTHING;
-  if (ms < 0) return "0 s";
+  if (ms < 0) return "0s";
   if (ms > 0 && ms < SECOND) return `${Math.round(ms)} ms`;
-  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10} s`;
+  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10}s`;
   const seconds = Math.floor(ms / SECOND) % 60;
   const minutes = Math.floor(ms / MINUTE) % 60;
-  if (ms < MINUTE) return `${seconds} s`;
+  if (ms < MINUTE) return `${seconds}s`;
   if (ms < HOUR) return `${minutes}m ${two(seconds)}s`;
-  if (ms < DAY) return `${Math.floor(ms / HOUR)}h ${two(minutes)}m ${two(seconds)}s`;
+  if (ms < DAY) return `${Math.floor(ms / HOUR)}h ${two(minutes)}m`;
   return `${count(Math.floor(ms / DAY))}d ${two(Math.floor(ms / HOUR) % 24)}h`;
 }
 
@@ -52,7 +52,7 @@ export function ticking(ms) {
 }
 
 /**
- * How long ago something was: `just now`, `12 s ago`, `3h 05m ago`.
+ * How long ago something was: `just now`, `12s ago`, `3h 05m ago`.
  * @param {string|number|null|undefined} time
  * @param {number} now
  */
@@ -61,9 +61,7 @@ export function ago(time, now) {
   if (ms === null) return NOTHING;
   const passed = now - ms;
   if (passed < 2 * SECOND) return "just now";
-  if (passed < HOUR) return `${ticking(passed)} ago`;
-  if (passed < DAY) return `${Math.floor(passed / HOUR)}h ${two(Math.floor(passed / MINUTE) % 60)}m ago`;
-  return `${duration(passed)} ago`;
+  return `${ticking(passed)} ago`;
 }
 
 /**

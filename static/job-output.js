@@ -77,7 +77,7 @@ export function mountLog(parts) {
       const isCut = line.message.length > LINE_CHARS && !unfolded.has(line.offset);
       setText(row.number, String(line.offset + 1));
       setText(row.text, isCut ? line.message.slice(0, LINE_CHARS) : line.message);
-      setAttribute(row.number, "title", line.at ? `came ${moment(line.at, now)}` : null);
+      setAttribute(row.number, "title", line.at ? `arrived ${moment(line.at, now)}` : null);
       show(row.all, isCut);
       setText(row.all, `show all (${bytes(line.message.length)})`);
     },

@@ -94,9 +94,9 @@ function paintUsual(parts, job, now) {
 function paintTimes(parts, job, live, now) {
   const waits = live && !job.started_at;
   const submitted = parseTime(job.submitted_at);
-  setText(parts["started-word"], waits ? "Waits since" : "Started");
+  setText(parts["started-word"], waits ? "Waiting since" : "Started");
   paintTime(parts.started, waits ? submitted : job.start_time ?? job.started_at, now);
-  setText(parts.submitted, live && !waits && submitted !== null ? `first heard of ${moment(submitted, now)}` : "");
+  setText(parts.submitted, live && !waits && submitted !== null ? `first seen ${moment(submitted, now)}` : "");
   show(parts["finished-figure"], !live);
   paintTime(parts.finished, job.finish_time ?? job.finished_at, now);
   show(parts["seen-figure"], live || job.reason !== null);

@@ -43,7 +43,7 @@ export function mountLive(parts, actions) {
     paintPressed(parts.group, byHost);
     paintPressed(parts.slow, slow);
     show(parts.slow, found.slow > 0 || slow);
-    setText(parts.slow, `${count(found.slow)} slow for ${found.slow === 1 ? "its" : "their"} kind`);
+    setText(parts.slow, plural(found.slow, "slow job"));
     setText(parts["live-summary"], liveSummary(found.chosen, live.size, liveRead ? live.size : regression.counts.live));
     show(parts["live-nothing"], found.chosen === 0);
     setText(parts["live-nothing"], live.size ? "No live job matches." : "No job is live at this moment.");
@@ -79,7 +79,7 @@ function paintLiveRow(parts, item, state) {
 }
 
 function paintHost(parts, { host, count: jobs }, { domain }) {
-  setCell(parts["host-group"], `${shortHost(host, domain) || "no host told"}, ${plural(jobs, "job")}`, host);
+  setCell(parts["host-group"], `${shortHost(host, domain) || "no host"}, ${plural(jobs, "job")}`, host);
   for (const name of ["seed", "host", "phase", "progress", "elapsed", "kind", "seen"]) setCell(parts[name], "");
   show(parts.bar, false);
   show(parts.percent, false);

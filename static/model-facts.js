@@ -56,9 +56,11 @@ export function regressionFacts(regression, now) {
     .map(([label, value]) => [label, typeof value === "object" ? JSON.stringify(value) : String(value)]);
 }
 
+const HOUR_MS = 3_600_000;
+
 function fieldWords(key, value, now) {
   if (TIMES.has(key)) return moment(value, now);
-  return key === "time_limit_hours" ? `${value} h` : value;
+  return key === "time_limit_hours" ? duration(Number(value) * HOUR_MS) : value;
 }
 
 /** Compute time and speed of all jobs together, null before any is known. */

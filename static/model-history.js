@@ -42,11 +42,11 @@ export function sinceParts(since, isLive) {
 const HISTORY_WORDS = {
   "regression.started": "started", "regression.updated": "fields updated", "regression.finished": "finished",
   "regression.timed_out": "timed out", "regression.reopened": "reopened", "regression.tanked": "tanked",
-  "regression.untanked": "taken back", "regression.first_failure": "first failure",
+  "regression.untanked": "untanked", "regression.first_failure": "first failure",
   "job.live": "started", "job.updated": "update", "job.passed": "passed", "job.failed": "failed",
   "job.skipped": "skipped", "job.timed_out": "time limit reached", "job.missing": "given up as missing",
   "job.tanked": "tanked", "job.corrected": "corrected by a late result", "job.revived": "back to live",
-  "job.extended": "time limit moved", "job.pruned": "pruned",
+  "job.extended": "time limit extended", "job.pruned": "pruned",
 };
 
 /** An entry of a history in words. @param {object} entry */

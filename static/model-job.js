@@ -77,7 +77,7 @@ export function dueWords(job, now) {
   if (due === null || job.result !== "live") return "";
   const started = parseTime(job.started_at);
   const limit = job.time_limit_ms && started !== null ? started + job.time_limit_ms : Infinity;
-  return due >= limit - CLOCK_SLACK_MS ? `time limit ${moment(due, now)}` : `given up ${moment(due, now)} without news`;
+  return due >= limit - CLOCK_SLACK_MS ? `time limit ${moment(due, now)}` : `given up at ${moment(due, now)} without a message`;
 }
 
 /**
@@ -100,7 +100,7 @@ function number(value) {
 const JOB_REASONS = {
   missing: "It was still running when the regression ended, and never reported. A late result still replaces this.",
   timeout: "The regression timed out while it ran. A late result still replaces this.",
-  "time-limit": "It ran into its own time limit.",
+  "time-limit": "It reached its time limit.",
   tanked: "Tanked by hand.",
   killed: "Killed on request.",
   stopped: "Stopped on purpose.",

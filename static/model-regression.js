@@ -109,7 +109,7 @@ export function shortReason(regression, now) {
 /** A live run of which nothing was heard for so long may be stuck. */
 const SILENT_MS = 10 * 60_000;
 
-/** What to look at in a live run, in lines: `silent 24 min`, `3 slow jobs`, `2 new signatures`. */
+/** What to look at in a live run, in lines: `silent 24m`, `3 slow jobs`, `2 new signatures`. */
 function alarmWords({ last_activity_at: heard, new_signatures: fresh, slow }, now) {
   const silence = now - (parseTime(heard) ?? now);
   const silent = silence >= SILENT_MS ? `silent ${inOneUnit(silence)}` : "";
@@ -118,8 +118,8 @@ function alarmWords({ last_activity_at: heard, new_signatures: fresh, slow }, no
 
 function inOneUnit(ms) {
   const minutes = Math.floor(ms / 60_000);
-  if (minutes < 60) return `${minutes} min`;
-  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} days`;
+  if (minutes < 60) return `${minutes}m`;
+  return minutes < 48 * 60 ? `${Math.floor(minutes / 60)}h` : `${Math.floor(minutes / 1440)}d`;
 }
 
 function lossWords(regression) {

@@ -22,13 +22,13 @@ export function elapsedSince(object, now) {
 
 /**
  * Since when a regression has been running: its publisher's word, `since 13:04:12`; where the server, whose clock tells
- * how long, heard of it later, or earlier, that: `first heard of 13:45:00`.
+ * how long, heard of it later, or earlier, that: `first seen 13:45:00`.
  * @param {object} regression
  * @param {number} now
  */
 export function sinceWords(regression, now) {
   const heard = heardApart(regression, now);
-  return heard === null ? `since ${moment(regression.started_at, now)}` : `first heard of ${moment(heard, now)}`;
+  return heard === null ? `since ${moment(regression.started_at, now)}` : `first seen ${moment(heard, now)}`;
 }
 
 /**
@@ -49,13 +49,13 @@ export function regressionElapsed(regression, now) {
 }
 
 const BASES = {
-  rate: "from the present rate",
+  rate: "from the current rate",
   history: "from earlier runs",
-  "rate+history": "from the present rate and earlier runs",
+  "rate+history": "from the current rate and earlier runs",
 };
 
 /**
- * An estimate, said no more precisely than it is known: `{short: "≈ 14 min", long: "13:35 to 13:58, from …"}`. One
+ * An estimate, said no more precisely than it is known: `{short: "≈ 14m", long: "13:35 to 13:58, from …"}`. One
  * that has passed is not counted down any further: it says that it was wrong. A run that is stalled has none.
  * @param {object} regression
  * @param {number} now
@@ -65,7 +65,7 @@ export function etaWords(regression, now) {
   const { eta, stalled_since: stalled } = regression;
   const at = parseTime(eta?.at ?? regression.eta_at);
   const isStalled = stalled && stalled === regression.last_activity_at;
-  if (isStalled) return { short: "stalled", long: `nothing heard since ${dayTime(parseTime(stalled), now)}` };
+  if (isStalled) return { short: "stalled", long: `no message since ${dayTime(parseTime(stalled), now)}` };
   if (at === null) return { short: NOTHING, long: "not yet known" };
   const left = at - now;
   const long = [boundsWords(eta, at, now), BASES[eta?.basis]].filter(Boolean).join(", ");
@@ -93,11 +93,11 @@ function dayTime(ms, now) {
 function roughly(ms) {
   const minutes = ms / 60_000;
   const round = (step) => Math.max(step, Math.round(minutes / step) * step);
-  if (minutes < 0.75) return minutes < 1 / 3 ? "10 s" : "30 s";
-  if (minutes < 1.5) return "1 min";
-  if (minutes < 20) return `${round(1)} min`;
-  if (minutes < 58) return `${round(5)} min`;
+  if (minutes < 0.75) return minutes < 1 / 3 ? "10s" : "30s";
+  if (minutes < 1.5) return "1m";
+  if (minutes < 20) return `${round(1)}m`;
+  if (minutes < 58) return `${round(5)}m`;
   const rounded = minutes < 300 ? round(10) : round(60);
-  if (rounded >= 48 * 60) return `${Math.round(rounded / 1440)} days`;
-  return rounded % 60 ? `${Math.floor(rounded / 60)} h ${rounded % 60} min` : `${rounded / 60} h`;
+  if (rounded >= 48 * 60) return `${Math.round(rounded / 1440)}d`;
+  return rounded % 60 ? `${Math.floor(rounded / 60)}h ${rounded % 60}m` : `${rounded / 60}h`;
 }

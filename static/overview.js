@@ -123,7 +123,7 @@ function paintRegressionRow(parts, regression, state) {
   setCell(parts.eta, eta.short, eta.long);
   paintTime(parts.started, regression.started_at, state.now);
   const heard = heardApart(regression, state.now);
-  setCell(parts.heard, heard === null ? "" : `heard of ${moment(heard, state.now)}`, fullTime(heard));
+  setCell(parts.heard, heard === null ? "" : `first seen ${moment(heard, state.now)}`, fullTime(heard));
   const runs = state.data.strips?.get(regression.series) ?? [];
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series ?? ""}`);
   parts.paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });

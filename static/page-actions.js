@@ -81,7 +81,7 @@ async function askAndDo(question, path, key) {
 
 function tankRegression({ id, name, counts }) {
   const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”). ` : "";
-  const text = `${name} disappears from the list. ${fate}Untank takes this back.`;
+  const text = `${name} disappears from the list. ${fate}Untank undoes this.`;
   const question = { title: "Tank this regression?", action: "Tank", reason: true, danger: true, text };
   return [question, `regressions/${id}/tank`, "regression"];
 }

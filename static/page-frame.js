@@ -22,7 +22,7 @@ export function paintFrame() {
   paintCrumbs(crumbs(view, watch.data));
   show(node("live-off"), meta.live_enabled === false);
   show(node("unwell"), troubles.length > 0);
-  setText(node("unwell"), `The server has trouble, and news may not come: ${troubles.join("; ")}`);
+  setText(node("unwell"), `The server is in trouble, and updates may be missing: ${troubles.join("; ")}`);
   show(node("connection"), view.kind !== "unknown");
 }
 
@@ -76,7 +76,7 @@ export function createStaleBanner() {
       sayStale(banner, "lost", `Connection lost${since}, retrying…`);
     } else if (state === "open" && wasLost) {
       wasLost = false;
-      sayStale(banner, "back", "Connected again, this is up to date.");
+      sayStale(banner, "back", "Connected again: the page is up to date.");
       setTimeout(() => banner.dataset.kind === "back" && show(banner, false), BACK_AGAIN_MS);
     }
   };

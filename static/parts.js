@@ -41,7 +41,7 @@ const OPEN_END = 0.25;
 export function paintRegressionBar(node, regression) {
   const segments = barSegments(regression);
   const isOpen = regression.status === "live" && total(regression) === null;
-  const label = barLabel(segments) + (isOpen ? ", how many will come is not told" : "");
+  const label = barLabel(segments) + (isOpen ? ", total unknown" : "");
   paintBar(node, [...segments, { kind: "open", n: isOpen ? OPEN_END * known(regression.counts) || 1 : 0 }]);
   setAttribute(node, "aria-label", label);
   setAttribute(node, "title", label);

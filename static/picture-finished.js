@@ -22,7 +22,7 @@ export function mountFinished(parts) {
     const words = `${count(charts.jobs)} finished${known ? ` of ${count(known)}` : ""}`;
     const { eta } = regression;
     const end = eta?.at ? `, projected to end at ${moment(eta.at, state.now)}` : "";
-    const rest = notShown(charts.left_out, "that nobody gave a verdict (time limit, lost, tanked)");
+    const rest = notShown(charts.left_out, "without a reported verdict (time limit, lost, tanked)");
     setText(parts["finished-told"], words + end + rest);
     setAttribute(parts.finished, "aria-label", `Jobs finished over time: ${words}${end}${rest}`);
     const shown = { finished: charts.finished, known, eta: regression.status === "live" ? eta : null };

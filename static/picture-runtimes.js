@@ -86,7 +86,7 @@ export function mountCycles(parts, actions) {
     show(parts["cycles-section"], Boolean(points?.shown));
     if (!points?.shown) return;
     const isPart = points.shown < points.of;
-    const words = isPart ? `${count(points.shown)} of ${count(points.of)} jobs, evenly taken` : plural(points.of, "job");
+    const words = isPart ? `${count(points.shown)} of ${count(points.of)} jobs, evenly sampled` : plural(points.of, "job");
     setText(parts["cycles-told"], `${words}; a cross is a fail, a ring a pass`);
     setAttribute(parts.cycles, "aria-label", `Runtime against cycles of ${words}`);
     paint(points, [state.data.charts]);

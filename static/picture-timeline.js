@@ -30,7 +30,7 @@ export function mountTimeline(parts, actions) {
     const { hosts, host, length, result, id } = timeline;
     const took = length[index] ?? now.end - timeline.start[index];
     const begin = clockTime(now.from + timeline.start[index]);
-    const place = hosts[host[index]] || "no host told";
+    const place = hosts[host[index]] || "no host";
     return `job ${id[index]}, ${RESULTS[result[index]]}, ${place}, from ${begin}, ${duration(took)}`;
   };
   const find = (x, y) => {
@@ -102,7 +102,7 @@ function drawTimeline(pen, width, colours, { timeline, from, to }) {
 }
 
 function drawHost(pen, { host, first }, tops, width, colours) {
-  const name = fitting(pen, host || "no host told", LEFT - 14);
+  const name = fitting(pen, host || "no host", LEFT - 14);
   text(pen, name, LEFT - 8, tops[first] + 9, { align: "right", colour: colours.muted });
   line(pen, LEFT, tops[first] - 2.5, width - RIGHT, tops[first] - 2.5, colours.line);
 }

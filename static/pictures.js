@@ -35,7 +35,7 @@ function mountHosts(parts) {
 }
 
 function paintHostRow(parts, item) {
-  setCell(parts.host, item.host || "no host told");
+  setCell(parts.host, item.host || "no host");
   for (const kind of ["pass", "fail", "skip", "live"]) setText(parts[kind], count(item[kind]));
   setText(parts.rate, item.fail_rate === null ? "" : percent(item.fail_rate, 1));
   setText(parts.runtime, duration(item.runtime_ms));

@@ -97,7 +97,7 @@ function paintFigures(parts, regression, now) {
 
 /** When it was last heard of, or, if it is over, when it ended. */
 function paintActivity(parts, { finished_at: finished, last_activity_at: heard }, now) {
-  setText(parts["activity-word"], finished ? "Finished" : "Last sign of life");
+  setText(parts["activity-word"], finished ? "Finished" : "Last activity");
   if (finished) paintTime(parts.activity, finished, now);
   else setCell(parts.activity, ago(heard, now), fullTime(heard));
 }
@@ -119,7 +119,7 @@ function paintCounts(parts, regression) {
   show(parts["pending-figure"], live || pending.n > 0);
   setText(parts["pending-word"], pending.word.replace(/^./, (letter) => letter.toUpperCase()));
   paintCount(parts.pending, pending.n);
-  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "number submitted not told");
+  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "total unknown");
 }
 
 /** What has changed since the run before, each part a link into the comparison; and the last runs as a strip. */

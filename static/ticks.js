@@ -55,7 +55,7 @@ export function countTicks(high, most) {
 
 /** Marks of a logarithmic axis of durations. @param {number} low @param {number} high */
 export function durationTicks(low, high) {
-  const words = (at) => duration(at).replace(/ 00?s$| 00m 00s$/, "");
+  const words = (at) => duration(at).replace(/ 00[smh]$/, "");
   return marks(low, high, DURATION_MARKS).map((at) => ({ at, text: words(at) }));
 }
 

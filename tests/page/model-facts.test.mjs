@@ -17,7 +17,7 @@ test("facts show every field that was told, unknown ones too", () => {
     component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 9999, cycles_per_s: 499.7 },
     fields: { name: "myrun/123", model_version: "4f9", starttime: "0001-01-01T00:00:00Z", time_limit_hours: 8, ours: { x: 1 } },
   }), NOW);
-  assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10 s, 500 cycles/s"], ["Time limit", "8 h"], ["ours", '{"x":1}']]);
+  assert.deepEqual(facts, [["Component", "cpu"], ["Version", "4f9"], ["Compute", "10s, 500 cycles/s"], ["Time limit", "8h 00m"], ["ours", '{"x":1}']]);
   assert.deepEqual(jobFacts(job(1, { category: "sim", exit_code: 0 })), [["Category", "sim"], ["Exit code", "0"]]);
   assert.deepEqual(jobFacts(job(1, { config: "make x" })), []);
   assert.deepEqual(jobFacts(job(1, { config: "x", extra: { rerun: "make x" } })), [["Config", "x"]]);

@@ -9,17 +9,17 @@ import {
 } from "../../static/model-job.js";
 
 test("a job's elapsed time ticks while it is live", () => {
-  assert.equal(elapsedWords(job(1), NOW + 4000), "5 s");
-  assert.equal(elapsedWords(job(1, { started_at: null }), NOW + 4000), "waiting 5 s");
+  assert.equal(elapsedWords(job(1), NOW + 4000), "5s");
+  assert.equal(elapsedWords(job(1, { started_at: null }), NOW + 4000), "waiting 5s");
   assert.equal(elapsedWords(job(1, { result: "pass", runtime_ms: 61_000 }), NOW), "1m 01s");
   assert.equal(elapsedWords(job(1, { result: "fail", runtime_ms: null, elapsed_ms: null }), NOW), "–");
 });
 
 test("a job that ended without a report says so, and took at least as long as the server saw it run", () => {
   const ended = (reason, changes = {}) => job(1, { result: "fail", reason, runtime_ms: null, elapsed_ms: null, started_at: at(-12_000), finished_at: at(0), ...changes });
-  assert.equal(elapsedWords(ended("time-limit"), NOW), "> 12 s");
+  assert.equal(elapsedWords(ended("time-limit"), NOW), "> 12s");
   assert.equal(elapsedWords(ended("missing", { started_at: null }), NOW), "–");
-  assert.equal(elapsedWords(ended("killed", { runtime_ms: 3000 }), NOW), "3 s");
+  assert.equal(elapsedWords(ended("killed", { runtime_ms: 3000 }), NOW), "3s");
   assert.deepEqual(["time-limit", "missing", "timeout", "tanked", null].map((reason) => outcomeOf(ended(reason))[1]),
     ["time limit", "cut off", "cut off", "fail", "fail"]);
   assert.deepEqual(outcomeOf({ result: "pass", reason: "missing" }), ["pass", "pass"]);
@@ -61,9 +61,9 @@ test("a job goes by the best name it has", () => {
 test("what is due of a live job is called what it is", () => {
   const due = (changes) => dueWords({ result: "live", time_limit_ms: 60_000, due_at: at(50_000), ...changes }, NOW);
   assert.equal(due({ started_at: at(-10_000) }), "time limit 13:00:50");
-  assert.equal(due({ started_at: null }), "given up 13:00:50 without news");
-  assert.equal(due({ started_at: at(-10_000), time_limit_ms: 900_000 }), "given up 13:00:50 without news");
-  assert.equal(due({ started_at: at(-10_000), time_limit_ms: null }), "given up 13:00:50 without news");
+  assert.equal(due({ started_at: null }), "given up at 13:00:50 without a message");
+  assert.equal(due({ started_at: at(-10_000), time_limit_ms: 900_000 }), "given up at 13:00:50 without a message");
+  assert.equal(due({ started_at: at(-10_000), time_limit_ms: null }), "given up at 13:00:50 without a message");
   assert.equal(due({ due_at: null }), "");
 });
 

@@ -44,11 +44,11 @@ test("the list tells what to look at in a live run", () => {
   const told = (minutes, fresh, changes = {}) =>
     shortReason(regression({ last_activity_at: at(-minutes * 60_000), new_signatures: fresh, ...changes }), NOW);
   assert.equal(told(9, 0), "");
-  assert.equal(told(24, 0), "silent 24 min");
-  assert.equal(told(24, 1), "silent 24 min\n1 new signature");
+  assert.equal(told(24, 0), "silent 24m");
+  assert.equal(told(24, 1), "silent 24m\n1 new signature");
   assert.equal(told(0, 25), "25 new signatures");
-  assert.equal(told(24, 2, { slow: 1 }), "silent 24 min\n1 slow job\n2 new signatures");
-  assert.deepEqual([119, 3000].map((minutes) => told(minutes, 0)), ["silent 1 h", "silent 2 days"]);
+  assert.equal(told(24, 2, { slow: 1 }), "silent 24m\n1 slow job\n2 new signatures");
+  assert.deepEqual([119, 3000].map((minutes) => told(minutes, 0)), ["silent 1h", "silent 2d"]);
   assert.equal(told(24, 2, { status: "complete" }), "");
   assert.equal(shortReason(regression(), NOW), "");
 });
