@@ -1,4 +1,7 @@
+// @ts-check
 /** The geometry of the pictures: scales, ticks, lanes, sums. Pure: figures in, figures out, no drawing. */
+
+/** @import {Finished, Timeline} from "./types.js" */
 
 import { commonDomain, shortHost } from "./model-job.js";
 
@@ -9,24 +12,25 @@ import { commonDomain, shortHost } from "./model-job.js";
  */
 export function linear([low, high], [from, to]) {
   const span = high - low;
-  return (value) => (span > 0 ? from + ((value - low) / span) * (to - from) : (from + to) / 2);
+  return (/** @type {number} */ value) => (span > 0 ? from + ((value - low) / span) * (to - from) : (from + to) / 2);
 }
 
-/** The same, logarithmic; what is not above zero stands at the low end. */
+/** The same, logarithmic; what is not above zero stands at the low end. @param {number[]} given @param {any} range */
 export function logarithmic([low, high], range) {
   const scale = linear([Math.log(low), Math.log(high)], range);
-  return (value) => scale(Math.log(Math.max(value, low)));
+  return (/** @type {number} */ value) => scale(Math.log(Math.max(value, low)));
 }
 
 /**
  * Where each job of a timeline stands: hosts one below the other, by name, without their common domain; the jobs of one
  * host side by side in as many rows as it had jobs at once, each in the first that is free. Gives `{hosts: [{host,
  * first, rows}], row: [of each job], rows}`.
- * @param {{hosts: string[], host: number[], start: number[], length: (number|null)[]}} timeline
+ * @param {Pick<Timeline, "hosts"|"host"|"start"|"length">} timeline
  * @param {number} end of those that still live, in ms since `from`
  */
 export function lanes({ hosts, host, start, length }, end) {
-  const free = hosts.map(() => []); // of each host: when each of its rows is free again
+  /** @type {number[][]} of each host: when each of its rows is free again */
+  const free = hosts.map(() => []);
   const local = start.map((begin, index) => {
     const rows = free[host[index]];
     const place = rows.findIndex((until) => until <= begin);
@@ -35,8 +39,10 @@ export function lanes({ hosts, host, start, length }, end) {
     return row;
   });
   const domain = commonDomain(hosts);
+  /** @param {number} a @param {number} b */
   const byName = (a, b) => hosts[a].localeCompare(hosts[b], "en", { numeric: true });
   const order = hosts.map((_, index) => index).sort(byName);
+  /** @type {number[]} */
   const first = [];
   let rows = 0;
   const lane = order.map((index) => {
@@ -48,17 +54,18 @@ export function lanes({ hosts, host, start, length }, end) {
 }
 
 /**
- * Jobs finished so far at the end of each step, beginning with none: `{at: [], pass: [], fail: [], skip: [], done: []}`.
- * @param {{from: string, step_ms: number, pass: number[], fail: number[], skip: number[]}} finished
+ * Jobs finished so far at the end of each step, beginning with none: `{at: [], pass: [], fail: [], skip: [], done:
+ * []}`.
+ * @param {Finished} finished
  */
 export function sums({ from, step_ms: step, pass, fail, skip }) {
   const begin = Date.parse(from);
   const summed = { at: [begin], pass: [0], fail: [0], skip: [0], done: [0] };
   pass.forEach((_, index) => {
     summed.at.push(begin + (index + 1) * step);
-    for (const [name, each] of Object.entries({ pass, fail, skip })) {
-      summed[name].push(summed[name][index] + each[index]);
-    }
+    summed.pass.push(summed.pass[index] + pass[index]);
+    summed.fail.push(summed.fail[index] + fail[index]);
+    summed.skip.push(summed.skip[index] + skip[index]);
     summed.done.push(summed.done[index] + pass[index] + fail[index] + skip[index]);
   });
   return summed;

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Numbers and times as people read them. Pure: `now` is an argument, nothing here reads a clock.
  * Durations are milliseconds, times are milliseconds since 1970 or RFC 3339 text.
@@ -12,6 +13,7 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
 /** What stands where nothing is known. */
 export const NOTHING = "–";
+/** @param {number} number */
 const two = (number) => String(number).padStart(2, "0");
 
 /**
@@ -86,10 +88,7 @@ export function clockTime(ms) {
   return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
 }
 
-/**
- * Everything about a time, for tooltips: `2025-11-21 13:04:12 +01:00`.
- * @param {string|number|null|undefined} time
- */
+/** Everything about a time, for tooltips: `2025-11-21 13:04:12 +01:00`. @param {string|number|null|undefined} time */
 export function fullTime(time) {
   const ms = parseTime(time);
   if (ms === null) return "";
@@ -146,11 +145,7 @@ export function bytes(number) {
   return `${step ? value.toFixed(1) : value} ${units[step]}`;
 }
 
-/**
- * The first line of a text, cut at `limit` characters.
- * @param {string|null|undefined} text
- * @param {number} [limit]
- */
+/** The first line of a text, cut at `limit` characters. @param {string|null|undefined} text @param {number} [limit] */
 export function firstLine(text, limit = 300) {
   const line = String(text ?? "").trimStart().split(/[\r\n\u2028\u2029]/, 1)[0];
   return cut(line, limit);
@@ -163,10 +158,7 @@ export function cut(text, limit) {
   return `${text.slice(0, end)}…`;
 }
 
-/**
- * Any JSON value as one readable text.
- * @param {unknown} value
- */
+/** Any JSON value as one readable text. @param {unknown} value */
 export function plain(value) {
   if (value === null || value === undefined) return NOTHING;
   if (typeof value === "string") return value;
@@ -179,19 +171,22 @@ export function plain(value) {
  * @param {string} text
  */
 export function visible(text) {
+  /** @param {string} each */
   const caret = (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`;
+  /** @param {string} each */
   const named = (each) => `⟨U+${each.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
   return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret).replace(DIRECTIONS, named);
 }
 
 const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** A name that may run right to left, kept from turning round the words beside it. */
+/** A name that may run right to left, kept from turning round the words beside it. @param {string} name */
 export function isolated(name) {
   const shown = visible(name);
   return /[\u0590-\u08ff\ufb1d-\ufefc]/.test(shown) ? `\u2068${shown}\u2069` : shown;
 }
 
+/** @param {unknown} value */
 export function isTold(value) {
   return value !== null && value !== undefined && value !== "";
 }

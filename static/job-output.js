@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * What a job said, and how to run it again. In: a job, and its output as far as it is read (log.js). Out: its fail message,
- * lines to copy, and the end of its output, which follows while the reader is there.
+ * What a job said, and how to run it again. In: a job, and its output as far as it is read (log.js). Out: its fail
+ * message, lines to copy, and the end of its output, which follows while the reader is there.
  */
+
+/** @import {Job, JobState, Log, Parts} from "./types.js" */
 
 import { regressionAddress, safeLink } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setText, show } from "./dom.js";
@@ -12,7 +15,10 @@ import { paintLink } from "./parts.js";
 const LONG_TEXT = 20_000;
 const LINE_CHARS = 2000;
 const LINES_SHOWN = 400;
+/** @type {Log} */
+const NO_LOG = { lines: [], first: 0, next: 0, complete: true };
 
+/** @param {Parts} parts @returns {(job: Job, state: JobState) => void} */
 export function mountFail(parts) {
   let whole = false;
   let message = "";
@@ -39,15 +45,19 @@ export function mountFail(parts) {
   };
 }
 
+/** @param {HTMLElement} node @param {Job} job @param {string} root */
 function paintSignatureLink(node, job, root) {
   const regression = { id: job.regression_id, name: job.regression };
-  const filter = { signature: String(job.signature.id) };
-  paintLink(node, regressionAddress(root, regression, filter), cut(job.signature.title, 200), job.signature.title);
+  const { id, title } = /** @type {NonNullable<Job["signature"]>} */ (job.signature);
+  const filter = { signature: String(id) };
+  paintLink(node, regressionAddress(root, regression, filter), cut(title, 200), title);
 }
 
+/** @param {Parts} parts @returns {(job: Job, state: JobState) => void} */
 export function mountRerun(parts) {
+  /** @type {any} the job of the last painting */
   let job = null;
-  bindCopy(parts["copy-config"], () => rerunLine(job));
+  bindCopy(parts["copy-config"], () => rerunLine(job) ?? "");
   bindCopy(parts["copy-jobdir"], () => job.jobdir);
   return (next) => {
     job = next;
@@ -65,11 +75,15 @@ export function mountRerun(parts) {
   };
 }
 
-/** The end of the output; it follows while the reader is at its end, and waits while he reads further up. */
+/**
+ * The end of the output; it follows while the reader is at its end, and waits while he reads further up.
+ * @param {Parts} parts
+ * @returns {(job: Job, state: JobState) => void}
+ */
 export function mountLog(parts) {
   const unfolded = new Set();
   let most = LINES_SHOWN;
-  let context = null;
+  let again = () => {};
   const rows = keyedList(parts.log, {
     template: "log-line",
     key: (line) => line.offset,
@@ -83,17 +97,18 @@ export function mountLog(parts) {
     },
     bind: (row, line) => row.all.addEventListener("click", () => {
       unfolded.add(line().offset);
-      paint(...context);
+      again();
     }),
   });
   parts["log-earlier"].addEventListener("click", () => {
     most += 10 * LINES_SHOWN;
-    paint(...context);
+    again();
   });
   parts["log-end"].addEventListener("click", () => (parts.log.scrollTop = parts.log.scrollHeight));
+  /** @param {Job} job @param {JobState} state */
   const paint = (job, state) => {
-    context = [job, state];
-    const log = state.data.log ?? { lines: [], first: 0, complete: true };
+    again = () => paint(job, state);
+    const log = state.data.log ?? NO_LOG;
     const box = parts.log;
     const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 30;
     show(parts["log-section"], log.lines.length > 0);
@@ -106,6 +121,7 @@ export function mountLog(parts) {
   return paint;
 }
 
+/** @param {Log} given @param {Job} job */
 function logWords({ lines, first, complete }, job) {
   const lost = first > 0 ? `, without the first ${count(first)}` : "";
   const live = complete ? "" : job.result === "live" ? ", following" : "";

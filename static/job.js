@@ -1,4 +1,7 @@
+// @ts-check
 /** One job: what it is, why it failed, how to run it again, its output, its past. See overview.js for mounts. */
+
+/** @import {AnyState, HistoryEntry, Job, JobActions, JobState, Parts} from "./types.js" */
 
 import { setAttribute, setCell, setText, show } from "./dom.js";
 import { NOTHING, ago, cut, duration, firstLine, fullTime, moment, parseTime, percent, plural } from "./format.js";
@@ -15,9 +18,9 @@ const SEED_CHARS = 24;
 
 /**
  * `actions`: `tank()`, `raw()`, which gives the job as the API does.
- * @param {Element} host
- * @param {object} actions
- * @returns {(state: object) => void}
+ * @param {HTMLElement} host
+ * @param {JobActions} actions
+ * @returns {(state: AnyState) => void}
  */
 export function mountJob(host, actions) {
   const parts = mount(host, "job");
@@ -43,22 +46,28 @@ export function mountJob(host, actions) {
   };
 }
 
-/** A history whose last fail tells what the job says of it, where the entry says nothing. */
+/**
+ * A history whose last fail tells what the job says of it, where the entry says nothing.
+ * @param {HistoryEntry[]} items
+ * @param {Job} job
+ */
 function withMessage(items, job) {
   const last = items.findLast(({ type }) => type === "job.failed");
   if (!job.fail_message || !last || last.description) return items;
   return items.map((entry) => (entry === last ? { ...entry, description: firstLine(job.fail_message) } : entry));
 }
 
+/** @param {Parts} parts @param {Job} job @param {JobState} state */
 function paintHead(parts, job, state) {
   const last = state.data.history?.items.findLast((entry) => entry.description && entry.result !== "live");
   setCell(parts.name, jobTitle(job));
   paintOutcome(parts.result, job);
-  const told = job.reason && !job.fail_message && last && localTimes(last.description, state.now);
+  const told = job.reason && !job.fail_message && last?.description && localTimes(last.description, state.now);
   setText(parts.sentence, [reasonSentence(job.reason), told].filter(Boolean).join(" "));
   show(parts.tank, job.result === "live");
 }
 
+/** @param {Parts} parts @param {Job} job @param {number} now */
 function paintFigures(parts, job, now) {
   const live = job.result === "live";
   const progress = live ? jobProgress(job.progress) : null;
@@ -79,7 +88,12 @@ function paintFigures(parts, job, now) {
   paintTimes(parts, job, live, now);
 }
 
-/** What this test usually takes, while it runs and there is something to wait for. */
+/**
+ * What this test usually takes, while it runs and there is something to wait for.
+ * @param {Parts} parts
+ * @param {Job} job
+ * @param {number} now
+ */
 function paintUsual(parts, job, now) {
   const isTold = job.result === "live" && Boolean(job.usual_ms);
   show(parts["usual-figure"], isTold);
@@ -91,6 +105,12 @@ function paintUsual(parts, job, now) {
   setText(parts["usual-note"], slow ? `slow: 99 of 100 took under ${most}` : `slow after ${most}`);
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Job} job
+ * @param {boolean} live
+ * @param {number} now
+ */
 function paintTimes(parts, job, live, now) {
   const waits = live && !job.started_at;
   const submitted = parseTime(job.submitted_at);
@@ -103,6 +123,7 @@ function paintTimes(parts, job, live, now) {
   setCell(parts.seen, ago(job.last_seen_at, now), fullTime(job.last_seen_at));
 }
 
+/** @param {Parts} parts @param {Object<string, (pairs: unknown[][]) => void>} lists @param {Job} job */
 function paintDetails(parts, lists, job) {
   const env = Object.entries(job.env ?? {});
   const extra = Object.entries(job.extra ?? {}).filter(([field]) => field !== "username");

@@ -1,29 +1,34 @@
+// @ts-check
 /**
- * The table of live jobs. In: the live jobs of a regression (livejobs.js). Out: the rows in sight; what the reader wants goes
- * up through `actions`.
+ * The table of live jobs. In: the live jobs of a regression (livejobs.js). Out: the rows in sight; what the reader
+ * wants goes up through `actions`.
  */
 
+/** @import {Filter, HostHead, Job, LiveRow, Parts, RegressionActions, TablesState} from "./types.js" */
+
 import { jobAddress } from "./address.js";
-import { setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
+import { pressedIn, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
 import { ago, count, duration, fullTime, percent, plural } from "./format.js";
 import { isSlow, nextSort } from "./livejobs.js";
 import { dueWords, elapsedWords, jobElapsed, jobProgress, jobTitle, seedWords, shortHost } from "./model-job.js";
 import { TYPING_MS, paintLink, paintPressed, paintShare, paintSort } from "./parts.js";
 import { scrollingRows } from "./rows.js";
 
+/** @param {Parts} parts @param {RegressionActions} actions @returns {(state: TablesState) => void} */
 export function mountLive(parts, actions) {
   const rows = scrollingRows(parts["live-panel"], {
     template: "live-row",
     key: (item) => item.id,
     paint: paintLiveRow,
-    inSight: (items) => actions.look(items.filter((item) => item.job).map((item) => item.id)),
+    inSight: (items) => actions.look(items.flatMap((item) => (item.job ? [item.job.id] : []))),
   });
+  /** @type {Filter} */
   let filter = {};
   let sort = "";
   let height = 0;
   parts["live-q"].addEventListener("input", whenTypingPauses((live) => actions.filter({ live }), TYPING_MS / 2));
-  parts["live-head"].addEventListener("click", (event) => {
-    const column = event.target.closest("button")?.closest("th").dataset.sort;
+  parts["live-head"].addEventListener("click", (/** @type {Event} */ event) => {
+    const column = pressedIn(event, "button")?.closest("th").dataset.sort;
     if (column) actions.filter({ livesort: nextSort(sort, column) });
   });
   parts.slow.addEventListener("click", () => actions.filter({ slow: filter.slow ? "" : "1" }));
@@ -50,25 +55,36 @@ export function mountLive(parts, actions) {
   };
 }
 
-/** Lets a panel grow but not shrink, so that what lies below does not go up and down with it. */
+/**
+ * Lets a panel grow but not shrink, so that what lies below does not go up and down with it.
+ * @param {HTMLElement} panel
+ * @param {number} before
+ */
 function keepHeight(panel, before) {
   const height = Math.max(before, panel.getBoundingClientRect().height);
   if (height > before) panel.style.minHeight = `${height}px`;
   return height;
 }
 
-/** A column that no live job says anything for only takes room. */
+/**
+ * A column that no live job says anything for only takes room.
+ * @param {HTMLElement} table
+ * @param {Object<string, boolean>} told
+ * @param {string} group
+ */
 function paintToldColumns(table, told, group) {
   setAttribute(table, "data-without", Object.keys(told).filter((name) => !told[name]).join(" ") || null);
   setAttribute(table, "data-group", group || null);
 }
 
+/** @param {number} chosen @param {number} loaded @param {number} all */
 function liveSummary(chosen, loaded, all) {
   const whole = plural(Math.max(loaded, all), "job");
   const first = chosen === loaded ? whole : `${count(chosen)} of ${plural(loaded, "job")}`;
   return loaded < all ? `${first}; ${count(loaded)} loaded` : first;
 }
 
+/** @param {Parts} parts @param {LiveRow} item @param {TablesState} state */
 function paintLiveRow(parts, item, state) {
   const { job } = item;
   setAttribute(parts.row, "data-row", job ? null : "group");
@@ -78,6 +94,7 @@ function paintLiveRow(parts, item, state) {
   else paintHost(parts, item, state);
 }
 
+/** @param {Parts} parts @param {HostHead} context @param {TablesState} context */
 function paintHost(parts, { host, count: jobs }, { domain }) {
   setCell(parts["host-group"], `${shortHost(host, domain) || "no host"}, ${plural(jobs, "job")}`, host);
   for (const name of ["seed", "host", "phase", "progress", "elapsed", "kind", "seen"]) setCell(parts[name], "");
@@ -85,6 +102,7 @@ function paintHost(parts, { host, count: jobs }, { domain }) {
   show(parts.percent, false);
 }
 
+/** @param {Parts} parts @param {Job} job @param {TablesState} state */
 function paintLiveJob(parts, job, state) {
   const progress = jobProgress(job.progress);
   const fraction = progress?.fraction ?? null;
@@ -102,7 +120,12 @@ function paintLiveJob(parts, job, state) {
   setCell(parts.seen, ago(job.last_seen_at, state.now), fullTime(job.last_seen_at));
 }
 
-/** How the job stands among its kind: `slow, usually 2m 10s`. */
+/**
+ * How the job stands among its kind: `slow, usually 2m 10s`.
+ * @param {HTMLElement} node
+ * @param {Job} job
+ * @param {number} now
+ */
 function paintKind(node, job, now) {
   const slow = isSlow(job, now);
   setAttribute(node, "data-slow", slow ? "yes" : null);
@@ -112,7 +135,7 @@ function paintKind(node, job, now) {
   return setCell(node, slow ? `slow, ${usual}` : usual, `${limit}; this one ${duration(jobElapsed(job, now))} so far`);
 }
 
-/** Seconds are enough for what takes seconds. */
+/** Seconds are enough for what takes seconds. @param {number} ms */
 function roundly(ms) {
   return ms < 10_000 ? ms : Math.round(ms / 1000) * 1000;
 }

@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * The table of fail signatures. In: the signatures of a regression. Out: rows that unfold; the one that is chosen goes up
- * through `actions`.
+ * The table of fail signatures. In: the signatures of a regression. Out: rows that unfold; the one that is chosen goes
+ * up through `actions`.
  */
+
+/** @import {Example, Parts, RegressionActions, Signature, TablesState} from "./types.js" */
 
 import { jobAddress } from "./address.js";
 import { bindCopy, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
@@ -11,6 +14,9 @@ import { paintLink, paintPressed, paintShare } from "./parts.js";
 
 const MESSAGE_CHARS = 5000;
 
+/** @typedef {TablesState & {fails: number, several: boolean, back: Set<number>}} SignaturesState */
+
+/** @param {Parts} parts @param {RegressionActions} actions @returns {(state: TablesState) => void} */
 export function mountSignatures(parts, actions) {
   const unfolded = new Set();
   const rows = keyedList(parts.signatures, {
@@ -39,28 +45,41 @@ export function mountSignatures(parts, actions) {
   };
 }
 
+/** @param {Signature[]} items @param {string|null|undefined} next */
 function signaturesSummary(items, next) {
   const fresh = items.filter((item) => item.new).length;
   const number = `${count(items.length)}${next ? " or more" : ""}`;
   return `${number}${fresh ? `, ${count(fresh)} never seen before` : ""}`;
 }
 
-/** Goes to the jobs of the signature that has been chosen: they may lie below what is in sight. */
+/** Goes to the jobs of the signature that has been chosen: they may lie below what is in sight. @param {Parts} parts */
 function showChosen(parts) {
   if (parts["by-signature"].hidden) return;
   parts["jobs-section"].scrollIntoView({ block: "nearest" });
   parts.unsign.focus({ preventScroll: true });
 }
 
+/**
+ * @param {Parts} row
+ * @param {() => Signature} item
+ * @param {RegressionActions} actions
+ * @param {Set<number>} unfolded
+ */
 function bindSignature(row, item, actions, unfolded) {
   row.unfold.addEventListener("click", () => {
     const { id } = item();
     if (!unfolded.delete(id)) unfolded.add(id);
     actions.repaint();
   });
-  bindCopy(row.rerun, () => rerunLine(item().example));
+  bindCopy(row.rerun, () => rerunLine(item().example) ?? "");
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Signature} item
+ * @param {SignaturesState} state
+ * @param {boolean} isUnfolded
+ */
 function paintSignature(parts, item, state, isUnfolded) {
   const fails = Math.max(state.fails, item.count);
   setText(parts.count, count(item.count));
@@ -76,9 +95,10 @@ function paintSignature(parts, item, state, isUnfolded) {
   setAttribute(parts.unfold, "aria-expanded", String(isUnfolded));
   show(parts.unfold, Boolean(item.example?.fail_message));
   show(parts.detail, isUnfolded);
-  if (isUnfolded) paintMessage(parts, item.example);
+  if (isUnfolded && item.example) paintMessage(parts, item.example);
 }
 
+/** @param {Parts} parts @param {Signature} item @param {SignaturesState} state */
 function paintOrigin(parts, item, state) {
   const { series = [], count: others = 0 } = item.elsewhere ?? {};
   paintNew(parts.new, item, state);
@@ -87,14 +107,24 @@ function paintOrigin(parts, item, state) {
   setCell(parts.elsewhere, others ? `also in ${series.join(", ")}${more}` : "");
 }
 
-/** `new` is what nobody has seen before, `back` what the run before did not have. */
+/**
+ * `new` is what nobody has seen before, `back` what the run before did not have.
+ * @param {HTMLElement} node
+ * @param {Signature} item
+ * @param {SignaturesState} context
+ */
 function paintNew(node, item, { back, data }) {
   const isBack = !item.new && back.has(item.id);
   show(node, Boolean(item.new) || isBack);
-  setCell(node, isBack ? "back" : "new", isBack ? `seen before, but not in ${data.since.base}` : "never seen before");
+  setCell(node, isBack ? "back" : "new", isBack ? `seen before, but not in ${data.since?.base}` : "never seen before");
 }
 
-/** Fails that gather on one host are worth a look at the host; where the whole run has no other, no host is. */
+/**
+ * Fails that gather on one host are worth a look at the host; where the whole run has no other, no host is.
+ * @param {Parts} parts
+ * @param {Signature} item
+ * @param {SignaturesState} context
+ */
 function paintHosts(parts, item, { several, domain }) {
   const [most] = several ? item.hosts ?? [] : [];
   const all = plural(item.hosts_count ?? 0, "host");
@@ -107,13 +137,19 @@ function paintHosts(parts, item, { several, domain }) {
   setCell(parts["hosts-rest"], gathers && !isOne ? all : "");
 }
 
-/** `22 of 23 on n1`, `all on n1`, or `n1` alone for a single fail. */
+/**
+ * `22 of 23 on n1`, `all on n1`, or `n1` alone for a single fail.
+ * @param {number} fails
+ * @param {Signature["hosts"][number]} context
+ * @param {string} domain
+ */
 function placeWords(fails, { host, count: there }, domain) {
   const name = shortHost(host, domain);
   if (fails === 1) return name;
   return `${there === fails ? "all" : `${count(there)} of ${count(fails)}`} on ${name}`;
 }
 
+/** @param {Parts} parts @param {Example} example @param {string} root */
 function paintExample(parts, example, root) {
   const text = [jobTitle(example), seedWords(example)].filter(Boolean).join(", ");
   paintLink(parts.example, jobAddress(root, example.id), text, firstLine(example.fail_message) || text);
@@ -121,8 +157,13 @@ function paintExample(parts, example, root) {
   show(parts.rerun, Boolean(rerunLine(example)));
 }
 
-/** The message as it came; what the bucketing left out of its first line is struck out. */
-function paintMessage(parts, { fail_message: message, pieces }) {
+/**
+ * The message as it came; what the bucketing left out of its first line is struck out.
+ * @param {Parts} parts
+ * @param {Example} context
+ */
+function paintMessage(parts, { fail_message: told, pieces }) {
+  const message = told ?? "";
   show(parts.erased, Boolean(pieces?.some(([, isErased]) => isErased)));
   if (parts.message.dataset.shown === message) return;
   parts.message.dataset.shown = message;
@@ -135,6 +176,7 @@ function paintMessage(parts, { fail_message: message, pieces }) {
   );
 }
 
+/** @param {string} text */
 function struck(text) {
   const node = document.createElement("del");
   node.textContent = visible(text);

@@ -1,6 +1,9 @@
+// @ts-check
 /**
  * News from the daemon: one EventSource that resumes by id, and the pace at which news makes the page read again.
  */
+
+/** @import {ApiEvent, Clock, Connection, Source, Timer} from "./types.js" */
 
 /** A connection that comes back this soon is not worth a word. */
 const GRACE_MS = 1500;
@@ -10,24 +13,33 @@ const LAST_RETRY_MS = 30_000;
 /**
  * One stream of events, opened and closed at will; it resumes after the last event it has seen.
  *
- * A browser reconnects by itself after a cut, with `Last-Event-ID`. It gives up for good (readyState CLOSED) when
- * the answer is not a stream, as from a proxy while the daemon restarts: then we try again, slower each time.
+ * A browser reconnects by itself after a cut, with `Last-Event-ID`. It gives up for good (readyState CLOSED) when the
+ * answer is not a stream, as from a proxy while the daemon restarts: then we try again, slower each time.
  *
- * `env`: `EventSource`, `setTimeout`, `clearTimeout`, `random`. `on`: `event(object)`; `fresh()` when everything
- * must be read again (first opening, or a cursor the server no longer knows); `open(resumed)`;
+ * `env`: `EventSource`, `setTimeout`, `clearTimeout`, `random`. `on`: `event(object)`; `fresh()` when everything must
+ * be read again (first opening, or a cursor the server no longer knows); `open(resumed)`;
  * `state("connecting"|"open"|"lost"|"paused")`.
  * @param {(after: string|null) => string} urlFor
- * @param {object} on
- * @param {object} env
+ * @param {{
+ *   event: (told: ApiEvent) => void, fresh: () => void, open: (resumed: boolean) => void, state: (state: Connection) =>
+ * void,
+ * }} on
+ * @param {Clock & {EventSource: Source, random: () => number}} env
  */
 export function createLive(urlFor, on, env) {
+  /** @type {EventSource|null} */
   let source = null;
+  /** @type {string|null} */
   let lastId = null;
+  /** @type {Timer|null} */
   let retry = null;
+  /** @type {Timer|null} */
   let grace = null;
   let failures = 0;
+  /** @type {Connection} */
   let state = "paused";
 
+  /** @param {Connection} next */
   const tell = (next) => {
     if (next === state) return;
     state = next;
@@ -51,11 +63,13 @@ export function createLive(urlFor, on, env) {
     on.open(resumed);
     if (!resumed) on.fresh();
   };
+  /** @param {MessageEvent} event */
   const message = (event) => {
     if (event.lastEventId) lastId = event.lastEventId;
     const told = parse(event.data);
     if (told) on.event(told);
   };
+  /** @param {MessageEvent} event */
   const reset = (event) => {
     const moved = event.lastEventId && event.lastEventId !== lastId;
     lastId = moved ? event.lastEventId : null;
@@ -109,6 +123,7 @@ export function createLive(urlFor, on, env) {
   };
 }
 
+/** @param {string} text */
 function parse(text) {
   try {
     const told = JSON.parse(text);

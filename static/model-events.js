@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * What an event changes. In: a job, rows or a list, and an event of the stream. Out: the same as it is now, and the names
- * of what must be read again, since the event does not tell it. Pure.
+ * What an event changes. In: a job, rows or a list, and an event of the stream. Out: the same as it is now, and the
+ * names of what must be read again, since the event does not tell it. Pure.
  */
+
+/** @import {ApiEvent, Job, Regression} from "./types.js" */
 
 import { parseTime } from "./format.js";
 
@@ -16,13 +19,15 @@ const CHANGED = ["host", "name", "phase", "seed", "category", "build", "testgrou
 
 /**
  * A job after an event: told fields replaced, a sign of life noted. An event older than the job is ignored.
- * @param {object} job
- * @param {object} event
+ * @param {Job} job
+ * @param {ApiEvent} event
  */
 export function patchJob(job, event) {
   if (job.id !== event.job || (job.version ?? 0) >= event.seq) return job;
+  /** @type {Object<string, unknown> & {started_at?: string}} */
   const patch = { version: event.seq, last_seen_at: event.at };
-  const { changed = {}, ...data } = event.data ?? {};
+  const { changed = {}, ...told } = event.data ?? {};
+  const data = /** @type {Object<string, unknown>} */ (told);
   for (const field of CHANGED) if (Array.isArray(changed[field])) patch[field] = changed[field][1];
   for (const field of TOLD) if (data[field] !== undefined) patch[field] = data[field];
   if (patch.started_at) Object.assign(patch, { elapsed_ms: 0, read_at: parseTime(patch.started_at) });
@@ -32,9 +37,9 @@ export function patchJob(job, event) {
 /**
  * The list of regressions after an event: the state with what can be known at once, and what must be read again:
  * the id of a known regression, `"list"` if the row is not there, or nothing.
- * @param {object[]} items
- * @param {object} event
- * @returns {{items: object[], wanted: number|"list"|null}}
+ * @param {Regression[]} items
+ * @param {ApiEvent} event
+ * @returns {{items: Regression[], wanted: number|"list"|null}}
  */
 export function applyToOverview(items, event) {
   if (!event.regression_id) return { items, wanted: null };
@@ -44,6 +49,7 @@ export function applyToOverview(items, event) {
   return { items: touch(items, event), wanted: event.type === "job.updated" ? null : event.regression_id };
 }
 
+/** @param {Regression[]} items @param {ApiEvent} event */
 function touch(items, event) {
   return items.map((item) => (item.id === event.regression_id ? { ...item, last_activity_at: event.at } : item));
 }
@@ -51,7 +57,7 @@ function touch(items, event) {
 /**
  * What an event moves on a regression's page: names of what must be read again. The live jobs and the rows that are
  * there have been patched; `isKnown` says whether the job was among the live ones or has ended.
- * @param {object} event
+ * @param {ApiEvent} event
  * @param {boolean} isKnown
  */
 export function movedBy(event, isKnown) {
@@ -64,6 +70,7 @@ export function movedBy(event, isKnown) {
   return isKnown ? [] : ["regression"];
 }
 
+/** @param {ApiEvent} event */
 function regressionNews(event) {
   const isSmall = event.type === "regression.updated" || event.type === "regression.first_failure";
   return isSmall ? ["regression"] : ["regression", "live", "signatures", "jobs"];
@@ -71,8 +78,8 @@ function regressionNews(event) {
 
 /**
  * Rows of a table of jobs after an event; the same array if none is touched.
- * @param {object[]} items
- * @param {object} event
+ * @param {Job[]} items
+ * @param {ApiEvent} event
  */
 export function patchRows(items, event) {
   const place = items.findIndex((job) => job.id === event.job);
@@ -87,9 +94,9 @@ export function patchRows(items, event) {
 
 /**
  * A job's page after an event.
- * @param {object} job
- * @param {object} event
- * @returns {{job: object, wanted: string[]}} what must be read again: job, history
+ * @param {Job} job
+ * @param {ApiEvent} event
+ * @returns {{job: Job, wanted: string[]}} what must be read again: job, history
  */
 export function applyToJob(job, event) {
   if (event.job !== job.id) return { job, wanted: [] };

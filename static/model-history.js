@@ -1,14 +1,14 @@
+// @ts-check
 /**
- * What happened, in words: runs beside those before them, entries of histories, what a message changed. In: runs, replies
- * of comparisons, entries, and `now` in milliseconds since 1970. Out: entries in order, words. Pure.
+ * What happened, in words: runs beside those before them, entries of histories, what a message changed. In: runs,
+ * replies of comparisons, entries, and `now` in milliseconds since 1970. Out: entries in order, words. Pure.
  */
+
+/** @import {ApiEvent, Diff, DiffCount, HistoryEntry, Run} from "./types.js" */
 
 import { NOTHING, count, duration, isTold, isolated, moment, parseTime, plain, plural, rate } from "./format.js";
 
-/**
- * A run of a strip in words: `complete, 196 of 200 passed (98.0 %)`.
- * @param {object} run
- */
+/** A run of a strip in words: `complete, 196 of 200 passed (98.0 %)`. @param {Run} run */
 export function runWords(run) {
   const judged = run.pass + run.fail;
   const figures = judged ? `${count(run.pass)} of ${count(judged)} passed (${rate(run.pass / judged)})` : "no verdict";
@@ -23,13 +23,15 @@ export const KNOWN_AT_END = Object.freeze(["fixed_signatures", "fixed", "missing
 /**
  * What has changed since the run before, in parts that a reader can follow up: `[{text, what}]`, the worst first.
  * A signature that the run before did not have may be an old one.
- * @param {object|null} since answer of a diff: `{base, counts}`
+ * @param {Diff|null} since answer of a diff: `{base, counts}`
  * @param {boolean} isLive whether the newer run is
  */
 export function sinceParts(since, isLive) {
   const { base, counts } = since ?? {};
   if (!counts) return [];
-  const text = (what, word) => plural(counts[what], word) + (what === "new_signatures" ? ` not in ${isolated(base)}` : "");
+  /** @param {DiffCount} what @param {string} word */
+  const text = (what, word) => plural(counts[what], word) + (what === "new_signatures" ? ` not in ${isolated(base ?? "")}` : "");
+  /** @type {[DiffCount, string][]} */
   const told = [
     ["new_signatures", "signature"], ["fixed_signatures", "fixed signature"],
     ["newly_failing", "newly failing test"], ["fixed", "fixed test"], ["slower", "slower test"],
@@ -39,6 +41,7 @@ export function sinceParts(since, isLive) {
     .map(([what, word]) => ({ text: text(what, word), what }));
 }
 
+/** @type {Object<string, string>} */
 const HISTORY_WORDS = {
   "regression.started": "started", "regression.updated": "fields updated", "regression.finished": "finished",
   "regression.timed_out": "timed out", "regression.reopened": "reopened", "regression.tanked": "tanked",
@@ -49,13 +52,13 @@ const HISTORY_WORDS = {
   "job.extended": "time limit extended", "job.pruned": "pruned",
 };
 
-/** An entry of a history in words. @param {object} entry */
+/** An entry of a history in words. @param {HistoryEntry} entry */
 export function historyWord({ type, progress }) {
-  if (type === "regression.updated" && progress) return `${plural(progress.running, "job")} running (publisher)`;
+  if (type === "regression.updated" && progress) return `${plural(progress.running ?? 0, "job")} running (publisher)`;
   return HISTORY_WORDS[type] ?? type;
 }
 
-/** Who has made an entry: of a file of the spool it is enough that it was one. @param {string|null} by */
+/** Who has made an entry: of a file of the spool it is enough that it was one. @param {string|null|undefined} by */
 export function makerOf(by) {
   return by ? `by ${by.replace(/^spool:.*/s, "spool")}` : "";
 }
@@ -66,25 +69,27 @@ const ALIKE_SHOWN = 3;
 /**
  * The history of a run: its own entries and what happened to its jobs, oldest first. Where the same happened to many
  * jobs one after the other, the first few stand for all: the last of these says in `more` how many are not shown.
- * @param {object[]} own entries of its history
- * @param {object[]} events of its jobs
+ * @param {HistoryEntry[]} own entries of its history
+ * @param {ApiEvent[]} events of its jobs
  */
 export function storyOf(own, events) {
+  /** @type {HistoryEntry[]} */
   const told = events.map(({ seq, at, type, job, data }) => ({ seq, created: at, type, job, ...data }));
+  /** @type {HistoryEntry[]} */
   const story = [];
   let alike = 0;
   for (const entry of [...own, ...told].sort((a, b) => a.seq - b.seq)) {
     const before = story.at(-1);
     alike = entry.job && before?.type === entry.type ? alike + 1 : 0;
     if (alike < ALIKE_SHOWN) story.push(entry);
-    else story[story.length - 1] = { ...before, more: alike - ALIKE_SHOWN + 1 };
+    else story[story.length - 1] = { ...story[story.length - 1], more: alike - ALIKE_SHOWN + 1 };
   }
   return story;
 }
 
 /**
  * The changed values of a history entry, one text each; progress has its own words.
- * @param {object|undefined} changed
+ * @param {Object<string, unknown>|undefined} changed
  * @param {number} now
  */
 export function changedWords(changed, now) {
@@ -101,10 +106,15 @@ export function localTimes(text, now) {
   return text.replace(/\b\d{4}-\d\d-\d\dT[\d:.]+Z/g, (time) => (parseTime(time) === null ? time : moment(time, now)));
 }
 
-/** Times and durations as everywhere else, files by their names, anything else as JSON has it. */
+/**
+ * Times and durations as everywhere else, files by their names, anything else as JSON has it.
+ * @param {string} field
+ * @param {unknown} value
+ * @param {number} now
+ */
 function changedValue(field, value, now) {
   if (!isTold(value)) return NOTHING;
-  if (/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return moment(value, now);
+  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)) return moment(value, now);
   if (field.endsWith("_ms") && typeof value === "number") return duration(value);
   if (Array.isArray(value) && value.some((file) => file?.name)) return value.map((file) => file?.name).join(", ");
   return plain(value);

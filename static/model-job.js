@@ -1,10 +1,12 @@
+// @ts-check
 /**
- * A job in words: its title, its host, how long it ran, what is due, its progress, its outcome. In: a job as the API gives
- * it, and `now` in milliseconds since 1970. Out: words. Pure.
+ * A job in words: its title, its host, how long it ran, what is due, its progress, its outcome. In: a job as the API
+ * gives it, and `now` in milliseconds since 1970. Out: words. Pure.
  */
 
-import { count, cut, duration, isTold, moment, parseTime, rate, ticking } from "./format.js";
-import { done, total } from "./model-regression.js";
+/** @import {Counts, Job, NamedJob, Progress, Signature} from "./types.js" */
+
+import { count, cut, duration, isTold, moment, parseTime, ticking } from "./format.js";
 import { elapsedSince } from "./model-times.js";
 
 /**
@@ -12,7 +14,7 @@ import { elapsedSince } from "./model-times.js";
  * @param {Iterable<string|null>} hosts
  */
 export function commonDomain(hosts) {
-  const named = [...new Set(hosts)].filter(Boolean);
+  const named = /** @type {string[]} */ ([...new Set(hosts)].filter(Boolean));
   const domains = new Set(named.map((host) => host.replace(/^[^.]*/, "")));
   const [domain] = domains;
   return named.length > 1 && domains.size === 1 && /[a-z]/i.test(domain) ? domain : "";
@@ -23,31 +25,29 @@ export function shortHost(host, domain) {
   return domain && host?.endsWith(domain) ? host.slice(0, -domain.length) : host ?? "";
 }
 
+/** @typedef {Pick<Partial<Job>, "config"|"metadata"|"extra">} Rerun what a job says of how to run it again */
+
 const TITLE_CHARS = 300;
 
-/** What a job is called on the page; a name of blanks is none. @param {object} job */
+/** What a job is called on the page; a name of blanks is none. @param {NamedJob} job */
 export function jobTitle(job) {
   const names = [job.name, job.config, job.uniqueid].map((name) => name?.trim());
   return cut(names.find(Boolean) ?? `job ${job.id}`, TITLE_CHARS);
 }
 
-/** `seed 7`, unless the job's name says it already. @param {object} job */
+/** `seed 7`, unless the job's name says it already. @param {NamedJob} job */
 export function seedWords(job) {
   return job.seed && !jobTitle(job).includes(job.seed) ? `seed ${job.seed}` : "";
 }
 
-/**
- * How long a job has been running by the server's clock, or took.
- * @param {object} job
- * @param {number} now
- */
+/** How long a job has been running by the server's clock, or took. @param {NamedJob} job @param {number} now */
 export function jobElapsed(job, now) {
   return job.result === "live" ? elapsedSince(job, now) : job.runtime_ms ?? job.elapsed_ms ?? null;
 }
 
 /**
  * The same as text; a job that waits says so, and of one that nobody reported the least it took.
- * @param {object} job
+ * @param {NamedJob} job
  * @param {number} now
  */
 export function elapsedWords(job, now) {
@@ -57,10 +57,10 @@ export function elapsedWords(job, now) {
   return job.started_at ? ticking(jobElapsed(job, now)) : `waiting ${ticking(jobElapsed(job, now))}`;
 }
 
-/** From start to end by the server's clock, of a job that ended without a report; else null. */
+/** From start to end by the server's clock, of a job that ended without a report; else null. @param {NamedJob} given */
 function leastElapsed({ result, reason, runtime_ms: runtime, started_at: started, finished_at: finished }) {
   if (result === "live" || !reason || isTold(runtime) || parseTime(started) === null) return null;
-  return Math.max(0, parseTime(finished) - parseTime(started));
+  return Math.max(0, (parseTime(finished) ?? 0) - (parseTime(started) ?? 0));
 }
 
 /** What is due by the daemon's clock may lie so far from what times of day say. */
@@ -69,7 +69,7 @@ const CLOCK_SLACK_MS = 2000;
 /**
  * What becomes of a live job if nothing comes: it reaches its time limit, which counts from its start, or, where that
  * is sooner, is given up for want of news.
- * @param {object} job
+ * @param {NamedJob} job
  * @param {number} now
  */
 export function dueWords(job, now) {
@@ -82,21 +82,23 @@ export function dueWords(job, now) {
 
 /**
  * A job's own progress: `{fraction: 0.45|null, words: "450 of 1,000 tests, 12/s"}`, null if it tells none.
- * @param {object|null|undefined} progress
+ * @param {Progress|null|undefined} progress
  */
 export function jobProgress(progress) {
   if (!progress) return null;
   const { done: made, total: whole, unit, rate, note } = progress;
-  const fraction = whole > 0 && isTold(made) ? Math.min(1, Math.max(0, made / whole)) : null;
+  const fraction = whole && made !== undefined && whole > 0 && isTold(made) ? Math.min(1, Math.max(0, made / whole)) : null;
   const figure = isTold(made) ? (whole ? `${number(made)} of ${number(whole)}` : number(made)) : "";
   const speed = isTold(rate) ? `${number(rate)}/s` : "";
   return { fraction, words: [[figure, unit].filter(Boolean).join(" "), speed, note].filter(Boolean).join(", ") };
 }
 
+/** @param {unknown} value */
 function number(value) {
   return typeof value === "number" ? count(value) : String(value);
 }
 
+/** @type {Object<string, string>} */
 const JOB_REASONS = {
   missing: "It was still running when the regression ended, and never reported. A late result still replaces this.",
   timeout: "The regression timed out while it ran. A late result still replaces this.",
@@ -108,25 +110,27 @@ const JOB_REASONS = {
 
 /**
  * What to type to run a job again, as its publisher has said it; null if he has not.
- * @param {object|null|undefined} job
+ * @param {Rerun|null|undefined} job
  */
 export function rerunLine(job) {
   const said = job?.extra?.rerun ?? Object.fromEntries(job?.metadata ?? []).rerun;
   return typeof said === "string" && said ? said : job?.config || null;
 }
 
+/** @type {[string, string]} */
 const CUT_OFF = ["migrated", "cut off"];
+/** @type {Object<string, [string, string]>} */
 const UNREPORTED = { missing: CUT_OFF, timeout: CUT_OFF, "time-limit": ["limit", "time limit"] };
 
 /**
  * How a job stands, as `[kind, word]` of its chip: its result, or why it counts as fail without a report.
- * @param {object} job
+ * @param {NamedJob} job
  */
 export function outcomeOf({ result, reason }) {
-  return (result === "fail" && UNREPORTED[reason]) || [result, result];
+  return (result === "fail" && UNREPORTED[reason ?? ""]) || [result ?? "", result ?? ""];
 }
 
-/** `since 3 Nov, nightly/38`. @param {object} signature @param {number} now */
+/** `since 3 Nov, nightly/38`. @param {Signature} signature @param {number} now */
 export function signatureSince(signature, now) {
   const first = signature.first_regression?.name;
   return [`since ${moment(signature.first_seen_at, now)}`, first].filter(Boolean).join(", ");
@@ -141,7 +145,7 @@ export function reasonSentence(reason) {
  * Which results a table of jobs shows: the reader's choice, else `done` while there are live jobs, which have a table
  * of their own, and then `all`.
  * @param {string} chosen
- * @param {object|undefined} counts
+ * @param {Counts|undefined} counts
  */
 export function resultsShown(chosen, counts) {
   return chosen || (counts?.live ? "done" : "all");

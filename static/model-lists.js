@@ -1,23 +1,22 @@
+// @ts-check
 /**
- * Lists as they change: a head that is read again, a page below, a row that is another now. In: lists `{items, next}` or
- * rows. Out: new lists; the old ones stay as they were. Pure.
+ * Lists as they change: a head that is read again, a page below, a row that is another now. In: lists `{items, next}`
+ * or rows. Out: new lists; the old ones stay as they were. Pure.
  */
 
-import { known } from "./model-regression.js";
+/** @import {Filter, Page, Regression} from "./types.js" */
 
-/**
- * LIVE first, then the newest: the server's own order, kept while single rows change.
- * @param {object[]} items
- */
+/** LIVE first, then the newest: the server's own order, kept while single rows change. @param {Regression[]} items */
 export function sortRegressions(items) {
+  /** @param {Regression} item */
   const live = (item) => (item.status === "live" ? 0 : 1);
   return [...items].sort((a, b) => live(a) - live(b) || b.id - a.id);
 }
 
 /**
  * Does a regression that has changed still belong in a list filtered like this? Text search is left to the server.
- * @param {object} regression
- * @param {object} filter
+ * @param {Regression} regression
+ * @param {Filter} filter
  */
 export function belongs(regression, filter) {
   if (filter.status && regression.status !== filter.status) return false;
@@ -28,8 +27,8 @@ export function belongs(regression, filter) {
  * A re-read head of a list joined with the rows below it that had been loaded before, so that "load more" is not
  * undone by news. `{items, next}` in, the same out. If so much is new that the two no longer meet, the rows below go:
  * better a shorter list than one with a hole.
- * @param {{items: object[], next: string|null}} old
- * @param {{items: object[], next: string|null}} head
+ * @param {Page<any>} old
+ * @param {Page<any>} head
  */
 export function mergeHead(old, head) {
   if (!head.next) return head;
@@ -39,7 +38,7 @@ export function mergeHead(old, head) {
   return tail.length ? { items: [...head.items, ...tail], next: old.next } : head;
 }
 
-/** A further page added below. @param {{items: object[]}} old @param {{items: object[], next: string|null}} page */
+/** A further page added below. @param {Page<any>} old @param {Page<any>} page */
 export function appendPage(old, page) {
   const present = new Set(old.items.map((item) => item.id));
   return { items: [...old.items, ...page.items.filter((item) => !present.has(item.id))], next: page.next };
@@ -47,16 +46,22 @@ export function appendPage(old, page) {
 
 /**
  * A list as read, but for rows that an event has meanwhile told more of: the answer was under way then.
- * @param {{items: object[]}|null} old
- * @param {{items: object[], next: string|null}} read
+ * @param {Page<any>|null} old
+ * @param {Page<any>} read
  */
 export function keepNewer(old, read) {
   const known = new Map((old?.items ?? []).map((item) => [item.id, item]));
+  /** @param {any} item */
   const newer = (item) => (known.get(item.id)?.version > item.version ? known.get(item.id) : item);
   return { ...read, items: read.items.map(newer) };
 }
 
-/** A list with one item replaced where it stands. @param {object[]} items @param {object} item */
+/**
+ * A list with one item replaced where it stands.
+ * @template {{id: number}} Item
+ * @param {Item[]} items
+ * @param {Item} item
+ */
 export function replaceItem(items, item) {
   return items.map((old) => (old.id === item.id ? item : old));
 }
@@ -69,6 +74,7 @@ export function replaceItem(items, item) {
  * @returns {Set<number>} indices into `positions`
  */
 export function stayInPlace(positions) {
+  /** @type {number[]} */
   const ends = []; // ends[n]: index of the smallest last element of an ordered run of length n + 1
   const before = new Array(positions.length).fill(-1);
   positions.forEach((position, index) => {

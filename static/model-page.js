@@ -1,17 +1,16 @@
+// @ts-check
 /**
- * What the page says around its views: the title and the icon of the browser's tab, the first commands, what went wrong.
- * In: the view and what has been read for it, or what the server says. Out: text, and a `data:` address. Pure.
+ * What the page says around its views: the title and the icon of the browser's tab, the first commands, what went
+ * wrong. In: the view and what has been read for it, or what the server says. Out: text, and a `data:` address. Pure.
  */
+
+/** @import {Job, Regression, View} from "./types.js" */
 
 import { isolated, percent, plural } from "./format.js";
 import { jobProgress, jobTitle } from "./model-job.js";
 import { done, progressOf, total } from "./model-regression.js";
 
-/**
- * The title of the browser's tab: what one wants to know without opening it.
- * @param {object} view
- * @param {object} state
- */
+/** The title of the browser's tab: what one wants to know without opening it. @param {View} view @param {any} state */
 export function titleOf(view, state) {
   if (view.kind === "regression" && state.regression) return regressionTitle(state.regression);
   if (view.kind === "job" && state.job) {
@@ -21,6 +20,7 @@ export function titleOf(view, state) {
   return "simscoped";
 }
 
+/** @param {Regression} regression */
 function regressionTitle(regression) {
   const isCounted = regression.status === "live" && total(regression) !== null;
   const first = isCounted ? progressOf(regression).percent : regression.status;
@@ -28,23 +28,28 @@ function regressionTitle(regression) {
   return [first, fails, isolated(regression.name)].filter(Boolean).join(" · ");
 }
 
+/** @param {Job} job */
 function jobWord(job) {
   const fraction = job.result === "live" ? jobProgress(job.progress)?.fraction : null;
   return fraction === null || fraction === undefined ? job.result : percent(fraction, 1);
 }
 
+/** @param {Regression[]} items */
 function overviewTitle(items) {
   const live = items.filter((item) => item.status === "live").length;
   return live ? `${live} live · simscoped` : "simscoped";
 }
 
 /** What the small picture of the tab is filled with, and the sign on it. */
+/** @type {Object<string, string>} */
 const ICON_COLOURS = { pass: "#23834f", fail: "#c22f1f", live: "#2a6bd0", tanked: "#747e8d" };
 
+/** @type {Object<string, string>} */
 const ICON_SIGNS = {
   pass: "M4 8l3 3 5-6", fail: "M5 5l6 6M11 5l-6 6", aborted: "M8 4v5M8 11v1", tanked: "M4 8h8",
 };
 
+/** @param {Regression} regression */
 function iconKind({ status, counts }) {
   if (status === "tanked") return "tanked";
   if (counts.fail) return "fail";
@@ -54,8 +59,8 @@ function iconKind({ status, counts }) {
 /**
  * The favicon of an open run as a `data:` address: filled as far as it has come, red with the first fail, with a sign
  * for its end. Null where no run is open.
- * @param {object} view
- * @param {object} state
+ * @param {View} view
+ * @param {any} state
  */
 export function faviconOf(view, state) {
   const { regression } = state;
@@ -64,7 +69,9 @@ export function faviconOf(view, state) {
   const share = regression.status !== "live" ? 1 : whole ? Math.min(1, done(regression.counts) / whole) : 0.5;
   const kind = iconKind(regression);
   const height = Math.round(16 * share);
-  const sign = { complete: ICON_SIGNS[kind], aborted: ICON_SIGNS.aborted, tanked: ICON_SIGNS.tanked }[regression.status];
+  /** @type {Object<string, string>} */
+  const signs = { complete: ICON_SIGNS[kind], aborted: ICON_SIGNS.aborted, tanked: ICON_SIGNS.tanked };
+  const sign = signs[regression.status];
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">`
     + `<rect width="16" height="16" rx="3.5" fill="#1d2a3f"/><clipPath id="c"><rect width="16" height="16" rx="3.5"/></clipPath>`
     + `<rect clip-path="url(#c)" y="${16 - height}" width="16" height="${height}" fill="${ICON_COLOURS[kind]}"/>`

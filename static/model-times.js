@@ -1,29 +1,35 @@
+// @ts-check
 /**
- * Since when a regression has been running, how long, and when it will be over. In: a regression, and `now` in milliseconds
- * since 1970. Out: milliseconds, words. Pure.
+ * Since when a regression has been running, how long, and when it will be over. In: a regression, and `now` in
+ * milliseconds since 1970. Out: milliseconds, words. Pure.
  */
 
-import { NOTHING, clockTime, moment, parseTime, rate } from "./format.js";
+/** @import {Estimate, Regression} from "./types.js" */
+
+import { NOTHING, clockTime, moment, parseTime } from "./format.js";
 
 /**
  * An object as read at a moment. The server says how long a thing has been running; from then on it is counted here,
  * so that no publisher's clock takes part.
- * @param {object} object
+ * @template T
+ * @param {T} object
  * @param {number} now
+ * @returns {T & {read_at: number}}
  */
 export function readAt(object, now) {
   return { ...object, read_at: now };
 }
 
+/** @param {{elapsed_ms?: number|null, read_at?: number}} object @param {number} now */
 export function elapsedSince(object, now) {
   const { elapsed_ms: elapsed, read_at: read } = object;
-  return elapsed === null || elapsed === undefined ? null : elapsed + Math.max(0, now - read);
+  return elapsed === null || elapsed === undefined ? null : elapsed + Math.max(0, now - (read ?? now));
 }
 
 /**
  * Since when a regression has been running: its publisher's word, `since 13:04:12`; where the server, whose clock tells
  * how long, heard of it later, or earlier, that: `first seen 13:45:00`.
- * @param {object} regression
+ * @param {Regression} regression
  * @param {number} now
  */
 export function sinceWords(regression, now) {
@@ -33,21 +39,22 @@ export function sinceWords(regression, now) {
 
 /**
  * When the server first heard of a regression, if that is not when its publisher says that it began; else null.
- * @param {object} regression
+ * @param {Regression} regression
  * @param {number} now
  */
 export function heardApart(regression, now) {
-  const heard = (parseTime(regression.finished_at) ?? now) - regressionElapsed(regression, now);
-  return Math.abs(heard - parseTime(regression.started_at)) > HEARD_APART_MS ? heard : null;
+  const heard = (parseTime(regression.finished_at) ?? now) - (regressionElapsed(regression, now) ?? 0);
+  return Math.abs(heard - (parseTime(regression.started_at) ?? heard)) > HEARD_APART_MS ? heard : null;
 }
 
 const HEARD_APART_MS = 60_000;
 
-/** How long a regression took, or has been running. @param {object} regression @param {number} now */
+/** How long a regression took, or has been running. @param {Regression} regression @param {number} now */
 export function regressionElapsed(regression, now) {
   return regression.status === "live" ? elapsedSince(regression, now) : regression.elapsed_ms ?? null;
 }
 
+/** @type {Object<string, string>} */
 const BASES = {
   rate: "from the current rate",
   history: "from earlier runs",
@@ -57,7 +64,7 @@ const BASES = {
 /**
  * An estimate, said no more precisely than it is known: `{short: "≈ 14m", long: "13:35 to 13:58, from …"}`. One
  * that has passed is not counted down any further: it says that it was wrong. A run that is stalled has none.
- * @param {object} regression
+ * @param {Regression} regression
  * @param {number} now
  */
 export function etaWords(regression, now) {
@@ -65,17 +72,18 @@ export function etaWords(regression, now) {
   const { eta, stalled_since: stalled } = regression;
   const at = parseTime(eta?.at ?? regression.eta_at);
   const isStalled = stalled && stalled === regression.last_activity_at;
-  if (isStalled) return { short: "stalled", long: `no message since ${dayTime(parseTime(stalled), now)}` };
+  if (isStalled) return { short: "stalled", long: `no message since ${dayTime(parseTime(stalled) ?? now, now)}` };
   if (at === null) return { short: NOTHING, long: "not yet known" };
   const left = at - now;
-  const long = [boundsWords(eta, at, now), BASES[eta?.basis]].filter(Boolean).join(", ");
-  if (left < -OVERDUE_MS) return { short: "overdue", long: `expected ${dayTime(at, now)}; ${BASES[eta?.basis] ?? ""}` };
+  const long = [boundsWords(eta, at, now), BASES[eta?.basis ?? ""]].filter(Boolean).join(", ");
+  if (left < -OVERDUE_MS) return { short: "overdue", long: `expected ${dayTime(at, now)}; ${BASES[eta?.basis ?? ""] ?? ""}` };
   return { short: left < SOON_MS ? "any moment" : `≈ ${roughly(left)}`, long };
 }
 
 const SOON_MS = 5000;
 const OVERDUE_MS = 15_000;
 
+/** @param {Estimate|null|undefined} eta @param {number} at @param {number} now */
 function boundsWords(eta, at, now) {
   const low = parseTime(eta?.low);
   const high = parseTime(eta?.high);
@@ -84,14 +92,16 @@ function boundsWords(eta, at, now) {
   return from === to ? `about ${from}` : `${from} to ${to}`;
 }
 
-/** `13:35`, or with the day where it is another one. */
+/** `13:35`, or with the day where it is another one. @param {number} ms @param {number} now */
 function dayTime(ms, now) {
   const words = moment(ms, now);
   return words === clockTime(ms) ? words.slice(0, 5) : words;
 }
 
+/** @param {number} ms */
 function roughly(ms) {
   const minutes = ms / 60_000;
+  /** @param {number} step */
   const round = (step) => Math.max(step, Math.round(minutes / step) * step);
   if (minutes < 0.75) return minutes < 1 / 3 ? "10s" : "30s";
   if (minutes < 1.5) return "1m";

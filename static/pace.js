@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * The pace at which news makes the page read again. In: work, how long it must rest between, a clock. Out: `request()` and
- * `hurry()`.
+ * The pace at which news makes the page read again. In: work, how long it must rest between, a clock. Out: `request()`
+ * and `hurry()`.
  */
+
+/** @import {Clock, Timer} from "./types.js" */
 
 const SLOWEST_PACE_MS = 10_000;
 
@@ -11,10 +14,11 @@ const SLOWEST_PACE_MS = 10_000;
  * number of requests in between become one. `env`: `now`, `setTimeout`, `clearTimeout`.
  * @param {() => Promise<void>} work
  * @param {number} gapMs
- * @param {object} env
+ * @param {Clock} env
  */
 export function createRefresher(work, gapMs, env) {
   let notBefore = -Infinity;
+  /** @type {Timer|null} */
   let timer = null;
   let running = false;
   let wanted = false;

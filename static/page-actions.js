@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * What the reader can ask for, by kind of view. In: ways to change the address and to paint. Out: the `actions` that views
- * are mounted with; a request that failed is told by the view as `page.actionProblem`.
+ * What the reader can ask for, by kind of view. In: ways to change the address and to paint. Out: the `actions` that
+ * views are mounted with; a request that failed is told by the view as `page.actionProblem`.
  */
+
+/** @import {Filter, Job, JobActions, OverviewActions, Regression, RegressionActions} from "./types.js" */
 
 import { Problem } from "./api.js";
 import { askConfirm, showBadge, showFilterHelp } from "./dialogs.js";
@@ -10,8 +13,19 @@ import { jobTitle } from "./model-job.js";
 import { readAt } from "./model-times.js";
 import { api, page, root, serverNow } from "./page-state.js";
 
-/** `env`: `filter(patch)`, `go(address)`, `changed()`, `paintNow()`. */
+/** @typedef {{title: string, text: string, action: string, reason?: boolean, danger?: boolean}} Question */
+/**
+ * @typedef {[question: Question|null, path: string, key: "regression"|"job"]} Wish what to ask, where to, and whose data
+ */
+
+/**
+ * @param {{
+ *   filter: (patch: Filter) => void, go: (address: string) => void, changed: () => void, paintNow: () => void,
+ * }} env
+ * @returns {{overview: OverviewActions, regression: RegressionActions, job: JobActions}}
+ */
 export function createActions({ filter, go, changed, paintNow }) {
+  /** @param {() => Promise<void>} work */
   const attempt = async (work) => {
     page.actionProblem = null;
     try {
@@ -22,8 +36,11 @@ export function createActions({ filter, go, changed, paintNow }) {
     }
     paintNow();
   };
+  /** @param {string} [name] */
   const more = (name) => attempt(() => page.watch.more(name));
-  const act = (question, path, key) => attempt(() => askAndDo(question, path, key));
+  /** @param {Wish} wish */
+  const act = (wish) => attempt(() => askAndDo(wish));
+  /** @param {number} id */
   const chooseSignature = (id) => {
     const signature = page.view.filter.signature === String(id) ? "" : String(id);
     filter({ signature, result: "" });
@@ -36,26 +53,29 @@ export function createActions({ filter, go, changed, paintNow }) {
       more,
       moreSoon: moreUnasked(changed),
       go,
-      badge: () => showBadge(badgeOf(page.watch.data.regression)),
+      badge: () => showBadge(badgeOf(page.watch.data.regression.series)),
       look: (ids) => page.watch.look(ids),
       repaint: paintNow,
       filterHelp: showFilterHelp,
       chooseSignature,
-      tank: () => act(...tankRegression(page.watch.data.regression)),
-      untank: () => act(null, `regressions/${page.watch.data.regression.id}/untank`, "regression"),
-      finish: () => act(...finishRegression(page.watch.data.regression)),
+      tank: () => act(tankRegression(page.watch.data.regression)),
+      untank: () => act([null, `regressions/${page.watch.data.regression.id}/untank`, "regression"]),
+      finish: () => act(finishRegression(page.watch.data.regression)),
     },
     job: {
-      tank: () => act(...tankJob(page.watch.data.job)),
+      tank: () => act(tankJob(page.watch.data.job)),
       raw: () => api.read(`jobs/${page.view.ref}`, {}),
     },
   };
 }
 
-/** More of a list without being asked: its end came into sight. One at a time; a failure waits for the button. */
+/**
+ * More of a list without being asked: its end came into sight. One at a time; a failure waits for the button.
+ * @param {() => void} changed
+ */
 function moreUnasked(changed) {
   let isLoading = false;
-  return async (name) => {
+  return async (/** @type {string} */ name) => {
     if (isLoading) return;
     isLoading = true;
     try {
@@ -68,10 +88,10 @@ function moreUnasked(changed) {
   };
 }
 
-/** Asks, then does; the reply is the object as it is now. */
-async function askAndDo(question, path, key) {
+/** Asks, then does; the reply is the object as it is now. @param {Wish} wish */
+async function askAndDo([question, path, key]) {
   const { watch } = page;
-  const said = question ? await askConfirm(question) : {};
+  const said = question ? await askConfirm(question) : { reason: "" };
   if (said === null) return;
   watch.data[key] = readAt(await api.write(path, said.reason ? { reason: said.reason } : {}), serverNow());
   if (page.watch === watch) watch.refresh();
@@ -79,6 +99,7 @@ async function askAndDo(question, path, key) {
 
 // ------------------------------------------------------------------------------------------------ questions
 
+/** @param {Regression} regression @returns {Wish} */
 function tankRegression({ id, name, counts }) {
   const fate = counts.live ? `Its ${plural(counts.live, "live job")} will count as fail (“Tanked”). ` : "";
   const text = `${name} disappears from the list. ${fate}Untank undoes this.`;
@@ -86,6 +107,7 @@ function tankRegression({ id, name, counts }) {
   return [question, `regressions/${id}/tank`, "regression"];
 }
 
+/** @param {Regression} regression @returns {Wish} */
 function finishRegression({ id, name, counts }) {
   const fate = counts.live
     ? `has ${plural(counts.live, "live job")}, which may be given up as missing; a late result replaces that.`
@@ -94,13 +116,15 @@ function finishRegression({ id, name, counts }) {
   return [question, `regressions/${id}/finish`, "regression"];
 }
 
+/** @param {Job} job @returns {Wish} */
 function tankJob(job) {
   const text = `${jobTitle(job)} will count as fail (“Tanked”). A late result replaces this.`;
   const question = { title: "Tank this job?", action: "Tank", reason: true, danger: true, text };
   return [question, `jobs/${job.id}/tank`, "job"];
 }
 
-function badgeOf({ series }) {
+/** @param {string} series */
+function badgeOf(series) {
   const base = location.origin + root;
   const image = `${base}badge/${series.split("/").map(encodeURIComponent).join("/")}.svg`;
   const latest = `${base}r/${encodeURIComponent(`${series}${page.meta.series_separator ?? "/"}$`)}`;

@@ -1,14 +1,17 @@
+// @ts-check
 /**
- * Keys and links. In: what the reader presses. Out: `go(address)` for links of ours, focus and clicks for keys; the help
- * (index.html) says which there are.
+ * Keys and links. In: what the reader presses. Out: `go(address)` for links of ours, focus and clicks for keys; the
+ * help (index.html) says which there are.
  */
 
 import { parseAddress } from "./address.js";
 import { dialogOpen, showHelp } from "./dialogs.js";
+import { byId, pressedIn } from "./dom.js";
 import { host, root } from "./page-state.js";
 
 /** @param {(address: string) => void} go */
 export function bindKeys(go) {
+  /** @type {Object<string, () => void>} */
   const keys = {
     "/": toFilter,
     j: () => moveRow(1),
@@ -22,11 +25,12 @@ export function bindKeys(go) {
   };
   document.addEventListener("keydown", (event) => pressed(event, keys));
   document.addEventListener("click", (event) => followLink(event, go));
-  document.getElementById("help-button").addEventListener("click", () => showHelp());
+  byId("help-button").addEventListener("click", () => showHelp());
 }
 
+/** @param {MouseEvent} event @param {(address: string) => void} go */
 function followLink(event, go) {
-  const link = event.target.closest("a[href]");
+  const link = pressedIn(event, "a[href]");
   if (!link || event.defaultPrevented || event.button !== 0) return;
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || link.target) return;
   const url = new URL(link.href, location.href);
@@ -36,40 +40,49 @@ function followLink(event, go) {
   go(url.pathname + url.search);
 }
 
+/** @param {KeyboardEvent} event @param {Object<string, () => void>} keys */
 function pressed(event, keys) {
   if (event.ctrlKey || event.metaKey || event.altKey || dialogOpen()) return;
-  if (event.target.matches("input, select, textarea")) return void leaveFilter(event);
+  const field = pressedIn(event, "input, select, textarea");
+  if (field) return void leaveFilter(event, field);
   const work = keys[event.key];
   if (!work) return;
   event.preventDefault();
   work();
 }
 
-function leaveFilter(event) {
-  if (event.key !== "Escape" || !event.target.matches("[data-filter]")) return;
-  event.target.value = "";
-  event.target.dispatchEvent(new Event("input"));
-  event.target.blur();
+/** @param {KeyboardEvent} event @param {HTMLInputElement} field */
+function leaveFilter(event, field) {
+  if (event.key !== "Escape" || !field.matches("[data-filter]")) return;
+  field.value = "";
+  field.dispatchEvent(new Event("input"));
+  field.blur();
 }
 
 /** To the first filter on the page; from row to row it is the one of the table that one is in. */
 function toFilter() {
-  const section = document.activeElement.closest?.("section section");
-  const fields = [...host.querySelectorAll("[data-filter]")].filter(isVisible);
+  const section = document.activeElement?.closest("section section");
+  const fields = /** @type {HTMLInputElement[]} */ ([...host.querySelectorAll("[data-filter]")].filter(isVisible));
   const field = fields.find((node) => section?.contains(node)) ?? fields[0];
   field?.focus();
   field?.select();
 }
 
+/** @param {number} step */
 function moveRow(step) {
-  const rows = [...host.querySelectorAll(".row-link")].filter(isVisible);
-  const row = document.activeElement.closest?.("tr");
+  const rows = /** @type {HTMLElement[]} */ ([...host.querySelectorAll(".row-link")].filter(isVisible));
+  const row = document.activeElement?.closest("tr");
   const at = rows.findIndex((link) => row?.contains(link));
   const next = at < 0 ? rows.find((link) => link.getBoundingClientRect().top >= 0) : rows[at + step];
   next?.focus();
-  next?.closest("tr").scrollIntoView({ block: "nearest" });
+  next?.closest("tr")?.scrollIntoView({ block: "nearest" });
 }
 
-const toTab = (place) => host.querySelectorAll(".tabs a")[place]?.click();
+/** @param {number} place */
+function toTab(place) {
+  const tabs = /** @type {NodeListOf<HTMLElement>} */ (host.querySelectorAll(".tabs a"));
+  tabs[place]?.click();
+}
 
+/** @param {Element} node */
 const isVisible = (node) => node.getClientRects().length > 0;

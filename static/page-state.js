@@ -1,32 +1,46 @@
+// @ts-check
 /**
  * What the whole page knows besides the data of its view, and what it is made of: the place of the view, the clock, the
  * API. In: nothing. Out: one object that the modules of the page read and change, and the pace of painting.
  */
 
+/** @import {About, Clock, Problem, Timer, View} from "./types.js" */
+
 import { createApi } from "./api.js";
 import { askToken } from "./dialogs.js";
+import { byId } from "./dom.js";
+import { createWatch } from "./watch.js";
 
 /** News paints after the last painting has been looked at for so long. */
 const PAINT_GAP_MS = 240;
 
-export const root = document.documentElement.dataset.root;
-export const host = document.getElementById("view");
+export const root = document.documentElement.dataset.root ?? "/";
+/** @type {HTMLElement} the place of the view */
+export const host = byId("view");
 
+/** @type {Clock} */
 export const timers = {
   now: () => Date.now(),
   setTimeout: (work, ms) => setTimeout(work, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
+  clearTimeout: (timer) => clearTimeout(timer ?? undefined),
 };
 
 export const api = createApi(root, { fetch: (url, options) => fetch(url, options), storage: sessionStorage, askToken });
 
+/** @type {View} what there is before the first address has been read */
+const NO_VIEW = { kind: "unknown", ref: "", filter: {} };
+
 export const page = {
-  view: null,
-  watch: null,
+  view: NO_VIEW,
+  watch: createWatch(NO_VIEW, null, null),
+  /** @type {About} */
   meta: {},
+  /** @type {string[]} */
   troubles: [],
   clockOffset: 0,
+  /** @type {number|null} */
   lastGoodAt: null,
+  /** @type {Problem|null} */
   actionProblem: null,
 };
 
@@ -42,11 +56,12 @@ export function answered() {
  * @param {() => void} paint
  */
 export function createPainter(paint) {
-  let next = null;
+  /** @type {Timer|undefined} */
+  let next;
   let last = -Infinity;
   const paintNow = () => {
     clearTimeout(next);
-    next = null;
+    next = undefined;
     last = performance.now();
     paint();
   };

@@ -1,10 +1,13 @@
+// @ts-check
 /**
- * The page and its daemon: the stream that brings events, and who the daemon is. In: events, time that passes, tabs that
- * are hidden and shown. Out: the watch is told, and `changed()` is called.
+ * The page and its daemon: the stream that brings events, and who the daemon is. In: events, time that passes, tabs
+ * that are hidden and shown. Out: the watch is told, and `changed()` is called.
  *
- * A hidden tab holds no connection. A clock that stood still has slept, and the stream may be dead without knowing it. The
- * daemon is asked now and then who it is: another database behind it means reading everything again.
+ * A hidden tab holds no connection. A clock that stood still has slept, and the stream may be dead without knowing it.
+ * The daemon is asked now and then who it is: another database behind it means reading everything again.
  */
+
+/** @import {ApiEvent, Connection} from "./types.js" */
 
 import { apiPath } from "./address.js";
 import { Problem } from "./api.js";
@@ -30,16 +33,18 @@ const JUST_CHECKED_MS = 2000;
  * @param {() => void} changed
  */
 export function createStream(changed) {
-  let streamed = null; // what the stream is narrowed to
+  let streamed = ""; // what the stream is narrowed to
   let lastCheck = 0;
   let lastTick = Date.now();
   let lastPulse = Date.now();
 
   const wanted = () => JSON.stringify(page.watch.stream());
+  /** @param {string|null} after */
   const addressAfter = (after) => {
     const epoch = after && page.meta.epoch;
     return root + apiPath("events/stream", { coalesce: COALESCE_MS, ...page.watch.stream(), after, epoch });
   };
+  /** @param {ApiEvent} event */
   const received = (event) => {
     answered();
     page.watch.apply(event);
@@ -50,9 +55,10 @@ export function createStream(changed) {
     page.watch.retry();
     if (Date.now() - lastCheck > JUST_CHECKED_MS) check();
   };
+  /** @param {Connection} state */
   const stateChanged = (state) => {
     paintConnection(state);
-    if (page.watch) changed();
+    changed();
   };
   const live = createLive(
     addressAfter,

@@ -1,10 +1,13 @@
+// @ts-check
 /**
- * The entry: address <-> view, one watch and one stream at a time. In: the address bar, links, keys. Out: a view that is
- * painted when something has changed.
+ * The entry: address <-> view, one watch and one stream at a time. In: the address bar, links, keys. Out: a view that
+ * is painted when something has changed.
  *
  * Everything that changes ends in `changed()`, which paints a few times a second at most; a clock paints each second,
  * since elapsed times tick by the server's clock.
  */
+
+/** @import {Filter, State, View} from "./types.js" */
 
 import { addressOf, apiPath, parseAddress } from "./address.js";
 import { bindDialogs } from "./dialogs.js";
@@ -28,7 +31,8 @@ const stream = createStream(changed);
 const places = createPlaces();
 const paintStale = createStaleBanner();
 const actions = createActions({ filter, go, changed, paintNow });
-let update = null; // paints the view of now
+/** @type {(state: State<any>) => void} paints the view of now */
+let update = () => {};
 
 function paint() {
   const { view, watch, meta } = page;
@@ -44,32 +48,39 @@ function paint() {
 
 // ------------------------------------------------------------------------------------------------ from view to view
 
-/** Shows a view, at its place. */
+/** Shows a view, at its place. @param {View} view @param {import("./page-places.js").Place} place */
 function enter(view, place) {
-  page.watch?.stop();
+  page.watch.stop();
   page.view = view;
   page.actionProblem = null;
   const env = { api, createLog: createLogHere, changed, answered, serverNow, ...timers };
   page.watch = createWatch(view, env, place.data);
-  const mountView = { overview: mountOverview, regression: mountRegression, job: mountJob }[view.kind] ?? mountUnknown;
-  update = mountView(host, actions[view.kind] ?? {});
+  update = MOUNTS[view.kind]();
   places.aim(place);
   stream.connect();
   paintNow();
 }
 
+/** @param {string} path @param {() => void} changedLog */
 function createLogHere(path, changedLog) {
+  /** @param {string} logPath @param {number} offset */
   const urlFor = (logPath, offset) => root + apiPath(logPath, { offset });
   return createLog(path, changedLog, { read: api.read, urlFor, EventSource });
 }
 
-function mountUnknown(place) {
-  mount(place, "unknown");
-  return () => {};
-}
+const MOUNTS = {
+  overview: () => mountOverview(host, actions.overview),
+  regression: () => mountRegression(host, actions.regression),
+  job: () => mountJob(host, actions.job),
+  unknown: () => {
+    mount(host, "unknown");
+    return () => {};
+  },
+};
 
 const viewOf = () => parseAddress(root, location.pathname, location.search);
 
+/** @param {string} address */
 function go(address) {
   if (address === location.pathname + location.search) return;
   places.leave();
@@ -79,20 +90,21 @@ function go(address) {
   else enter(view, TOP);
 }
 
-/** The same thing, looked at in another way: what is known of it stays. */
+/** The same thing, looked at in another way: what is known of it stays. @param {View} view */
 function turn(view) {
   page.view = view;
   page.watch.filter(view);
   paintNow();
 }
 
+/** @param {PopStateEvent} event */
 function cameBack(event) {
   places.leave();
   const place = places.back(event);
   enter(viewOf(), place);
 }
 
-/** A changed filter: the same view, another address, the same entry of the history. */
+/** A changed filter: the same view, another address, the same entry of the history. @param {Filter} patch */
 function filter(patch) {
   const view = { ...page.view, filter: { ...page.view.filter, ...patch } };
   history.replaceState(history.state, "", addressOf(root, view));
@@ -101,7 +113,7 @@ function filter(patch) {
 
 // ------------------------------------------------------------------------------------------------ running
 
-/** On paper all is light; pictures must be drawn anew for that. */
+/** On paper all is light; pictures must be drawn anew for that. @param {string|null} value */
 function putOnPaper(value) {
   setAttribute(document.documentElement, "data-paper", value);
   redrawPictures();

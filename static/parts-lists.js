@@ -1,4 +1,7 @@
+// @ts-check
 /** TODO parts-lists.js */
+
+/** @import {HistoryEntry, NamedJob, Parts, Run} from "./types.js" */
 
 import { jobAddress, regressionAddress } from "./address.js";
 import { instantiate, keyedList, setAttribute, setCell, setText, show } from "./dom.js";
@@ -7,7 +10,7 @@ import { changedWords, historyWord, localTimes, makerOf, runWords } from "./mode
 import { jobProgress, jobTitle, seedWords } from "./model-job.js";
 import { paintBar, paintLink } from "./parts.js";
 
-/** A list of `[label, value]` pairs; labels may repeat, so the place is part of the key. */
+/** A list of `[label, value]` pairs; labels may repeat, so the place is part of the key. @param {HTMLElement} parent */
 export function factList(parent) {
   const update = keyedList(parent, {
     template: "fact",
@@ -17,14 +20,16 @@ export function factList(parent) {
       setText(parts.value, value);
     },
   });
+  /** @param {unknown[]} pair @param {number} index */
   const fact = ([label, value], index) => ({ index, label: String(label), value: plain(value) });
-  return (pairs) => update(pairs.map(fact));
+  return (/** @type {unknown[][]} */ pairs) => update(pairs.map(fact), null);
 }
 
 /**
  * The last runs of a series, oldest first: one link each, a column of all verdicts with the fails on top.
  * `update(runs, context)` takes `{root, series, current}`, the id of the run whose page this is.
- * @param {Element} parent
+ * @param {HTMLElement} parent
+ * @returns {(runs: Run[], context: {root: string, series: string|null, current: number}) => void}
  */
 export function runStrip(parent) {
   return keyedList(parent, {
@@ -49,23 +54,32 @@ export function runStrip(parent) {
 }
 
 /**
- * A history as a timeline. `update(entries, {root, now, named, regression})`: `named` are jobs by id, and `regression` is
- * where they are listed; both for the history of a run.
- * @param {Element} parent
+ * @typedef {{
+ *   root: string, now: number, named?: Map<number, NamedJob>, regression?: {id: number, name: string},
+ * }} StoryContext
+ */
+
+/**
+ * A history as a timeline. `update(entries, {root, now, named, regression})`: `named` are jobs by id, and `regression`
+ * is where they are listed; both for the history of a run.
+ * @param {HTMLElement} parent
+ * @returns {(entries: HistoryEntry[], context: StoryContext) => void}
  */
 export function historyList(parent) {
   return keyedList(parent, { template: "history-entry", key: (entry) => entry.seq, paint: paintEntry });
 }
 
+/** @param {NamedJob} job */
 function nameOf(job) {
   return [jobTitle(job), seedWords(job)].filter(Boolean).join(", ");
 }
 
+/** @param {Parts} parts @param {HistoryEntry} entry @param {StoryContext} context */
 function paintEntry(parts, entry, { now, root, named, regression }) {
   const progress = jobProgress(entry.progress);
   const changes = changedWords(entry.changed, now);
   const word = historyWord(entry);
-  const reason = word.includes(entry.reason?.replace("-", " ")) ? null : entry.reason;
+  const reason = entry.reason && word.includes(entry.reason.replace("-", " ")) ? null : entry.reason;
   setAttribute(parts.entry, "data-kind", entry.result ?? "");
   setCell(parts.time, moment(entry.created, now), fullTime(entry.created));
   setText(parts.word, word);
@@ -74,7 +88,7 @@ function paintEntry(parts, entry, { now, root, named, regression }) {
   show(parts.more, Boolean(entry.more));
   setText(parts.more, entry.more ? `… and the same for ${plural(entry.more, "more job")}` : "");
   const alike = entry.more && entry.reason ? { q: `reason=${entry.reason}` } : null;
-  setAttribute(parts.more, "href", alike && regressionAddress(root, regression, alike));
+  setAttribute(parts.more, "href", alike && regression ? regressionAddress(root, regression, alike) : null);
   setText(parts.phase, [entry.phase, reason, progress?.words].filter(Boolean).join(" · "));
   setText(parts.description, localTimes(entry.description ?? "", now));
   show(parts.description, Boolean(entry.description));

@@ -1,4 +1,7 @@
-/** Round marks for axes: times, counts, durations, powers of ten. In: the ends of an axis. Out: `[{at, text}]`. Pure. */
+// @ts-check
+/**
+ * Round marks for axes: times, counts, durations, powers of ten. In: the ends of an axis. Out: `[{at, text}]`. Pure.
+ */
 
 import { clockTime, count, duration, moment } from "./format.js";
 
@@ -37,7 +40,11 @@ export function timeTicks(from, to, most) {
   return ticks;
 }
 
-/** As much of a time as steps of this length need: seconds, minutes or the day. */
+/**
+ * As much of a time as steps of this length need: seconds, minutes or the day.
+ * @param {number} at
+ * @param {number} step
+ */
 function timeWords(at, step) {
   if (step >= DAY) return moment(at, at + 2 * DAY).replace(/ \d\d:\d\d$/, "");
   return step < MINUTE ? clockTime(at) : clockTime(at).slice(0, 5);
@@ -47,7 +54,7 @@ function timeWords(at, step) {
 export function countTicks(high, most) {
   const rough = Math.max(1, high / most);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = Math.max(1, [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough));
+  const step = Math.max(1, [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= rough) ?? 1);
   const ticks = [];
   for (let at = 0; at <= high; at += step) ticks.push({ at, text: count(at) });
   return ticks;
@@ -55,6 +62,7 @@ export function countTicks(high, most) {
 
 /** Marks of a logarithmic axis of durations. @param {number} low @param {number} high */
 export function durationTicks(low, high) {
+  /** @param {number} at */
   const words = (at) => duration(at).replace(/ 00[smh]$/, "");
   return marks(low, high, DURATION_MARKS).map((at) => ({ at, text: words(at) }));
 }
@@ -69,15 +77,22 @@ export function powerTicks(low, high) {
   return marks(low, high, [coarse, fine]).map((at) => ({ at, text: short(at) }));
 }
 
-/** The coarsest round numbers of which enough lie between two; else multiples of the largest of them that has enough. */
+/**
+ * The coarsest round numbers of which enough lie between two; else multiples of the largest of them that has enough.
+ * @param {number} low
+ * @param {number} high
+ * @param {number[][]} lists
+ */
 function marks(low, high, lists) {
   const within = lists.map((list) => list.filter((at) => at >= low && at <= high));
   const enough = within.find((list) => list.length >= MARKS_LEAST);
   if (enough) return enough;
-  const steps = lists.at(-1).map((step) => multiples(step, low, high));
-  return steps.findLast((list) => list.length >= MARKS_LEAST) ?? within.at(-1);
+  const finest = lists[lists.length - 1];
+  const steps = finest.map((step) => multiples(step, low, high));
+  return steps.findLast((list) => list.length >= MARKS_LEAST) ?? within[within.length - 1];
 }
 
+/** @param {number} step @param {number} low @param {number} high */
 function multiples(step, low, high) {
   const first = Math.ceil(low / step);
   const number = Math.min(MULTIPLES_MOST, Math.max(0, Math.floor(high / step) - first + 1));
@@ -88,6 +103,7 @@ const MULTIPLES_MOST = 20;
 
 /** `1k`, `10M`. @param {number} number */
 export function short(number) {
+  /** @type {[number, string][]} */
   const units = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
   const [size, unit] = units.find(([each]) => number >= each) ?? [1, ""];
   return `${count(number / size)}${unit}`;

@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * The watch of one job: itself, its files, its history, earlier runs of its test, its output. In: events and replies. Out:
- * `data`. See watch.js.
+ * The watch of one job: itself, its files, its history, earlier runs of its test, its output. In: events and replies.
+ * Out: `data`. See watch.js.
  */
+
+/** @import {JobData, View, WatchEnv} from "./types.js" */
 
 import { applyToJob } from "./model-events.js";
 import { readAt } from "./model-times.js";
@@ -9,7 +12,9 @@ import { LIST_GAP_MS, OBJECT_GAP_MS, SLOW_GAP_MS, createPieces, readWholeHistory
 
 const FILES_MOST = 5000;
 
+/** @param {View} view @param {WatchEnv} env @param {JobData|null} kept */
 export function watchJob(view, env, kept) {
+  /** @type {JobData} */
   const data = kept ?? { job: null, history: null, earlier: null, log: null, files: null };
   const path = `jobs/${view.ref}`;
   const log = env.createLog(`${path}/logs`, env.changed);
@@ -26,7 +31,7 @@ export function watchJob(view, env, kept) {
     files: {
       gap: SLOW_GAP_MS,
       read: async (signal) => {
-        const has = data.job?.files?.length > 0;
+        const has = Boolean(data.job?.files?.length);
         data.files = has ? await env.api.list(`${path}/files`, { limit: FILES_MOST }, signal) : null;
       },
     },
@@ -40,14 +45,11 @@ export function watchJob(view, env, kept) {
     },
     log: { gap: LIST_GAP_MS, read: log.open },
   });
-  return watchOf(env, data, pieces, {
+  return watchOf(data, pieces, {
     stream: () => ({ job: view.ref }),
     refresh: () => pieces.want(["job", "history", "earlier", "log"]), // the job asks for its files
     pulse: () => data.job?.result === "live" && pieces.want(["job", "log"]),
     problem: () => pieces.problem(data.job === null),
-    more() {},
-    look() {},
-    filter() {},
     pause() {
       log.close();
       pieces.pause();

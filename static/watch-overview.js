@@ -1,7 +1,10 @@
+// @ts-check
 /**
- * The watch of the list of regressions: the list, those of its rows that change, the last runs of its series. In: events
- * and replies. Out: `data`. See watch.js.
+ * The watch of the list of regressions: the list, those of its rows that change, the last runs of its series. In:
+ * events and replies. Out: `data`. See watch.js.
  */
+
+/** @import {OverviewData, Regression, Series, View, WatchEnv} from "./types.js" */
 
 import { applyToOverview } from "./model-events.js";
 import { belongs, replaceItem, sortRegressions } from "./model-lists.js";
@@ -15,14 +18,19 @@ const LIST_TYPES = "regression.*,job.live,job.finished,job.corrected,job.revived
 /** With more changed rows than this at once, one reading of the list is cheaper than one of each. */
 const FEW = 4;
 
+/** @param {View} view @param {WatchEnv} env @param {OverviewData|null} kept */
 export function watchOverview(view, env, kept) {
+  /** @type {OverviewData} */
   const data = kept ?? { list: null, strips: new Map(), onlyTanked: false };
+  /** @type {Set<number>} ids of rows that have changed */
   const dirty = new Set();
   let { filter } = view;
   const list = createList(env, PAGE, () => ["regressions", filter]);
   if (data.list) list.keep(data.list.items);
 
+  /** @param {AbortSignal} signal */
   const hasTanked = async (signal) => (await env.api.read("regressions", { tanked: 1, limit: 1 }, signal)).items.length > 0;
+  /** @param {AbortSignal} signal */
   const readList = async (signal) => {
     dirty.clear();
     const found = await list.read(data.list, signal);
@@ -31,20 +39,26 @@ export function watchOverview(view, env, kept) {
     data.list = found;
     pieces.want(["strips"]);
   };
+  /** @param {AbortSignal} signal */
   const readStrips = async (signal) => {
-    const series = [...new Set(data.list?.items.map((item) => item.series).filter(Boolean))].slice(0, STRIPS_MOST);
+    const named = data.list?.items.map((item) => item.series ?? "").filter(Boolean);
+    const series = [...new Set(named)].slice(0, STRIPS_MOST);
     if (!series.length) return;
     const { items } = await env.api.read("series", { series }, signal);
-    data.strips = new Map(items.map((item) => [item.series, item.runs]));
+    data.strips = new Map(items.map((/** @type {Series} */ item) => [item.series, item.runs]));
   };
+  /** @param {AbortSignal} signal */
   const readRows = async (signal) => {
     const ids = [...dirty];
     dirty.clear();
     if (ids.length > FEW) pieces.want(["list"]);
     else await Promise.all(ids.map((id) => readRow(id, signal)));
   };
+  /** @param {number} id @param {AbortSignal} signal */
   const readRow = async (id, signal) => {
+    /** @type {Regression} */
     const row = readAt(await env.api.read(`regressions/${id}`, {}, signal), env.serverNow());
+    if (!data.list) return;
     const items = replaceItem(data.list.items, row).filter((item) => item.id !== id || belongs(item, filter));
     data.list = { ...data.list, items: sortRegressions(items) };
   };
@@ -54,13 +68,12 @@ export function watchOverview(view, env, kept) {
     strips: { gap: SLOW_GAP_MS, read: readStrips },
   });
 
-  return watchOf(env, data, pieces, {
+  return watchOf(data, pieces, {
     stream: () => ({ types: LIST_TYPES }),
     problem: () => pieces.problem(data.list === null),
     refresh: () => pieces.want(["list"]),
     pulse: () => data.list?.items.some((item) => item.status === "live") && pieces.want(["list"]),
     more: () => list.more(() => data.list, (next) => (data.list = next)),
-    look() {},
     filter(next) {
       ({ filter } = next);
       list.restart();

@@ -1,11 +1,14 @@
+// @ts-check
 /**
- * The watch of one regression: its figures, its live jobs, and what the chosen view of it shows. In: events and replies.
- * Out: `data`. See watch.js.
+ * The watch of one regression: its figures, its live jobs, and what the chosen view of it shows. In: events and
+ * replies. Out: `data`. See watch.js.
  *
- * What is read when: first the regression itself, with the newest of its live jobs in the same breath, so that its counts
- * and their table tell the same; with its first reply, what the chosen view shows. An event patches what it tells, and
- * asks for the rest to be read again; what no event tells is read again by `pulse()`.
+ * What is read when: first the regression itself, with the newest of its live jobs in the same breath, so that its
+ * counts and their table tell the same; with its first reply, what the chosen view shows. An event patches what it
+ * tells, and asks for the rest to be read again; what no event tells is read again by `pulse()`.
  */
+
+/** @import {ApiEvent, Counts, Filter, Query, Regression, RegressionData, Run, View, WatchEnv} from "./types.js" */
 
 import { encodeRef, isFilter, isLatest, searchText } from "./address.js";
 import { createLiveJobs } from "./livejobs.js";
@@ -27,7 +30,10 @@ const LIVE_FEW = 500;
 /** What belongs into the history of a run of what happened to its jobs: deaths that nobody reported, and their end. */
 const DEATHS = "job.timed_out,job.missing,job.tanked,job.corrected,job.revived,job.extended,job.pruned";
 
-/** What each of the views of a regression reads, besides the regression itself and, while it runs, its live jobs. */
+/**
+ * What each of the views of a regression reads, besides the regression itself and, while it runs, its live jobs.
+ * @type {Object<string, string[]>}
+ */
 const READ_BY_TAB = {
   "": ["signatures", "jobs"],
   pictures: ["charts", "timeline", "hosts"],
@@ -38,25 +44,32 @@ const READ_BY_TAB = {
 const SUMMARIES = ["series", "charts", "timeline", "hosts", "diff", "history"];
 const JOB_FILTERS = ["result", "signature", "q", "sort"];
 
+/** @param {View} view @param {WatchEnv} env @param {RegressionData|null} kept */
 export function watchRegression(view, env, kept) {
+  /** @type {RegressionData} */
   const data = kept ?? { regression: null, ...nothingRead() };
   const latest = isLatest(view.ref);
   let { filter } = view;
-  let inSight = []; // ids of the live jobs that the reader sees
+  /** @type {number[]} ids of the live jobs that the reader sees */
+  let inSight = [];
+  /** @param {string} rest */
   const path = (rest) => `regressions/${data.regression?.id ?? encodeRef(view.ref)}${rest}`;
   const lists = {
     signatures: createList(env, PAGE, () => [path("/signatures"), {}]),
     jobs: createList(env, LONG_PAGE, () => [path("/jobs"), jobQuery(filter, data.regression?.counts)]),
   };
-  for (const name of Object.keys(lists)) if (data[name]) lists[name].keep(data[name].items);
+  if (data.signatures) lists.signatures.keep(data.signatures.items);
+  if (data.jobs) lists.jobs.keep(data.jobs.items);
 
   const ofTab = () => READ_BY_TAB[filter.tab] ?? READ_BY_TAB[""];
   const allOfView = () => ["series", ...(filter.tab ? [] : ["live"]), ...ofTab()];
+  /** @param {string[]} names */
   const shown = (names) => names.filter((name) => ["regression", ...allOfView()].includes(name));
   const isMissing = () => data.regression === null && pieces.problem(true)?.status === 404;
 
   const { readLive, readNewest, readSeen } =
     createLiveReading(env, data, path, { wantAll: () => pieces.want(["live"]), inSight: () => inSight });
+  /** @param {AbortSignal} signal */
   const readRegression = async (signal) => {
     const ref = latest ? view.ref : data.regression?.id ?? view.ref;
     const isListed = data.regression?.status === "live" && filter.tab === "";
@@ -74,15 +87,20 @@ export function watchRegression(view, env, kept) {
     Object.values(lists).forEach((list) => list.restart());
     pieces.want(allOfView());
   };
+  /** @param {AbortSignal} signal */
   const readSignatures = async (signal) => {
     data.signatures = await lists.signatures.read(data.signatures, signal);
   };
-  /** The jobs by the filter of now; until they have come, those of the filter before are there, marked `isOld`. */
+  /**
+   * The jobs by the filter of now; until they have come, those of the filter before are there, marked `isOld`.
+   * @param {AbortSignal} signal
+   */
   const readJobs = async (signal) => {
     const read = await lists.jobs.read(data.jobs, signal);
     data.jobs = keepNewer(data.jobs, read);
   };
-  const readOne = (name, rest, query) => async (signal) => {
+  /** @param {"charts"|"timeline"|"hosts"} name @param {string} rest @param {() => Query} query */
+  const readOne = (name, rest, query) => async (/** @type {AbortSignal} */ signal) => {
     data[name] = await env.api.read(path(rest), query(), signal);
   };
   const pieces = createPieces(env, {
@@ -99,7 +117,7 @@ export function watchRegression(view, env, kept) {
     history: { gap: LIST_GAP_MS, read: (signal) => readHistory(env, path, data, signal) },
   });
 
-  return watchOf(env, data, pieces, {
+  return watchOf(data, pieces, {
     refresh() {
       // these are only ever added to, and perhaps of another database
       Object.assign(data, { history: null, deaths: null, named: new Map() });
@@ -117,10 +135,11 @@ export function watchRegression(view, env, kept) {
     problem: () => pieces.problem(data.regression === null),
     filterProblem: () => pieces.filterProblem(filter.tab === "compare" ? "diff" : "jobs"),
     look: (ids) => (inSight = ids),
-    more: (name) => lists[name].more(() => data[name], (next) => (data[name] = next)),
+    more: (/** @type {"signatures"|"jobs"} */ name) => lists[name].more(() => data[name], (next) => (data[name] = next)),
     filter(next) {
       const old = filter;
       ({ filter } = next);
+      /** @param {string[]} names */
       const differs = (names) => names.some((name) => old[name] !== filter[name]);
       if (differs(["tab"])) pieces.want(allOfView());
       if (differs(["base", "by"])) data.diff = null;
@@ -137,31 +156,45 @@ export function watchRegression(view, env, kept) {
         if (latest || event.regression === view.ref) pieces.want(["regression"]);
       } else if (event.regression_id === data.regression.id) {
         pieces.want(shown(takeEvent(data, event)));
-      } else if (latest && event.type === "regression.started" && event.regression.startsWith(data.regression.series)) {
+      } else if (latest && event.type === "regression.started" && isOfSeries(event, data.regression)) {
         pieces.want(["regression"]);
       }
     },
   });
 }
 
-/** What has not been read yet. */
+/** What has not been read yet. @returns {Omit<RegressionData, "regression">} */
 function nothingRead() {
-  const names = ["signatures", "jobs", "strip", "since", "charts", "timeline", "hosts", "runs", "diff"];
-  names.push("history", "deaths");
-  const none = Object.fromEntries(names.map((name) => [name, null]));
-  return { live: createLiveJobs(), liveRead: false, ...none, named: new Map() };
+  return {
+    live: createLiveJobs(), liveRead: false, signatures: null, jobs: null, strip: null, since: null, charts: null,
+    timeline: null, hosts: null, runs: null, diff: null, history: null, deaths: null, named: new Map(),
+  };
 }
 
-/** Patches what an event tells. @returns {string[]} what must be read again */
+/** @param {ApiEvent} event @param {Regression} regression */
+function isOfSeries(event, { series }) {
+  return series !== null && event.regression.startsWith(series);
+}
+
+/**
+ * Patches what an event tells.
+ * @param {RegressionData} data
+ * @param {ApiEvent} event
+ * @returns {string[]} what must be read again
+ */
 function takeEvent(data, event) {
-  data.regression = { ...data.regression, last_activity_at: event.at };
+  data.regression = { .../** @type {Regression} */ (data.regression), last_activity_at: event.at };
   const isKnown = !event.job || data.live.apply(event);
   if (event.job && data.jobs) data.jobs = { ...data.jobs, items: patchRows(data.jobs.items, event) };
   const moved = movedBy(event, isKnown);
   return moved.length ? [...moved, ...SUMMARIES] : [];
 }
 
-/** What is typed into the filter of jobs is a filter if it looks like one, else text to search for. */
+/**
+ * What is typed into the filter of jobs is a filter if it looks like one, else text to search for.
+ * @param {Filter} given
+ * @param {Counts|undefined} counts
+ */
 function jobQuery({ result: chosen, signature, q = "", sort }, counts) {
   const result = resultsShown(chosen, counts);
   const wanted = { all: "", done: "pass,fail,skip" }[result] ?? result;
@@ -170,26 +203,40 @@ function jobQuery({ result: chosen, signature, q = "", sort }, counts) {
 
 // ------------------------------------------------------------------------------------------------ beside other runs
 
-/** What runs are compared by: the reader's choice, else what finds more. */
+/** What runs are compared by: the reader's choice, else what finds more. @param {Filter} filter */
 const compareBy = (filter) => filter.by || "auto";
 
-/** The last runs of the series, and what has changed since the one before. */
+/**
+ * The last runs of the series, and what has changed since the one before.
+ * @param {WatchEnv} env
+ * @param {(rest: string) => string} path
+ * @param {RegressionData} data
+ * @param {Filter} filter
+ * @param {AbortSignal} signal
+ */
 async function readSeries(env, path, data, filter, signal) {
-  const { id, series } = data.regression;
+  const { id, series } = /** @type {Regression} */ (data.regression);
   const { items } = series ? await env.api.read("series", { series }, signal) : { items: [] };
   const strip = items[0]?.runs ?? [];
-  const isFirst = !strip.some((run) => run.id < id);
+  const isFirst = !strip.some((/** @type {Run} */ run) => run.id < id);
   const since = isFirst ? null : await env.api.read(path("/diff"), { limit: PAGE, by: compareBy(filter) }, signal);
   Object.assign(data, { strip, since });
 }
 
-/** The runs that it can be compared with, and the comparison. */
+/**
+ * The runs that it can be compared with, and the comparison.
+ * @param {WatchEnv} env
+ * @param {(rest: string) => string} path
+ * @param {RegressionData} data
+ * @param {Filter} filter
+ * @param {AbortSignal} signal
+ */
 async function readDiff(env, path, data, filter, signal) {
-  const { series, number } = data.regression;
+  const { series, number } = /** @type {Regression} */ (data.regression);
   const query = { series, limit: PAGE, tanked: 1 };
   const { items } = series ? await env.api.list("regressions", query, signal) : { items: [] };
   data.runs = { items };
-  const isAlone = !filter.base && !items.some((run) => run.number < number);
+  const isAlone = !filter.base && !items.some((/** @type {any} */ run) => run.number < (number ?? 0));
   const { base, slower } = filter;
   const wanted = { base, slower, by: compareBy(filter) };
   data.diff = isAlone ? NOTHING_BEFORE : await env.api.read(path("/diff"), wanted, signal);
@@ -197,13 +244,25 @@ async function readDiff(env, path, data, filter, signal) {
 
 // ------------------------------------------------------------------------------------------------ what happened
 
+/**
+ * @param {WatchEnv} env
+ * @param {(rest: string) => string} path
+ * @param {RegressionData} data
+ * @param {AbortSignal} signal
+ */
 async function readHistory(env, path, data, signal) {
   data.history = await readWholeHistory(env, path("/history"), data.history, signal);
-  data.deaths = await readEvents(env, { regression: data.regression.id, types: DEATHS }, data.deaths, signal);
+  data.deaths = await readEvents(env, { regression: data.regression?.id, types: DEATHS }, data.deaths, signal);
   await readNamed(env, path, data, signal);
 }
 
-/** The jobs that the history names, a page of them at a time. */
+/**
+ * The jobs that the history names, a page of them at a time.
+ * @param {WatchEnv} env
+ * @param {(rest: string) => string} path
+ * @param {RegressionData} data
+ * @param {AbortSignal} signal
+ */
 async function readNamed(env, path, data, signal) {
   const told = storyOf(data.history?.items ?? [], data.deaths?.items ?? []).map((entry) => entry.job);
   const ids = [...new Set(told)].filter((id) => id && !data.named.has(id));

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What each view reads, and when it reads it again. A watch owns `data`, the view's share of the state; it changes
  * it by answers and by events, and calls `env.changed()` so that somebody paints.
@@ -10,18 +11,20 @@
  * `stop()`, `problem()`.
  */
 
+/** @import {View} from "./types.js" */
+
 import { watchJob } from "./watch-job.js";
 import { watchOverview } from "./watch-overview.js";
 import { watchRegression } from "./watch-regression.js";
 
 /**
  * The watch for a view. `kept`: data from an earlier visit, shown until news comes.
- * @param {object} view
- * @param {object} env
- * @param {object|null} kept
+ * @param {View} view
+ * @param {any} env
+ * @param {any} kept
  */
 export function createWatch(view, env, kept) {
-  const make = { overview: watchOverview, regression: watchRegression, job: watchJob }[view.kind] ?? watchNothing;
+  const make = { overview: watchOverview, regression: watchRegression, job: watchJob, unknown: watchNothing }[view.kind];
   return make(view, env, kept);
 }
 
