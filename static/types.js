@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What the objects of the page are, for those who read it and for `make page-types`. Nothing here runs, and nothing is
  * imported by a browser. First the API's own, as openapi.json describes them; then the page's.

@@ -120,7 +120,7 @@ def fill(daemon: Daemon) -> int:
     return job_id(daemon, RUNS[1], "f")
 
 
-async def test_every_view_opens_and_says_what_it_shows(shared, firefox):
+async def test_every_view_opens_and_says_what_it_shows(shared: Daemon, firefox: Firefox) -> None:
     job = fill(shared)
     run = address(RUNS[1])
     for path, place, words in (
@@ -135,7 +135,7 @@ async def test_every_view_opens_and_says_what_it_shows(shared, firefox):
         await firefox.see(f"document.querySelector({json.dumps(place)})?.innerText.includes({json.dumps(words)})")
 
 
-async def test_a_finish_is_shown_without_reloading_and_keys_lead_on(shared, firefox):
+async def test_a_finish_is_shown_without_reloading_and_keys_lead_on(shared: Daemon, firefox: Firefox) -> None:
     tell(shared, "ff/live", live("seen"))
     await firefox.open(shared.url + address("ff/live"))
     await firefox.see("document.querySelector('table.live')?.innerText.includes('seen')")

@@ -7,7 +7,7 @@ from support.daemons import ROOT
 
 
 @pytest.mark.node
-def test_the_modules_of_the_page_compute_what_their_own_tests_say():
+def test_the_modules_of_the_page_compute_what_their_own_tests_say() -> None:
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "page").glob("*.test.mjs"))
     assert files
     run = subprocess.run(["node", "--test", *files], cwd=ROOT, capture_output=True, text=True, timeout=120)
