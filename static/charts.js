@@ -15,6 +15,16 @@ export function linear([low, high], [from, to]) {
   return (/** @type {number} */ value) => (span > 0 ? from + ((value - low) / span) * (to - from) : (from + to) / 2);
 }
 
+/**
+ * The ends of a logarithmic axis for some values, with room on both sides; what is not above zero has no place on it.
+ * @param {number[]} values
+ * @returns {[number, number]}
+ */
+export function logSpan(values) {
+  const used = values.filter((value) => value > 0);
+  return used.length ? [Math.min(...used) / 1.4, Math.max(...used) * 1.4] : [1, 10];
+}
+
 /** The same, logarithmic; what is not above zero stands at the low end. @param {number[]} given @param {any} range */
 export function logarithmic([low, high], range) {
   const scale = linear([Math.log(low), Math.log(high)], range);

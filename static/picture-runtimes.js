@@ -7,7 +7,7 @@
 /** @import {Charts, Colours, Parts, Pen, Points, RegressionActions, RegressionState} from "./types.js" */
 
 import { jobAddress } from "./address.js";
-import { RESULTS, linear, logarithmic, nearest } from "./charts.js";
+import { RESULTS, linear, logarithmic, logSpan, nearest } from "./charts.js";
 import { setAttribute, setText, show } from "./dom.js";
 import {
   AXIS, CHART_PX, axisBelow, axisLeft, bindPointer, hatch, line, notShown, picture, tableBehind, text,
@@ -128,13 +128,7 @@ export function mountCycles(parts, actions) {
  */
 function drawCycles(pen, width, colours, { id, runtime_ms: runtime, cycles, result }, high) {
   const [left, right, top, bottom] = [64, width - 24, 12, high - AXIS - 4];
-  /** @param {number[]} list @returns {[number, number]} */
-  const span = (list) => {
-    const used = list.filter((value) => value > 0);
-    const [low, most] = [Math.min(...used), Math.max(...used)];
-    return used.length ? [low / 1.4, most * 1.4] : [1, 10];
-  };
-  const [times, numbers] = [span(runtime), span(cycles)];
+  const [times, numbers] = [logSpan(runtime), logSpan(cycles)];
   const x = logarithmic(numbers, [left, right]);
   const y = logarithmic(times, [bottom, top]);
   axisBelow(pen, powerTicks(...numbers), x, top, bottom, colours);

@@ -14,6 +14,11 @@ test("scales map ends to ends, and a domain without extent to the middle", () =>
   assert.equal(charts.logarithmic([1, 100], [0, 10])(0), 0);
 });
 
+test("a logarithmic axis spans what is above zero, with room on both sides", () => {
+  assert.deepEqual(charts.logSpan([0, 14, 140]), [10, 196]);
+  assert.deepEqual(charts.logSpan([0]), [1, 10]);
+});
+
 test("jobs at the same time on one host stand side by side, hosts in order of their numbers", () => {
   const placed = charts.lanes({ hosts: ["n10.lab.example", "n2.lab.example"], host: [0, 0, 1, 0], start: [0, 5, 5, 10], length: [10, null, 1, 5] }, 20);
   assert.deepEqual(placed.hosts, [{ host: "n2", first: 0, rows: 1 }, { host: "n10", first: 1, rows: 2 }]);

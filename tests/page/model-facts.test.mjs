@@ -12,6 +12,11 @@ test("the publisher's start is a fact of its own only where the server heard of 
   assert.deepEqual(labels(at(-3_000_000)), ["Start (publisher)"]);
 });
 
+test("times among the fields are those of the reader's clock, limits are durations", () => {
+  const fields = { model_timestamp: "2025-11-21T12:04:12Z", time_limit_hours: 1.5 };
+  assert.deepEqual(regressionFacts(regression({ fields }), NOW), [["Version time", "12:04:12"], ["Time limit", "1h 30m"]]);
+});
+
 test("facts show every field that was told, unknown ones too", () => {
   const facts = regressionFacts(regression({
     component: "cpu", branch: "", stats: { compute_ms: 10_000, cycles: 9999, cycles_per_s: 499.7 },

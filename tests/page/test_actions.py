@@ -22,7 +22,7 @@ from support.browsing import (
     rows,
     tell,
 )
-from support.daemons import Daemon
+from support.daemons import LIVE_SIGS, Daemon
 
 pytest_plugins = ("support.browsing",)
 pytestmark = pytest.mark.browser
@@ -65,6 +65,7 @@ def test_a_job_can_be_tanked_and_a_regression_finished_by_hand(lab: Daemon, visi
     expect(part(page, "sentence")).to_contain_text("Tanked by hand.")
     page.locator("#crumbs a").last.click()
     part(page, "finish").click()
+    expect(part(page.locator("dialog#confirm"), "reason")).to_be_hidden()
     page.locator("dialog#confirm").get_by_role("button", name="Finish").click()
     expect(part(page, "status")).to_have_text("aborted")
 
@@ -175,3 +176,13 @@ def test_the_badge_of_a_series_is_shown_with_a_line_to_copy(lab: Daemon, make_vi
     part(dialog, "copy").click()
     expect(part(dialog, "copy")).to_have_text("Copied")
     assert copied(page) == f"[![badged]({lab.url}/badge/badged.svg)]({lab.url}/r/badged%2F%24)"
+
+
+def test_the_badge_links_to_the_latest_run_by_the_separator_of_this_server(
+    make_daemon: Callable[..., Daemon], visitor: Visitor
+) -> None:
+    daemon = make_daemon(f'{LIVE_SIGS}[regr]\nseriesseparator = ":"\n').start()
+    tell(daemon, "nightly:1", finish("a"), ("regr-finish", None))
+    page = visitor.open(daemon, address("nightly:1"))
+    part(page, "badge").click()
+    expect(part(page.locator("dialog#badge"), "markdown")).to_contain_text("/r/nightly%3A%24)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def test_the_page_of_a_job_shows_every_field_and_grows_with_its_history(lab: Dae
     tell(lab, "fields/1", finish("full", "fail", runtime_ms=65_000, results="3 of 40 wrong", **end))
     expect(part(page, "result")).to_have_text("fail")
     expect(part(page, "elapsed")).to_have_text("1m 05s")
+    expect(part(page, "finished")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
     expect(part(page, "fail")).to_have_text("UVM_ERROR @ 5: lost a beat\nsecond line")
     for text in ("12,345", "Exit code", "3 of 40 wrong", "farm-13", "slow"):
         expect(view).to_contain_text(text)

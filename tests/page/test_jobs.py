@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
-from support.browsing import Visitor, address, box, finish, job_id, live, part, row, rows, tell
+from support.browsing import Visitor, address, box, finish, job_id, live, part, row, rows, tell, width
 from support.daemons import Daemon
 
 pytest_plugins = ("support.browsing",)
@@ -74,6 +74,8 @@ def test_the_words_of_a_job_that_waits_or_has_no_total_have_their_room(lab: Daem
     words = box(part(row(page, "live", "counts"), "progress"))
     bar = box(part(row(page, "live", "bars"), "bar"))
     assert words["x"] == bar["x"]
+    shares = part(row(page, "live", "bars"), "bar").locator("i")
+    assert width(shares.first) == pytest.approx(7 / 3 * width(shares.last), rel=0.1)
 
 
 def test_a_heartbeat_is_seen_though_it_is_no_event(lab: Daemon, visitor: Visitor) -> None:

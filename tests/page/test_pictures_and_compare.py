@@ -30,8 +30,13 @@ def test_pictures_show_hosts_and_have_a_table_behind_each(lab: Daemon, visitor: 
         assert drawn_colours(page, name) > 3
         page.locator(f'[data-part="{name}-table"] summary').click()
         expect(part(page, f"{name}-table").locator("tbody tr").first).to_be_visible()
+        assert part(page, f"{name}-table").locator("th:not([scope=col])").count() == 0
     expect(part(page, "finished")).to_have_attribute("aria-label", re.compile("24 finished of 30"))
     expect(row(page, "hosts", "n0")).to_contain_text("25 %")
+    lanes = part(page, "timeline-table").locator("tbody tr")
+    expect(lanes).to_have_count(25)
+    tell(lab, "pictures/1", finish("one more", host="n9"))
+    expect(lanes).to_have_count(26, timeout=20_000)
     part(page, "cycles-table").get_by_role("link").first.click()
     expect(part(page, "result")).to_have_text(re.compile("pass|fail"))
 

@@ -69,6 +69,7 @@ def test_a_regression_that_nobody_has_heard_of_shows_as_soon_as_it_starts(lab: D
     visitor.expected = ("404",)
     page = visitor.open(lab, address("soon/1"))
     expect(page.get_by_role("heading", name="No such regression")).to_be_visible()
+    expect(part(page, "missing-name")).to_have_text("soon/1")
     tell(lab, "soon/1", ("regr-start", None), live("first"))
     expect(part(page, "name")).to_have_text("soon/1")
     expect(rows(page, "live")).to_have_count(1)
@@ -230,7 +231,7 @@ def test_a_signature_is_new_to_all_runs_or_back_after_the_one_before(lab: Daemon
 
 
 def test_a_signature_unfolds_its_message_and_marks_what_the_bucketing_left_out(lab: Daemon, visitor: Visitor) -> None:
-    told = "UVM_ERROR tb/sb.sv(88) @ 1200 ns: fifo overrun\nexpected 3"
+    told = "UVM_ERROR tb/sb.sv(88) @ 1200 ns: credit underflow\nexpected 3"
     tell(
         lab, "unfold/1", ("regr-start", None), finish("a", "fail", fail_message=told, host="n7", config="make a SEED=1")
     )

@@ -75,6 +75,20 @@ def test_a_lost_connection_is_told_and_all_is_caught_up_when_the_daemon_is_back(
     assert visitor.loads == 1
 
 
+def test_what_could_not_be_read_is_asked_for_again_without_a_word(lab: Daemon, visitor: Visitor) -> None:
+    visitor.expected = ("ERR_FAILED",)
+    tell(lab, "again/1", finish("a"))
+    page = visitor.context.new_page()
+    page.clock.install()
+    page.route("**/jobs?*", lambda route: route.abort())
+    page.goto(lab.url + address("again/1"))
+    expect(part(page, "pass").first).to_have_text("1")
+    expect(rows(page, "jobs")).to_have_count(0)
+    page.unroute("**/jobs?*")
+    page.clock.run_for(31_000)
+    expect(row(page, "jobs", "a")).to_be_visible()
+
+
 def test_a_warning_says_that_live_tracking_is_off(make_daemon: Callable[..., Daemon], visitor: Visitor) -> None:
     page = visitor.open(make_daemon("[sigs]\nenablelivejobs = false\n").start())
     expect(page.locator("#live-off")).to_contain_text("Live tracking is off on this server")
