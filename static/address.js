@@ -63,9 +63,10 @@ function parseFilter(kind, search) {
  * @param {Aim} view
  */
 export function addressOf(root, view) {
-  const path = { overview: "", regression: `r/${encodeRef(view.ref ?? "")}`, job: `j/${view.ref}`, unknown: view.ref ?? "" }[view.kind];
+  const { kind, ref = "" } = view;
+  const path = { overview: "", regression: `r/${encodeRef(ref)}`, job: `j/${ref}`, unknown: ref }[kind];
   const query = new URLSearchParams();
-  for (const [key, standard] of Object.entries(FILTERS[view.kind])) {
+  for (const [key, standard] of Object.entries(FILTERS[kind])) {
     const value = view.filter?.[key] ?? standard;
     if (value !== standard) query.set(key, value);
   }

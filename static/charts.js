@@ -25,7 +25,7 @@ export function logSpan(values) {
   return used.length ? [Math.min(...used) / 1.4, Math.max(...used) * 1.4] : [1, 10];
 }
 
-/** The same, logarithmic; what is not above zero stands at the low end. @param {number[]} given @param {any} range */
+/** The same, logarithmic; what is not above zero stands at the low end. @param {number[]} domain @param {number[]} range */
 export function logarithmic([low, high], range) {
   const scale = linear([Math.log(low), Math.log(high)], range);
   return (/** @type {number} */ value) => scale(Math.log(Math.max(value, low)));

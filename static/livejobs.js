@@ -57,7 +57,8 @@ export function nextSort(sort, column) {
  * @param {number} now
  */
 export function isSlow(job, now) {
-  return Boolean(job.slow_after_ms) && Boolean(job.started_at) && (jobElapsed(job, now) ?? 0) > (job.slow_after_ms ?? 0);
+  const { slow_after_ms: limit, started_at: started } = job;
+  return Boolean(limit && started && (jobElapsed(job, now) ?? 0) > limit);
 }
 
 /** The live jobs: `put`, `apply`, `settle` and `keepOnly` change them, `rows` gives them in order. */

@@ -77,7 +77,8 @@ export function dueWords(job, now) {
   if (due === null || job.result !== "live") return "";
   const started = parseTime(job.started_at);
   const limit = job.time_limit_ms && started !== null ? started + job.time_limit_ms : Infinity;
-  return due >= limit - CLOCK_SLACK_MS ? `time limit ${moment(due, now)}` : `given up at ${moment(due, now)} without a message`;
+  if (due >= limit - CLOCK_SLACK_MS) return `time limit ${moment(due, now)}`;
+  return `given up at ${moment(due, now)} without a message`;
 }
 
 /**

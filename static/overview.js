@@ -11,7 +11,9 @@
 /** @import {Filter, OverviewActions, OverviewState, Parts, Regression} from "./types.js" */
 
 import { regressionAddress } from "./address.js";
-import { bindCopy, keyedList, pressedIn, setAttribute, setCell, setField, setText, show, whenTypingPauses } from "./dom.js";
+import {
+  bindCopy, keyedList, pressedIn, setAttribute, setCell, setField, setText, show, whenTypingPauses,
+} from "./dom.js";
 import { count, fullTime, moment, rate, ticking, visible } from "./format.js";
 import { teachCommands } from "./model-page.js";
 import { passRate, progressOf, shortReason, statusSentence } from "./model-regression.js";

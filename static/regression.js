@@ -13,7 +13,9 @@ import { sinceParts, storyOf } from "./model-history.js";
 import { barSegments, done, passRate, progressOf, statusSentence, total } from "./model-regression.js";
 import { etaWords, regressionElapsed, sinceWords } from "./model-times.js";
 import { factList, historyList, runStrip } from "./parts-lists.js";
-import { KINDS, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime } from "./parts.js";
+import {
+  KINDS, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime,
+} from "./parts.js";
 import { mountPictures } from "./pictures.js";
 
 /** @type {Object<string, (host: HTMLElement, actions: RegressionActions) => (state: RegressionState) => void>} */
@@ -162,7 +164,9 @@ function paintSince(parts, paint, state) {
 
 /**
  * @param {HTMLElement} node
- * @param {{since: Diff|null, told: ReturnType<typeof sinceParts>, compare: string, root: string, regression: Regression}} context
+ * @param {{
+ *   since: Diff|null, told: ReturnType<typeof sinceParts>, compare: string, root: string, regression: Regression,
+ * }} context
  */
 function paintSinceWords(node, { since, told, compare, root, regression }) {
   const text = JSON.stringify([since?.base, told, compare, regression.status]);

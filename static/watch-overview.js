@@ -29,7 +29,10 @@ export function watchOverview(view, env, kept) {
   if (data.list) list.keep(data.list.items);
 
   /** @param {AbortSignal} signal */
-  const hasTanked = async (signal) => (await env.api.read("regressions", { tanked: 1, limit: 1 }, signal)).items.length > 0;
+  const hasTanked = async (signal) => {
+    const { items } = await env.api.read("regressions", { tanked: 1, limit: 1 }, signal);
+    return items.length > 0;
+  };
   /** @param {AbortSignal} signal */
   const readList = async (signal) => {
     dirty.clear();

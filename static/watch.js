@@ -24,8 +24,8 @@ import { watchRegression } from "./watch-regression.js";
  * @param {any} kept
  */
 export function createWatch(view, env, kept) {
-  const make = { overview: watchOverview, regression: watchRegression, job: watchJob, unknown: watchNothing }[view.kind];
-  return make(view, env, kept);
+  const makes = { overview: watchOverview, regression: watchRegression, job: watchJob, unknown: watchNothing };
+  return makes[view.kind](view, env, kept);
 }
 
 function watchNothing() {
