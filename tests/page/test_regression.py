@@ -266,3 +266,13 @@ def test_hosts_are_named_without_the_domain_that_all_of_them_have(lab: Daemon, v
     expect(part(row(page, "signatures", "overrun"), "hosts")).to_have_attribute("title", "n5.lab.example: 1")
     part(page, "group").click()
     expect(part(rows(page, "live").first, "host-group")).to_have_text("n3, 1 job")
+
+
+def test_hosts_of_two_domains_are_named_whole_also_where_only_some_are_listed(lab: Daemon, visitor: Visitor) -> None:
+    passes = [finish(f"p{n}", host=f"n{n}.lab.example") for n in (1, 2)]
+    failed = finish("f", "fail", fail_message="E two domains", host="f1.farm.example")
+    tell(lab, "domains/1", ("regr-start", None), *passes, failed)
+    page = visitor.open(lab, f"{address('domains/1')}?result=pass")
+    expect(rows(page, "jobs")).to_have_count(2)
+    expect(rows(page, "signatures")).to_have_count(1)
+    expect(part(row(page, "jobs", "p1"), "host")).to_have_text("n1.lab.example")

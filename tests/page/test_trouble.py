@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,16 @@ def test_what_could_not_be_read_is_asked_for_again_without_a_word(lab: Daemon, v
     page.unroute("**/jobs?*")
     page.clock.run_for(31_000)
     expect(row(page, "jobs", "a")).to_be_visible()
+
+
+def test_a_reader_whose_clock_is_wrong_sees_how_long_ago_it_is_by_the_servers(lab: Daemon, visitor: Visitor) -> None:
+    tell(lab, "wrong-clock/1", ("regr-start", None), live("runs"))
+    for hours in (-3, 3):
+        page = visitor.context.new_page()
+        page.clock.install(time=time.time() + hours * 3600)
+        page.goto(lab.url + address("wrong-clock/1"))
+        expect(part(row(page, "live", "runs"), "seen")).to_have_text(re.compile(r"^just now$|^\d+s ago$"))
+        page.close()
 
 
 def test_a_warning_says_that_live_tracking_is_off(make_daemon: Callable[..., Daemon], visitor: Visitor) -> None:
