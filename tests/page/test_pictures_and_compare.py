@@ -27,7 +27,9 @@ def test_pictures_show_hosts_and_have_a_table_behind_each(lab: Daemon, visitor: 
     for name in ("timeline", "finished", "runtimes", "cycles"):
         canvas = part(page, name).first
         expect(canvas).to_be_visible()
-        assert drawn_colours(page, name) > 3
+        drawn, below = drawn_colours(page, name)
+        assert drawn > 3
+        assert below > 1  # the words of its axis
         page.locator(f'[data-part="{name}-table"] summary').click()
         expect(part(page, f"{name}-table").locator("tbody tr").first).to_be_visible()
         assert part(page, f"{name}-table").locator("th:not([scope=col])").count() == 0
@@ -49,14 +51,26 @@ def test_pictures_say_which_jobs_they_leave_out(lab: Daemon, visitor: Visitor) -
     expect(part(page, "runtimes-told")).to_contain_text("1 passed, above the line; 0 failed, below; 2 jobs without a")
 
 
-def drawn_colours(page: Page, name: str) -> int:
-    """How many different colours there are in a canvas."""
+def drawn_colours(page: Page, name: str) -> tuple[int, int]:
+    """How many different colours there are in a canvas, and in its lowest lines."""
     count = """name => {
         const canvas = document.querySelector(`canvas[data-part="${name}"]`);
         const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-        return new Set(new Uint32Array(data.buffer)).size;
+        const colours = new Uint32Array(data.buffer);
+        return [colours, colours.slice(-16 * canvas.width)].map(some => new Set(some).size);
     }"""
-    return int(page.evaluate(count, name))
+    drawn, below = page.evaluate(count, name)
+    return drawn, below
+
+
+def test_the_table_behind_a_picture_stays_as_it_is_while_nothing_is_new(lab: Daemon, visitor: Visitor) -> None:
+    times = {"start_time": "2026-01-05T10:00:00Z", "finish_time": "2026-01-05T10:30:00Z"}
+    tell(lab, "table/1", finish("alone", host="n1", **times), ("regr-finish", None))
+    page = visitor.open(lab, f"{address('table/1')}?tab=pictures")
+    page.locator('[data-part="timeline-table"] summary').click()
+    first = part(page, "timeline-table").locator("tbody tr").first.element_handle()
+    page.wait_for_timeout(2500)  # the clock of the page paints each second
+    assert first.evaluate("row => row.isConnected")
 
 
 def test_a_job_in_the_timeline_is_opened_by_a_click(lab: Daemon, visitor: Visitor) -> None:
