@@ -48,14 +48,14 @@ def test_a_file_in_the_spool_makes_a_regression_appear_and_its_bar_move_without_
 
     lab.drop("night/1/job-a.json", live("a")[1])
     expect(part(night, "live")).to_have_text("1")
-    expect(part(night, "bar")).to_have_attribute("aria-label", "1 live, 3 to come")
+    expect(night.locator(".bar")).to_have_attribute("aria-label", "1 live, 3 to come")
 
     lab.drop("night/1/job-b.json", finish("b")[1])
-    expect(part(night, "bar")).to_have_attribute("aria-label", "1 pass, 1 live, 2 to come")
-    quarter = width(night.locator("i[data-kind=pass]"))
+    expect(night.locator(".bar")).to_have_attribute("aria-label", "1 pass, 1 live, 2 to come")
+    quarter = width(night.locator(".bar").locator("i[data-kind=pass]"))
     lab.drop("night/1/job-c.json", finish("c")[1])
     expect(part(night, "percent")).to_have_text("50 %")
-    assert width(night.locator("i[data-kind=pass]")) == pytest.approx(2 * quarter, rel=0.1)
+    assert width(night.locator(".bar").locator("i[data-kind=pass]")) == pytest.approx(2 * quarter, rel=0.1)
     assert visitor.loads == 1
 
 

@@ -26,7 +26,7 @@ from support.daemons import Daemon
 # --no-sandbox: Chromium refuses to run as root with it, and all that is shown here is our own.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-PATIENCE_MS = 10_000
+TIMEOUT_MS = 10_000
 HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
 BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
 BIDI_SHOWN = "⟨U+202E⟩gnp.exe⟨U+2066⟩ \u0634\u0628\u0643\u0629"
@@ -45,7 +45,7 @@ class Chromium:
 
     def started(self) -> Browser:
         if self.browser is None:
-            expect.set_options(timeout=PATIENCE_MS)
+            expect.set_options(timeout=TIMEOUT_MS)
             self.playwright = sync_playwright().start()
             self.browser = self.playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         return self.browser
@@ -90,7 +90,7 @@ class Visitor:
         self.complaints: list[str] = []
         self.expected: tuple[str, ...] = ()
         self.loads = 0
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
 
     def open(self, daemon: Daemon, path: str = "/") -> Page:
         """A tab with an address, as soon as its stream is open."""
