@@ -120,7 +120,7 @@ SECTIONS, in the order data flows
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 import argparse
 import collections
