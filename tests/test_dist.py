@@ -11,6 +11,8 @@ from support.daemons import ROOT, Daemon, done, live, publish
 
 from simscope_server.program import __version__
 
+pytestmark = pytest.mark.process
+
 LIVE = "[sigs]\nenablelivejobs = true\n"
 
 

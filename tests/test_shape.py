@@ -45,7 +45,6 @@ LONG_FOR_A_REASON = {
     "api/context": "the handlers as methods of one class",
     "api/openapi": "the table of all addresses with the schemas of their answers",
     "doors/spool_folder": "scanning, claiming and settling share the names and limits of one folder",
-    "ledger/effects": "what every message does, in the order of the tables in rules.py",
     "messages/decoding": "from bytes to a message or a refusal: the path is read from top to bottom",
 }
 

@@ -31,6 +31,7 @@ def completed(words: list[str], folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.process
 def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.json").touch()

@@ -18,6 +18,8 @@ from support.hosts import SCRIPT, Host, Inside, dead_url
 import simscope
 import simscope_client
 
+pytestmark = pytest.mark.process
+
 FILES = (simscope, simscope_client)
 WATCHING = [name for name in simscope.COMMANDS if name not in ("publish", "run", "completion")]
 

@@ -29,8 +29,12 @@ def environment(daemon: Daemon, **more: str) -> dict[str, str]:
 
 
 def start(daemon: Daemon, *arguments: object, **more: Any) -> subprocess.Popen[str]:
-    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment(daemon)} | more
-    return subprocess.Popen([sys.executable, str(SCRIPT), *map(str, arguments)], cwd=daemon.folder, **more)
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(daemon)}
+    options |= {"text": True} | more
+    process: subprocess.Popen[str] = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)], cwd=daemon.folder, **options
+    )
+    return process
 
 
 def run(daemon: Daemon, *arguments: object, **more: Any) -> tuple[int, str, str]:

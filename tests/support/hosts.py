@@ -46,10 +46,11 @@ class Host:
         return [sys.executable, str(SCRIPT), *map(str, arguments)]
 
     def start(self, *arguments: object, **more: Any) -> subprocess.Popen[bytes]:
-        more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.env} | more
-        return subprocess.Popen(self.command(*arguments), cwd=self.folder, **more)
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.env} | more
+        process: subprocess.Popen[bytes] = subprocess.Popen(self.command(*arguments), cwd=self.folder, **options)
+        return process
 
-    def run(self, *arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: object, **env: Any) -> subprocess.CompletedProcess[str]:
         """`run` into the spool; the arguments behind the options start with "--"."""
         return self("run", "--regression", "r/1", "--spool", self.spool, *arguments, **env)
 

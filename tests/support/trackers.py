@@ -29,7 +29,7 @@ class Tracker:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                request = {"path": self.path, "headers": dict(self.headers), "raw": body}
+                request: dict[str, Any] = {"path": self.path, "headers": dict(self.headers), "raw": body}
                 request["body"] = json.loads(body) if body else None
                 tracker.requests.append(request)
                 status, document = tracker.answer(request)
