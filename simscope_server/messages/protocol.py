@@ -25,11 +25,17 @@ MOST_CYCLES = 2**48
 NAME_LENGTH = 512  # characters of a regression name; long enough for a path, short enough for an address
 DEEPEST = 32  # nesting of a message; the deepest known field needs 4
 DETAILS_KEPT = 100  # messages told one by one in a receipt
+LIMIT_DEFAULT, LIMIT_MOST = 20, 500  # entries of one page of a list
+WAIT_MOST_S = 60  # for which a request may wait for something new
+API = "/api/v1"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 encode_json = msgspec.json.encode
 decode_json = msgspec.json.decode
 log = logging.getLogger("simscoped")
+
+Row = dict[str, Any]  # a row of a table or a view, by column name
 
 # Why a message was refused, ignored or taken as a duplicate. The table in docs/messages.md is checked against this one.
 REASONS = {
@@ -62,6 +68,16 @@ REASONS = {
 }
 
 
+def to_json(value: Any) -> str:
+    """A value as compact JSON text, as it stands in JSON columns."""
+    return encode_json(value).decode()
+
+
+def json_object(text: str | None) -> dict[str, Any]:
+    """The object in a JSON column, where NULL stands for an empty one."""
+    return decode_json(text) if text else {}
+
+
 class SimscopedError(Exception):
     """A mistake of somebody else's that ends a command with one sentence on stderr, and with the exit code `code`."""
 
@@ -91,6 +107,7 @@ class Refused(Exception):
 REGR_START, REGR_UPDATE, REGR_FINISH = "regr-start", "regr-update", "regr-finish"
 JOB_LIVE, JOB_FINISH = "job-live", "job-finish"
 BATCH_JOB_LIVE, BATCH_JOB_FINISH = "batch-job-live", "batch-job-finish"
+TYPES = (REGR_START, REGR_UPDATE, REGR_FINISH, JOB_LIVE, JOB_FINISH, BATCH_JOB_LIVE, BATCH_JOB_FINISH)
 SINGLE = {BATCH_JOB_LIVE: JOB_LIVE, BATCH_JOB_FINISH: JOB_FINISH}
 LIVE, PASS, FAIL, SKIP = range(4)
 RESULTS = ("live", "pass", "fail", "skip")
@@ -232,27 +249,27 @@ EXTRA_FIELDS = frozenset(_said_of(JobBody, Extra))
 TIMES = _of_type(JobBody, datetime) | _of_type(RegressionBody, datetime)
 DURATIONS = tuple(field for field in JobBody.__annotations__ if field.endswith("_ms"))
 
-# Of jobs: field -> its column; of times: column -> field; the columns with the value as it was said; those of short
-# texts, which lists are filtered by.
-COLUMN_OF_JOB = {field: said.name or field for field, said in _said_of(JobBody, Column).items()}
-JOB_TIMES = {column: field for field, column in COLUMN_OF_JOB.items() if field in TIMES}
+_OF_JOB = _said_of(JobBody, Column)
+_OF_REGRESSION = _said_of(RegressionBody, Column)
 
+COLUMN_OF_JOB = {field: said.name or field for field, said in _OF_JOB.items()}
+COLUMN_OF_REGRESSION = {field: said.name or field for field, said in _OF_REGRESSION.items()}
+JOB_TIMES = {column: field for field, column in COLUMN_OF_JOB.items() if field in TIMES}  # column -> field
+
+# Columns of a job: those that 0 or "" empties; those that hold the value as it was said; those of short texts, which
+# lists are filtered by; those of a verdict, and by what names a live message cannot set them.
+MAYBE_EMPTY = tuple(field for field, said in _OF_JOB.items() if said.maybe_empty)
 PLAIN_COLUMNS = frozenset(
-    field for field, said in _said_of(JobBody, Column).items() if not (said.name or said.maybe_empty or field == "seed")
+    field for field, said in _OF_JOB.items() if not (said.name or said.maybe_empty or field == "seed")
 )
-
-MAYBE_EMPTY = tuple(field for field, said in _said_of(JobBody, Column).items() if said.maybe_empty)
-
 TEXT_COLUMNS = tuple(
     field for field in COLUMN_OF_JOB if bare(kinds_of(JobBody)[field]) in (str, str | int) and field not in MAYBE_EMPTY
 )
-
-OF_VERDICT = frozenset(said.name or field for field, said in _said_of(JobBody, Column).items() if said.of_verdict)
-NOT_OF_LIVE = sorted(JOB_TIMES.get(column, column) for column in OF_VERDICT)
+OF_VERDICT = frozenset(COLUMN_OF_JOB[field] for field, said in _OF_JOB.items() if said.of_verdict)
+NOT_OF_LIVE = sorted(field for field, said in _OF_JOB.items() if said.of_verdict)
 
 # What messages say of a job, as columns; a re-run clears it all before it writes its own.
 SAID = (*COLUMN_OF_JOB.values(), "metadata", "extra")
-COLUMN_OF_REGRESSION = {field: said.name or field for field, said in _said_of(RegressionBody, Column).items()}
 
 # What the original calls required of a finished job, and we accept missing with a warning.
 EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
@@ -304,11 +321,6 @@ class Outcome(msgspec.Struct):
     job: int | None = None
 
 
-def to_json(value: Any) -> str:
-    """A value as compact JSON text, as it stands in JSON columns."""
-    return encode_json(value).decode()
-
-
 class Delivery(msgspec.Struct):
     """A spool file or a request: its items, where they come from, and (spool) which claimed file to clear away."""
 
@@ -329,7 +341,8 @@ class Delivery(msgspec.Struct):
         return sum(map(len, self.items))
 
 
-GRAVITY = ("rejected", "ignored", "duplicate", "applied")
+OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
+GRAVITY = OUTCOMES[::-1]
 
 
 class Receipt(msgspec.Struct):
@@ -414,29 +427,3 @@ TYPE_ALIASES = {
 def types_named(name: str) -> tuple[str, ...]:
     """The event types that a name stands for: itself, or, whatever the case of its letters, an alias."""
     return TYPE_ALIASES.get(name, TYPE_ALIASES.get(name.upper(), (name,)))
-
-
-API = "/api/v1"
-OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
-Row = dict[str, Any]
-
-
-def json_object(text: str | None) -> dict[str, Any]:
-    """The object in a JSON column, where NULL stands for an empty one."""
-    return decode_json(text) if text else {}
-
-
-# What the description says and the daemon keeps; leaves do not import each other, so the tests hold them equal.
-LIMIT_DEFAULT = 20
-LIMIT_MOST = 500
-WAIT_MOST_S = 60
-
-TYPES = (
-    "regr-start",
-    "regr-update",
-    "regr-finish",
-    "job-live",
-    "job-finish",
-    "batch-job-live",
-    "batch-job-finish",
-)

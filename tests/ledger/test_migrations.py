@@ -204,14 +204,14 @@ def test_a_copy_that_cannot_be_written_changes_nothing(old: Path) -> None:
 def test_how_far_it_is_is_told_and_the_service_manager_is_asked_for_time(
     make_daemon: Callable[..., Daemon], old: Path, tmp_path: Path
 ) -> None:
-    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.bind(str(tmp_path / "notify"))
+    told: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
 
-    daemon = make_daemon(CONFIG).start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        daemon = make_daemon(CONFIG).start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
 
-    told = []
-    while not any("READY=1" in text for text in told):
-        told.append(manager.recv(4096).decode())
+        while not any("READY=1" in text for text in told):
+            told.append(manager.recv(4096).decode())
     assert told[0].startswith("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=")
     assert "100 % of 1 MiB copied" in told[0]
     assert "schema version 3 became 4" in daemon.log.read_text()
