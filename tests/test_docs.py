@@ -321,7 +321,7 @@ def test_the_other_blocks_can_be_parsed() -> None:
         tomllib.loads(block.text)
 
     languages = {found["language"] for document in DOCUMENTS for found in BLOCK.finditer((ROOT / document).read_text())}
-    assert languages <= {"sh", "make", "python", "json", "toml", "nginx", "ini", "text"}
+    assert languages <= {"sh", "console", "make", "python", "json", "toml", "nginx", "ini", "text"}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
