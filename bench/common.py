@@ -298,7 +298,7 @@ def make_database(path: Path) -> sqlite3.Connection:
         PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
     """)
     conn.executescript((ROOT / "schema.sql").read_text())
-    conn.execute("INSERT INTO daemon VALUES (1, 'bench', 0, 0, 0, 0, 0)")
+    conn.execute("INSERT INTO daemon VALUES (1, 'bench', 0, 0, 0, 0, 0, NULL)")
     return conn
 
 
@@ -375,7 +375,7 @@ class Limit:
 
     def _test(self, title: str) -> int:
         if title not in self.tests:
-            made = "INSERT INTO test VALUES (NULL, ?, ?)"
+            made = "INSERT INTO test (key, title, category) VALUES (?, ?, 'sim')"
             self.tests[title] = int(self.conn.execute(made, (title.encode(), title)).lastrowid or 0)
         return self.tests[title]
 

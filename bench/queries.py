@@ -104,7 +104,7 @@ def fill(path: Path, regressions: int) -> int:
             ((number, f"Store buffer underflow {number}", EPOCH_MS, EPOCH_MS) for number in range(1, SIGNATURES + 1)),
         )
         conn.executemany(
-            "INSERT INTO test VALUES (?, randomblob(16), ?)",
+            "INSERT INTO test (id, key, title) VALUES (?, randomblob(16), ?)",
             ((number, f"sim +test={number} +seed=*") for number in range(1, TESTS + 1)),
         )
         sightings = (
