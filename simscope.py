@@ -508,10 +508,19 @@ def parse_source(text: str, name: str, where: str) -> tuple[list[tuple[str, Any]
         return parse_lines(text, where), True
     try:
         return [(where, parse_json(text, where))], False
-    except UsageError as error:
-        if name == "-" and "Extra data" in str(error):  # a second value: lines, then
+    except UsageError:
+        if name == "-" and begins_with_a_value(text):  # and goes on behind it: lines, then
             return parse_lines(text, where), True
         raise
+
+
+def begins_with_a_value(text: str) -> bool:
+    """Is there a whole JSON value at the beginning, whatever follows?"""
+    try:
+        json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def check_body(kind: str, value: Any, where: str) -> None:
