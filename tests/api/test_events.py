@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
 
-from simscope_server.ledger.ledger import Bell, Bells, cancel
+from simscope_server.ledger.ledger import Notifier, Topics, cancel
 from simscope_server.reading.feed import BEHIND_MOST, EVERYTHING, FEED_TICK_S, Feed
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
@@ -586,7 +586,7 @@ def test_every_committed_event_reaches_every_reader_once(shared: Daemon, run: st
 
 def test_a_feed_that_cannot_be_read_in_time_is_read_again(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     prelude = """
-read, tried = rooms.find("Store").read, []
+read, tried = rooms.find("Readers").read, []
 
 async def late(self, sql, *parameters, **named):
     if sql.endswith("WHERE e.seq > ? ORDER BY e.seq LIMIT ?"):
@@ -597,7 +597,7 @@ async def late(self, sql, *parameters, **named):
             raise rooms.find("StorageError")("disk I/O error")
     return await read(self, sql, *parameters, **named)
 
-rooms.find("Store").read = late
+rooms.find("Readers").read = late
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     stream = Stream(daemon, "?types=job.live")
@@ -613,8 +613,8 @@ class Table:
     """The event table as the feed sees it; what run() and the loading read comes when it is let go."""
 
     def __init__(self, newest: int) -> None:
-        self.committed = Bell()
-        self.bells = Bells()
+        self.committed = Notifier()
+        self.topics = Topics()
         self.newest = newest
         self.given = 0  # rows
         self.paged = asyncio.Event()
@@ -652,7 +652,7 @@ class Table:
 def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> None:
     async def reload() -> list[int]:
         table = Table(10)
-        feed = Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table, table)  # type: ignore[arg-type]
         async with feed.listening():
             table.newest = 12
             table.let_go.clear()
@@ -662,9 +662,9 @@ def test_the_feed_does_not_go_backwards_when_it_is_loaded_during_a_commit() -> N
         async with feed.listening():
             cursor = feed.last
             table.newest = 15
-            rung = feed.news.listen()
+            news = feed.news.next()
             table.let_go.set()
-            await rung
+            await news
             await cancel(running)
             return [cursor, *(frame.seq for frame in feed.behind(13) or ())]
 
@@ -675,7 +675,7 @@ def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -
     async def load() -> bool:
         table = Table(10)
         table.let_go.clear()
-        feed = Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table, table)  # type: ignore[arg-type]
         running = asyncio.create_task(feed.run())
 
         async def wait_for_news() -> bool:
@@ -685,7 +685,7 @@ def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -
         waiting = asyncio.create_task(wait_for_news())
         await table.paged.wait()
         table.newest = 11
-        table.committed.ring()
+        table.committed.notify()
         await asyncio.sleep(2 * FEED_TICK_S)
         table.let_go.set()
         news = await waiting
@@ -698,7 +698,7 @@ def test_what_is_committed_while_the_feed_loads_comes_without_another_commit() -
 def test_a_feed_that_nobody_listened_to_reads_only_what_it_missed_unless_that_is_much() -> None:
     async def pause(missed: int) -> tuple[int, list[int]]:
         table = Table(3000)
-        feed = Feed(table)  # type: ignore[arg-type]
+        feed = Feed(table, table)  # type: ignore[arg-type]
         async with feed.listening():
             table.given = 0
         table.newest += missed
@@ -712,7 +712,7 @@ def test_a_feed_that_nobody_listened_to_reads_only_what_it_missed_unless_that_is
 
 def test_streams_that_begin_anywhere_leave_no_text_behind() -> None:
     async def begin() -> int:
-        feed = Feed(Table(4000))  # type: ignore[arg-type]
+        feed = Feed(table := Table(4000), table)  # type: ignore[arg-type]
         async with feed.listening():
             tracemalloc.start()
             for cursor in range(100):
@@ -847,10 +847,10 @@ def test_what_happens_between_looking_and_waiting_is_not_missed(
     make_daemon: Callable[..., Daemon], tmp_path: Path
 ) -> None:
     prelude = """
-looked = rooms.find("Api").job_row
+looked = rooms.find("job_row")
 
-async def slow(self, request):
-    row = await looked(self, request)
+async def slow(context, request):
+    row = await looked(context, request)
     if "until" in request.query and not os.path.exists("finished"):
         open("looked", "w").close()
         while not os.path.exists("finished"):
@@ -858,7 +858,7 @@ async def slow(self, request):
         await asyncio.sleep(0.3)
     return row
 
-rooms.find("Api").job_row = slow
+rooms.replace("job_row", slow)
 """
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start()
     job = publish_job(daemon, "r", live())

@@ -24,8 +24,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, wait_until
 
-from simscope_server.api.app import make_app
-from simscope_server.api.context import Api
+from simscope_server.api.app import HANDLERS, PLACES, make_app
+from simscope_server.api.context import Context
+from simscope_server.api.routes import ROUTES
 from simscope_server.messages.protocol import JOB_FIELDS, NOT_OF_LIVE
 from simscope_server.program import __version__
 from simscope_server.settings import Config
@@ -844,15 +845,15 @@ def test_a_job_that_is_pruned_while_it_is_changed_is_410(
     make_daemon: Callable[..., Daemon], tmp_path: Path, what: str, body: Any
 ) -> None:
     prelude = """
-looked = rooms.find("Api").job_row
+looked = rooms.find("job_row")
 
-async def and_then_pruned(self, request):
-    row = await looked(self, request)
-    while await self.store.read("SELECT 1 FROM job"):
-        await self.store.change(rooms.find("prune_jobs"))
+async def and_then_pruned(context, request):
+    row = await looked(context, request)
+    while await context.readers.read("SELECT 1 FROM job"):
+        await context.ledger.change(rooms.find("prune_jobs"))
     return row
 
-rooms.find("Api").job_row = and_then_pruned
+rooms.replace("job_row", and_then_pruned)
 rooms.replace("prune_interval", lambda config: math.inf)
 """
     daemon = make_daemon(f"{LIVE_SIGS}prunelivedays = 0.000001\n", program=driven(tmp_path, prelude)).start()
@@ -1473,8 +1474,7 @@ def described(document: Any) -> set[tuple[str, str]]:
 
 
 def test_the_description_and_the_application_have_the_same_addresses(shared: Daemon) -> None:
-    api = Api(Config(), (), *[None] * 4)  # type: ignore[arg-type]
-    app = make_app(api)
+    app = make_app(Context(Config(), (), *[None] * 5))  # type: ignore[arg-type]
 
     routes = {
         (route.method, route.resource.canonical.removeprefix("/api/v1"))
@@ -1484,6 +1484,13 @@ def test_the_description_and_the_application_have_the_same_addresses(shared: Dae
 
     assert routes == described(shared.get("/openapi.json"))
     assert len(routes) > 15
+
+
+def test_each_route_has_its_handler_and_each_handler_its_route() -> None:
+    names = [route.handler for route in ROUTES]
+
+    assert len(set(names)) == len(names)
+    assert set(names) | set(PLACES.values()) == set(HANDLERS)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import threading
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from support import rooms
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, wait_until
 from support.stories import Story
 
-from simscope_server.api.files import HASHED_BYTES, _opened, sha256_of
+from simscope_server.api.declared import HASHED_BYTES, _opened, sha256_of
 from simscope_server.api.problems import Problem
 from simscope_server.ledger.actions import add_lines
 from simscope_server.ledger.batch import Batch
@@ -786,11 +785,10 @@ def test_the_hash_of_a_file_outlives_that_many_others_are_looked_at_meanwhile(tm
             super().__setitem__(state, digest)
             self.clear()
 
-    api: Any = SimpleNamespace(digests=Crowded())
     (tmp_path / "file").write_bytes(b"0123456789")
 
     with (tmp_path / "file").open("rb", buffering=0) as file:
-        assert sha256_of(api, file) == hashlib.sha256(b"0123456789").digest()
+        assert sha256_of(Crowded(), file) == hashlib.sha256(b"0123456789").digest()
 
 
 def test_a_file_that_was_replaced_is_not_left_open(tmp_path: Path, monkeypatch: Any) -> None:

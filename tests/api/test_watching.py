@@ -15,7 +15,7 @@ from support.stories import Story
 
 from simscope_server.ledger.actions import once
 from simscope_server.ledger.expiry import prune_records
-from simscope_server.ledger.ledger import Bells
+from simscope_server.ledger.ledger import Topics
 from simscope_server.messages.protocol import TYPE_ALIASES
 from simscope_server.reading.feed import Subject
 
@@ -353,14 +353,14 @@ def test_until_takes_done_only(shared: Daemon, run: str, path: str) -> None:
 def test_what_happens_to_other_jobs_wakes_nobody(make_daemon: Callable[..., Daemon], tmp_path: Any) -> None:
     """Each look of a waiter is a SELECT; with many waiters a busy daemon must not look for all at each commit."""
     prelude = """
-looked = rooms.find("Api").job_row
+looked = rooms.find("job_row")
 
-async def counted(self, request):
+async def counted(context, request):
     with open("looks", "a") as file:
         file.write("x")
-    return await looked(self, request)
+    return await looked(context, request)
 
-rooms.find("Api").job_row = counted
+rooms.replace("job_row", counted)
 """
     daemon = make_daemon(LIVE_SIGS, program=driven(tmp_path, prelude)).start()
     jobs = [publish_job(daemon, "r", live(f"j{number}")) for number in range(20)]
@@ -381,18 +381,18 @@ rooms.find("Api").job_row = counted
 
 
 def test_a_waiter_that_goes_away_is_forgotten(shared: Daemon, run: str) -> None:
-    bells = Bells()
+    topics = Topics()
     loop = asyncio.new_event_loop()
     subject = Subject(1, 2)
 
     async def come_and_go() -> None:
-        with bells.listen(subject), bells.listen(subject, b"log"):
-            assert len(bells._waiting[subject]) == 2
+        with topics.subscribe(subject), topics.subscribe(subject, b"log"):
+            assert len(topics._waiting[subject]) == 2
 
     loop.run_until_complete(come_and_go())
     loop.close()
 
-    assert bells._waiting == {}
+    assert topics._waiting == {}
 
 
 def test_waiters_do_not_keep_the_daemon_from_stopping(make_daemon: Callable[..., Daemon]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from support.daemons import Daemon, done, live, publish_job, wait_until
 from support.stories import Story
 
-from simscope_server.api.context import REGRESSION
+from simscope_server.api.rows import REGRESSION
 from simscope_server.ledger import rules
 from simscope_server.reading import answers, figures, queries
 

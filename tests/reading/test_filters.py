@@ -24,7 +24,7 @@ from support.stories import Story
 from simscope_server.reading import filters, patterns
 from simscope_server.reading.filters import BadFilter
 from simscope_server.reading.patterns import BadPattern, Pattern
-from simscope_server.reading.readers import Patience
+from simscope_server.reading.readers import Timeout
 
 MINUTE = 60_000
 
@@ -377,7 +377,7 @@ def test_the_order_is_that_of_the_values(daemon: Daemon) -> None:
 # Each search tells that it has begun; the rows go by slowly, or stand still.
 SLOW_SEARCH = """
 rooms.replace("READ_MOST_S", 1.0)
-rooms.find("Patience").STEPS = 100
+rooms.find("Timeout").STEPS = 100
 matches = rooms.find("patterns").matches
 
 def slow(pattern, text):
@@ -411,7 +411,7 @@ def begun(daemon: Daemon) -> int:
 def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
     async def cancel_twice() -> list[bool]:
         found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        search = asyncio.create_task(Patience().until(found))
+        search = asyncio.create_task(Timeout().rows_of(found))
         kept = []
         for _ in range(3):
             await asyncio.wait([search], timeout=0.01)
