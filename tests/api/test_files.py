@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import rooms
-from support.asking import send
+from support.asking import quoted, send
 from support.daemons import LIVE_SIGS, Daemon, driven, live, wait_until
 
 from simscope_server.api.declared import HASHED_BYTES, _opened, sha256_of
@@ -35,7 +35,6 @@ def with_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         {"kind": "result", "name": "up", "path": "../secret"},
         {"kind": "result", "name": "link", "path": "link"},
         {"kind": "result", "name": "gone", "path": "gone"},
-        {"kind": "result", "name": "db", "path": str(daemon.db)},
     ]
     os.symlink(tmp_path / "secret", tmp_path / "runs" / "link")
     send(daemon, live(jobdir=str(tmp_path / "runs"), files=files))
@@ -82,7 +81,7 @@ def test_only_what_is_served_has_a_link_to_its_content(with_files: Daemon) -> No
     links = {file["name"]: file["_links"] for file in with_files.get("/jobs/1/files")["items"]}
 
     assert links.pop("sim.log") == {"content": {"href": SIM_LOG}}
-    assert list(links) == ["out", "up", "link", "gone", "db"]
+    assert list(links) == ["out", "up", "link", "gone"]
     assert not any(links.values())
 
 
@@ -304,11 +303,43 @@ def test_a_file_is_offered_under_its_declared_name_and_linked_if_it_has_a_path(w
     assert listed[1]["_links"] == {}
 
 
-@pytest.mark.parametrize("name", ["out", "up", "link", "db"])
+@pytest.mark.parametrize("name", ["out", "up", "link"])
 def test_nothing_outside_the_roots_is_read(with_files: Daemon, name: str) -> None:
     status, told, _ = with_files.request("GET", f"/api/v1/jobs/1/files/result/{name}")
 
     assert (status, told["reason"]) == (403, "outside-roots")
+
+
+OWN = ("simscope.config", "spool/.work/.lock", "spool/r/1.json")
+OWN += tuple(f"simscope.db{end}" for end in ("", "-wal", "-shm", ".lock", ".logs", ".logs-wal", ".logs-shm"))
+
+
+@pytest.fixture(scope="module")
+def with_all_in_a_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose own files lie below a root; files that are written to go on lying in the spool."""
+    folder = tmp_path_factory.mktemp("all-in-a-root")
+    spool = '[spool]\ndir = "spool"\nsettle_ms = 600000\n'
+    daemon = Daemon(folder, f'file_roots = ["{folder}"]\ntoken = "sesame"\n{spool}{LIVE_SIGS}').start()
+    (daemon.spool / "r").mkdir()
+    (daemon.spool / "r" / "1.json").write_text("{")
+    (folder / "sim.log").write_text("0123456789")
+    files = [{"kind": "log", "name": name.replace("/", " "), "path": name} for name in (*OWN, "sim.log")]
+    body = live(jobdir=str(folder), files=files)
+    token = {"Authorization": "Bearer sesame"}
+    assert daemon.request("POST", "/api/v1/publish/job-live?regression=r", body, token)[0] == 200
+    yield daemon
+    daemon.stop()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_file_of_the_daemons_own_is_read_even_below_a_root(with_all_in_a_root: Daemon, name: str) -> None:
+    daemon = with_all_in_a_root
+    assert (daemon.folder / name).is_file()
+
+    status, told, _ = daemon.request("GET", f"/api/v1/jobs/1/files/log/{quoted(name.replace('/', ' '))}")
+
+    assert (status, told["reason"]) == (403, "outside-roots")
+    assert daemon.request("GET", SIM_LOG)[:2] == (200, "0123456789")
 
 
 @pytest.mark.parametrize("place", ["result/gone", "result/nothing", "input/sim.log"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -169,20 +171,17 @@ def test_an_etag_holds_until_something_changes_and_elapsed_time_is_no_change(
     assert not unchanged(shared, path, tag)
 
 
-def test_an_etag_of_another_database_never_matches(shared: Daemon, run: str) -> None:
-    publish(shared, "job-live", run, live())
-    tag, _ = tag_of(shared, f"/api/v1/regressions/{run}")
+def test_an_etag_of_another_database_never_matches(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon().start()
+    publish(daemon, "job-finish", "r", done())
+    tag, before = tag_of(daemon, "/api/v1/jobs/1")
+    assert daemon.stop() == 0
+    with contextlib.closing(sqlite3.connect(daemon.db)) as conn, conn:
+        conn.execute("UPDATE daemon SET epoch = 'another'")
+    daemon.start()
 
-    other = f'"{"0" * 8}-{tag.rpartition("-")[2]}'
-
-    assert not unchanged(shared, f"/api/v1/regressions/{run}", other)
-
-
-CLOCKED = ("elapsed_ms", "eta_at", "due_at", "last_activity_at", "last_seen_at")
-
-
-def seen(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in told.items() if key not in CLOCKED}
+    assert tag_of(daemon, "/api/v1/jobs/1")[1]["version"] == before["version"]
+    assert not unchanged(daemon, "/api/v1/jobs/1", tag)
 
 
 def test_the_etag_of_a_regression_changes_with_a_field_that_a_message_of_an_older_run_fills_in(
@@ -194,7 +193,8 @@ def test_the_etag_of_a_regression_changes_with_a_field_that_a_message_of_an_olde
     publish(shared, "regr-start", run, {"starttime": "2026-01-01T00:00:00Z", "component": "cpu"})
 
     _, after = tag_of(shared, f"/api/v1/regressions/{run}")
-    assert (seen(after) == seen(before)) == unchanged(shared, f"/api/v1/regressions/{run}", tag)
+    assert (before["component"], after["component"]) == (None, "cpu")
+    assert not unchanged(shared, f"/api/v1/regressions/{run}", tag)
 
 
 def test_the_etag_of_a_job_changes_when_its_clock_starts(shared: Daemon, run: str) -> None:
@@ -204,7 +204,8 @@ def test_the_etag_of_a_job_changes_when_its_clock_starts(shared: Daemon, run: st
     publish(shared, "job-live", run, live())
 
     _, after = tag_of(shared, f"/api/v1/jobs/{job}")
-    assert (seen(after) == seen(before)) == unchanged(shared, f"/api/v1/jobs/{job}", tag)
+    assert before["started_at"] is None and after["started_at"] is not None
+    assert not unchanged(shared, f"/api/v1/jobs/{job}", tag)
 
 
 def test_a_regression_started_when_the_last_message_says(shared: Daemon, run: str) -> None:
@@ -252,6 +253,23 @@ def test_diff_tells_five_kinds_by_config(shared: Daemon, run: str) -> None:
     assert (diff["added"][0]["base_job"], diff["missing"][0]["job"]) == (None, None)
     assert shared.get(f"/regressions/{run}%2F2/diff") == diff
     assert shared.get(f"/regressions/{run}%2F%24/diff") == diff
+
+
+def test_the_etag_of_a_diff_is_of_both_sides(shared: Daemon, run: str) -> None:
+    publish(shared, "job-finish", f"{run}/1", done("a", config="a"))
+    publish(shared, "job-finish", f"{run}/2", done("a", config="a"))
+    path = f"/api/v1/regressions/{run}%2F2/diff"
+    first, _ = tag_of(shared, path)
+    assert unchanged(shared, path, first)
+
+    publish(shared, "job-finish", f"{run}/1", done("b", config="b"))
+    second, told = tag_of(shared, path)
+    publish(shared, "job-finish", f"{run}/2", done("b", config="b"))
+
+    assert told["counts"]["missing"] == 1
+    assert second != first
+    assert not unchanged(shared, path, first)
+    assert not unchanged(shared, path, second)
 
 
 def test_diff_without_a_base_needs_an_earlier_run(shared: Daemon, run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.parse
 from typing import Any
@@ -13,6 +14,7 @@ from support.stories import Story
 
 from simscope_server.api.rows import REGRESSION
 from simscope_server.ledger import rules
+from simscope_server.ledger.expiry import expire
 from simscope_server.reading import answers, figures, queries
 
 
@@ -826,6 +828,25 @@ def test_a_run_without_verdicts_is_not_stalled(story: Story) -> None:
     assert (seen(story)["eta"], seen(story)["stalled_since"]) == (None, None)
 
 
+def test_an_estimate_learns_from_finished_runs_only() -> None:
+    story = Story(autotimeouthours=1)
+    ends = {"regr/1": "finish", "regr/2": "timeout", "regr/3": "finish"}
+    for number, (name, how) in enumerate(ends.items(), 1):
+        story.live(name)
+        story.pass_time(60 * number)
+        if how == "finish":
+            story.finish(name)
+            story.regr("regr-finish", name)
+        else:
+            story.pass_time(3600)
+            story.change(expire)
+    story.regr("regr-start", "regr/4", submitted=10)
+    (row,) = found(story, f"{REGRESSION} WHERE r.name = 'regr/4'", {})
+
+    assert [story.regression(name)["status"] for name in ends] == ["complete", "aborted", "complete"]
+    assert json.loads(row["earlier"]) == [180_000, 60_000]
+
+
 @pytest.mark.parametrize("submitted", [10**18, 2**63 - 1])
 def test_an_end_beyond_the_calendar_is_not_told(shared: Daemon, run: str, submitted: int) -> None:
     regr(shared, "regr-start", run, submitted=submitted)
@@ -862,6 +883,17 @@ def test_a_badge_shows_the_latest_run_of_a_series(shared: Daemon, run: str) -> N
     for known in (headers["etag"], f"W/{headers['etag']}", f'"other", {headers["etag"]}', "*"):
         assert badge(shared, run, **{"If-None-Match": known})[0] == 304, known
     assert badge(shared, run, **{"If-None-Match": '"other"'})[0] == 200
+
+
+def test_a_badge_passes_over_tanked_runs(shared: Daemon, run: str) -> None:
+    publish(shared, f"{run}/1", done("a"))
+    publish(shared, f"{run}/2", failed("a", "x"))
+    before = badge(shared, run)[1]
+
+    assert shared.post(f"/regressions/{run}%2F2/tank")[0] == 200
+
+    assert ("0 % pass" in before, "100 % pass" in before) == (True, False)
+    assert "100 % pass" in badge(shared, run)[1]
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", 'a"b&c', "x" * 300, "tab\tbed", "é/日本"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import select
@@ -24,7 +23,6 @@ from support.stories import Story
 from simscope_server.reading import filters, patterns
 from simscope_server.reading.filters import BadFilter
 from simscope_server.reading.patterns import BadPattern, Pattern
-from simscope_server.reading.readers import Timeout
 
 MINUTE = 60_000
 
@@ -406,22 +404,6 @@ def begun(daemon: Daemon) -> int:
     """How many searches have begun."""
     path = daemon.folder / "begun"
     return path.stat().st_size if path.exists() else 0
-
-
-def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
-    async def cancel_twice() -> list[bool]:
-        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        search = asyncio.create_task(Timeout().rows_of(found))
-        kept = []
-        for _ in range(3):
-            await asyncio.wait([search], timeout=0.01)
-            kept.append(not search.done())
-            search.cancel()
-        found.set_result([])
-        await asyncio.wait([search])
-        return [*kept, search.cancelled()]
-
-    assert asyncio.run(cancel_twice()) == [True] * 4
 
 
 def test_searches_whose_asker_has_left_are_ended_and_hold_up_nobody(
