@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.asking import Stream, later, newest, types
+from support.asking import WOKEN_S, Stream, later, newest, types
 from support.daemons import LIVE_SIGS, Daemon, done, live, publish, publish_job, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
@@ -169,27 +169,24 @@ def test_wait_returns_as_soon_as_something_is_committed(shared: Daemon, run: str
     thread = later(0.3, lambda: publish(shared, "job-live", run, live()))
     begun = time.monotonic()
 
-    told = shared.get(f"/events?after={start}&wait=30")
+    told = shared.get(f"/events?after={start}&wait=60")
 
     took = time.monotonic() - begun
     thread.join()
     assert types(told["items"])[0] == "regression.started"
-    assert 0.25 < took < 3
+    assert took < WOKEN_S
 
 
 def test_wait_goes_on_while_only_events_come_that_are_not_wanted(shared: Daemon, run: str) -> None:
     start = newest(shared)
     first = later(0.1, lambda: publish(shared, "job-live", f"{run}other", live()))
     second = later(0.5, lambda: publish(shared, "job-finish", run, done()))
-    begun = time.monotonic()
 
-    told = shared.get(f"/events?after={start}&wait=30&types=job.passed")
+    told = shared.get(f"/events?after={start}&wait=60&types=job.passed")
 
-    took = time.monotonic() - begun
     first.join()
     second.join()
     assert types(told["items"]) == ["job.passed"]
-    assert took > 0.4
 
 
 def test_wait_that_runs_out_answers_with_nothing_and_the_cursor_goes_on(shared: Daemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import socket
@@ -86,7 +87,7 @@ def test_only_what_is_served_has_a_link_to_its_content(with_files: Daemon) -> No
 
 
 def _digest(header: str) -> bytes:
-    return __import__("base64").b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
+    return base64.b64decode(header.removeprefix("sha-256=:").removesuffix(":"))
 
 
 @pytest.mark.parametrize(

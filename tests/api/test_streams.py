@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.asking import Stream, newest, streams
+from support.asking import Stream, envelope, newest, streams
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, publish, publish_job, wait_until
 
 CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
@@ -16,8 +16,7 @@ CONFIG = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 100\n'
 
 def test_a_stream_begins_now_and_its_ids_are_those_of_the_events(shared: Daemon, run: str) -> None:
     publish(shared, "job-live", run, live("before"))
-    wait_until(lambda: shared.get("/events?limit=1"))
-    time.sleep(0.2)  # so that the feed has taken in what was before
+    wait_until(lambda: streams(shared) == 0)  # the first that begins has the feed catch up
     start = newest(shared)
     stream = Stream(shared)
 
@@ -135,15 +134,14 @@ def test_filters_hold_for_streams(shared: Daemon, run: str) -> None:
 def test_coalesce_sends_the_newest_event_of_each_job_and_regression_in_each_tick(shared: Daemon, run: str) -> None:
     job = publish_job(shared, run, live("a"))
     publish(shared, "job-live", run, live("b"))
-    time.sleep(0.2)  # so that the feed has taken in what was before
+    wait_until(lambda: streams(shared) == 0)  # the first that begins has the feed catch up
     stream = Stream(shared, f"?coalesce=1000&regression={run}")
     publish(shared, "job-live", run, live("a", host="start of the tick"))
     first = stream.take(1)
 
-    for number in range(10):
-        publish(shared, "job-live", run, live("a", host=f"h{number}"))
-    publish(shared, "job-finish", run, done("a"))
-    publish(shared, "job-live", run, live("b", host="h"))
+    batch = [envelope("job-live", run, live("a", host=f"h{number}")) for number in range(10)]
+    batch += [envelope("job-finish", run, done("a")), envelope("job-live", run, live("b", host="h"))]
+    assert shared.post("/messages", batch)[0] == 200
     second = stream.take(2)
 
     stream.close()
@@ -289,11 +287,10 @@ def test_fifty_open_streams_do_not_keep_the_daemon_from_stopping(make_daemon: Ca
     waiting.start()
     wait_until(lambda: streams(daemon) == 50)
     publish(daemon, "job-live", "r", live(host="h"))
-    begun = time.monotonic()
 
     code = daemon.stop()
 
-    assert (code, time.monotonic() - begun < 2) == (0, True)
+    assert code == 0
     waiting.join(5)
     assert not waiting.is_alive()
     for reader in readers:

@@ -89,6 +89,9 @@ def types(items: list[Any]) -> list[str]:
     return [item["type"] for item in items]
 
 
+WOKEN_S = 50  # of the 60 that a request waits: one that is answered later has not been woken
+
+
 def later(seconds: float, action: Callable[[], Any]) -> threading.Thread:
     """Do something while the caller waits."""
 
