@@ -26,7 +26,7 @@ def admit(context: Context, request: web.Request) -> None:
         raise Problem(403, "foreign-origin", f"requests from pages of {origin!r} are refused")
     token = context.config.token
     if request.method not in ("GET", "HEAD") and token and not _has_token(request, token):
-        raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN with [server] token")
+        raise Problem(401, "token", "this needs the header Authorization: Bearer TOKEN; see [server] token")
 
 
 def own_hosts(config: Config) -> set[str]:

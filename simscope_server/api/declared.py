@@ -129,9 +129,9 @@ def _real_path(config: Config, job: shapes.Job, declared: str) -> Path:
     database = os.path.realpath(config.db)
     is_own = any(real.is_relative_to(place) for place in own) or str(real).startswith(database)
     if is_own or not any(real.is_relative_to(root) for root in roots):
-        raise Problem(403, "outside-roots", f"{declared!r} does not lie below one of [server] file_roots")
+        raise Problem(403, "outside-roots", f"{declared!r} is not below one of [server] file_roots")
     if not os.path.isfile(real):
-        raise Problem(404, "no-such-file", f"{declared!r} is not there, or not a regular file")
+        raise Problem(404, "no-such-file", f"there is no file {declared!r}, or it is not a regular file")
     return real
 
 

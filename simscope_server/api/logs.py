@@ -12,6 +12,7 @@ from simscope_server.api.context import Context
 from simscope_server.api.parameters import wait_seconds
 from simscope_server.api.problems import Problem
 from simscope_server.api.responses import json_response
+from simscope_server.api.routes import LINES_DEFAULT, LINES_MOST
 from simscope_server.api.rows import job_row
 from simscope_server.api.streams import event_stream
 from simscope_server.ledger.actions import add_lines
@@ -24,8 +25,6 @@ from simscope_server.messages.times import utc
 from simscope_server.reading import queries, shapes
 from simscope_server.reading.feed import HEARTBEAT_S, Subject
 
-LOG_LIMIT_MOST = 10_000  # lines in one answer
-
 
 def log_offset(request: web.Request) -> int:
     """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
@@ -34,7 +33,12 @@ def log_offset(request: web.Request) -> int:
         return int(resumed) + 1
     said = request.query.get("offset") or "0"
     if not (said.isascii() and said.isdigit() and len(said) < 16):
-        raise Problem(422, "log-offset-out-of-range", f"offset={said} is not a line's number, 0 or more", path="offset")
+        raise Problem(
+            422,
+            "log-offset-out-of-range",
+            f"offset={said} is not accepted; offset must be the number of a line, 0 or more",
+            path="offset",
+        )
     return int(said)
 
 
@@ -43,7 +47,7 @@ async def job_logs(context: Context, request: web.Request) -> web.StreamResponse
     it follows until the log is complete."""
     row = await job_row(context, request)
     offset = log_offset(request)
-    limit = queries.whole_number("limit", request.query.get("limit") or "500", 1, LOG_LIMIT_MOST)
+    limit = queries.whole_number("limit", request.query.get("limit") or str(LINES_DEFAULT), 1, LINES_MOST)
     if "text/event-stream" in request.headers.get("Accept", "") and request.method != "HEAD":
         return await _follow_log(context, request, row, offset)
     wait = wait_seconds(request)
@@ -90,7 +94,7 @@ async def _follow_log(context: Context, request: web.Request, row: Row, offset: 
         is_complete, quiet_since = False, time.monotonic()
         while not is_complete and not context.feed.closed:
             with context.ledger.topics.subscribe(*_topics_of_log(row)) as news:
-                told = await _log_page(context, await job_row(context, request), offset, LOG_LIMIT_MOST)
+                told = await _log_page(context, await job_row(context, request), offset, LINES_MOST)
                 if not response.prepared:
                     await response.prepare(request)
                 frames, offset, is_complete = _log_frames(told), told["next_offset"], told["complete"]

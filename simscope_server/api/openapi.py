@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from simscope_server.api.routes import ROUTES, Route, Schema
-from simscope_server.messages.protocol import JobBody, RegressionBody
+from simscope_server.messages.protocol import RESULTS, JobBody, RegressionBody
 from simscope_server.reading import shapes
 
 
@@ -72,7 +72,7 @@ def _ref(name: str) -> Schema:
 TEXT = {"type": "string"}
 
 
-RESULT = {"type": "string", "enum": ["live", "pass", "fail", "skip"]}
+RESULT = {"type": "string", "enum": list(RESULTS)}
 
 
 # What has no type of ours.

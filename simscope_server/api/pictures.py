@@ -14,19 +14,18 @@ from simscope_server.api.lists import list_of
 from simscope_server.api.parameters import moment_said
 from simscope_server.api.problems import Problem
 from simscope_server.api.responses import json_response, not_modified
+from simscope_server.api.routes import SERIES_MOST
 from simscope_server.api.rows import REGRESSION, job_row, regression_now, regression_row
 from simscope_server.ledger import signatures
 from simscope_server.messages.protocol import LIMIT_MOST, Row, to_json
 from simscope_server.reading import answers, figures, queries, shapes
-
-SERIES_MOST = 100  # named in one request
 
 
 async def series_strips(context: Context, request: web.Request) -> web.Response:
     """The newest runs of the series that are named (series=A&series=B), or of all."""
     names = request.query.getall("series", [])
     if len(names) > SERIES_MOST:
-        raise queries.BadQuery("series", f"({len(names)} of them)", f"at most {SERIES_MOST} names in one request")
+        raise queries.BadQuery("series", f"({len(names)} of them)", f"{SERIES_MOST} names at most in one request")
     if not names:
         return await list_of(context, request, queries.SERIES, figures.series_object)
     named = queries.Condition(f"s.series IN ({', '.join('?' for _ in names)})", tuple(names))

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from simscope_server.messages.protocol import LIMIT_DEFAULT, LIMIT_MOST, TYPES, WAIT_MOST_S
+from simscope_server.messages.protocol import LIMIT_DEFAULT, LIMIT_MOST, RESULTS, TYPES, WAIT_MOST_S
+from simscope_server.reading import figures, queries
 
 Schema = dict[str, Any]
+
+LINES_DEFAULT, LINES_MOST = 500, 10_000  # of a log, in one answer
+
+SERIES_MOST = 100  # named in one request
 
 
 class Route(NamedTuple):
@@ -71,7 +76,7 @@ _HISTORY = (
 _JOB_FILTERS = tuple(
     query_parameter(name, text)
     for name, text in (
-        ("result", "One or more of live, pass, fail, skip"),
+        ("result", f"One or more of {', '.join(RESULTS)}"),
         ("signature", "A signature's id"),
         ("category", "The job's category"),
         ("host", "The job's host"),
@@ -124,7 +129,7 @@ ROUTES = (
         "regressions",
         "Regressions, live ones first, then the newest",
         (
-            query_parameter("status", "One or more of live, complete, aborted, tanked"),
+            query_parameter("status", f"One or more of {', '.join(queries.STATUSES)}"),
             query_parameter("q", "Words, each of which is in name, component, branch or tag"),
             query_parameter("series", "The series"),
             query_parameter("branch", "The model's branch"),
@@ -143,7 +148,7 @@ ROUTES = (
             {
                 "name": "series",
                 "in": "query",
-                "description": "Only these, up to 100; the parameter is repeated",
+                "description": f"Only these, up to {SERIES_MOST}; the parameter is repeated",
                 "schema": {"type": "array", "items": {"type": "string"}},
             },
             *_PAGE,
@@ -189,9 +194,13 @@ ROUTES = (
                 "less than half of the configs were run before, and more of the tests",
             ),
             query_parameter(
-                "slower", "Percent of the runtime, and a second at least, from which a job is slower or faster", 20
+                "slower",
+                "Percent of the runtime, and a second at least, from which a job is slower or faster",
+                figures.SLOWER_DEFAULT,
             ),
-            query_parameter("limit", "Entries of each kind, 0 to 500; all are counted", 500),
+            query_parameter(
+                "limit", f"Entries of each kind, 0 to {figures.DIFF_MOST}; all are counted", figures.DIFF_MOST
+            ),
         ),
         answer="Diff",
         also=("304",),
@@ -213,7 +222,7 @@ ROUTES = (
             _REF,
             query_parameter("from", "Only jobs that ran at this time or later"),
             query_parameter("to", "Only jobs that ran at this time or earlier"),
-            query_parameter("most", "How many jobs, 1 to 20000", 5000),
+            query_parameter("most", f"How many jobs, 1 to {figures.LANES_MOST}", figures.LANES_DEFAULT),
         ),
         answer="Timeline",
         also=("304",),
@@ -300,7 +309,7 @@ ROUTES = (
         (
             _ID,
             query_parameter("offset", "The first line wanted, counted from 0", 0),
-            query_parameter("limit", "How many lines, 1 to 10000", 500),
+            query_parameter("limit", f"How many lines, 1 to {LINES_MOST}", LINES_DEFAULT),
             _WAIT,
         ),
         answer="LogPage",

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from simscope_server.messages.protocol import Row, decode_json
+from simscope_server.messages.protocol import RESULTS, Row, decode_json
 from simscope_server.messages.times import LAST_MS, utc
 from simscope_server.reading import shapes
 
@@ -223,7 +223,7 @@ def finished_object(rows: Iterable[Row], first: int | None, last: int | None, st
     steps = 0 if first is None or last is None else (last - first) // step + 1
     counts = {name: [0] * steps for name in ("pass", "fail", "skip")}
     for row in rows:
-        counts[("live", "pass", "fail", "skip")[row["result"]]][row["class"]] = row["n"]
+        counts[RESULTS[row["result"]]][row["class"]] = row["n"]
     return {
         "from": utc(first),
         "step_ms": step,

@@ -15,6 +15,7 @@ import aiosqlite
 
 from simscope_server.ledger.database import read_only, telling_storage_trouble
 from simscope_server.messages.protocol import Row, StorageError, log
+from simscope_server.messages.times import in_words
 from simscope_server.reading import patterns
 from simscope_server.settings import Config
 
@@ -135,7 +136,7 @@ class Timeout:
             raise
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                raise ReadTooLong(f"no answer within {READ_MOST_S:g} s") from None
+                raise ReadTooLong(f"no answer within {in_words(round(READ_MOST_S * 1000))}") from None
             raise
 
 

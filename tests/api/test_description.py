@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jsonschema
 import openapi_spec_validator
@@ -15,6 +15,9 @@ from support.daemons import LIVE_SIGS, Daemon, done, live, publish
 from simscope_server.api.app import HANDLERS, PLACES, make_app
 from simscope_server.api.context import Context
 from simscope_server.api.routes import ROUTES
+from simscope_server.messages.protocol import OUTCOMES, RESULTS
+from simscope_server.reading import shapes
+from simscope_server.reading.queries import STATUSES
 from simscope_server.settings import Config
 
 SPOOL = '[spool]\ndir = "spool"\nsettle_ms = 100\npoll_ms = 50\n'
@@ -43,6 +46,15 @@ def test_the_description_and_the_application_have_the_same_addresses(shared: Dae
 
     assert routes == described(shared.get("/openapi.json"))
     assert len(routes) > 15
+
+
+def test_the_types_of_answers_have_the_words_of_the_protocol() -> None:
+    outcome = get_type_hints(shapes.Outcome)["outcome"]
+    status = get_type_hints(shapes.Regression)["status"]
+
+    assert get_args(shapes.Result) == RESULTS
+    assert get_args(outcome) == OUTCOMES
+    assert get_args(status) == STATUSES
 
 
 def test_each_route_has_its_handler_and_each_handler_its_route() -> None:
