@@ -20,22 +20,6 @@ from simscope_server.reading import answers, queries, shapes
 from simscope_server.reading.feed import BEHIND_MOST, EVENTS, EVERYTHING, HEARTBEAT_S, Wanted
 
 
-async def _wanted(context: Context, request: web.Request) -> Wanted:
-    types: tuple[str, ...] | None = None
-    if request.query.get("types") not in (None, "", "*"):
-        named = request.query["types"].split(",")
-        types = tuple(kind for name in named for kind in types_named(name))
-        for kind in types:
-            if kind not in EVENT_TYPES and kind not in FAMILIES:
-                raise queries.BadQuery("types", kind, f"one or more of {', '.join((*FAMILIES, *EVENT_TYPES))}")
-    regression = job = None
-    if request.query.get("regression"):
-        regression = (await regression_row(context, request, request.query["regression"]))["id"]
-    if request.query.get("job"):
-        job = job_number(request.query["job"])
-    return Wanted(types, regression, job)
-
-
 async def events(context: Context, request: web.Request) -> web.Response:
     """Events after a cursor, oldest first; with wait=SECONDS it blocks while there is none."""
     wanted = await _wanted(context, request)
@@ -50,6 +34,23 @@ async def events(context: Context, request: web.Request) -> web.Response:
                 told = await _events_after(context, request, wanted, told["next"], limit)
     more = told["next"] if told["next"] < told["newest"] else None
     return json_response(told, headers=link_to(context, request, more))
+
+
+async def stream(context: Context, request: web.Request) -> web.StreamResponse:
+    """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
+    wanted = await _wanted(context, request)
+    tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
+    cursor = _cursor(context, request)
+    epoch = request.query.get("epoch")
+    async with event_stream(context, request) as response:
+        if epoch and epoch != context.ledger.epoch:
+            cursor = context.feed.last + 1
+        elif cursor == 0:
+            cursor = context.feed.oldest
+        await response.prepare(request)
+        await response.write(b"retry: 3000\n: epoch %b\n\n" % context.ledger.epoch.encode())
+        await _follow(context, response, wanted, context.feed.last if cursor is None else cursor, tick)
+    return response
 
 
 async def _events_after(
@@ -82,21 +83,20 @@ async def _events_after(
     }
 
 
-async def stream(context: Context, request: web.Request) -> web.StreamResponse:
-    """Events as they come (SSE). Resumes behind Last-Event-ID, or after=SEQ; without either it begins now."""
-    wanted = await _wanted(context, request)
-    tick = queries.whole_number("coalesce", request.query.get("coalesce") or "0", 0, 10_000) / 1000
-    cursor = _cursor(context, request)
-    epoch = request.query.get("epoch")
-    async with event_stream(context, request) as response:
-        if epoch and epoch != context.ledger.epoch:
-            cursor = context.feed.last + 1
-        elif cursor == 0:
-            cursor = context.feed.oldest
-        await response.prepare(request)
-        await response.write(b"retry: 3000\n: epoch %b\n\n" % context.ledger.epoch.encode())
-        await _follow(context, response, wanted, context.feed.last if cursor is None else cursor, tick)
-    return response
+async def _wanted(context: Context, request: web.Request) -> Wanted:
+    types: tuple[str, ...] | None = None
+    if request.query.get("types") not in (None, "", "*"):
+        named = request.query["types"].split(",")
+        types = tuple(kind for name in named for kind in types_named(name))
+        for kind in types:
+            if kind not in EVENT_TYPES and kind not in FAMILIES:
+                raise queries.BadQuery("types", kind, f"one or more of {', '.join((*FAMILIES, *EVENT_TYPES))}")
+    regression = job = None
+    if request.query.get("regression"):
+        regression = (await regression_row(context, request, request.query["regression"]))["id"]
+    if request.query.get("job"):
+        job = job_number(request.query["job"])
+    return Wanted(types, regression, job)
 
 
 def _cursor(context: Context, request: web.Request) -> int | None:

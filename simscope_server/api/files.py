@@ -22,6 +22,8 @@ from simscope_server.api.rows import job_row
 from simscope_server.messages.protocol import LIMIT_MOST
 from simscope_server.reading import answers
 
+PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
+
 
 async def job_files(context: Context, request: web.Request) -> web.Response:
     """The files that a job declares; with kind=KIND those of one kind. The cursor is the number of those before."""
@@ -33,24 +35,26 @@ async def job_files(context: Context, request: web.Request) -> web.Response:
     return listed(context, request, shown, after + limit if after + limit < len(wanted) else None)
 
 
-PRECONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since")
-
-
-class FileContent(web.FileResponse):
-    """An open file, or a part of it; whatever lies under its name by now, and never a compressed one beside it, whose
-    SHA-256 would be another."""
-
-    def __init__(self, file: io.FileIO, headers: Mapping[str, str], part: str | None) -> None:
-        super().__init__(f"/proc/self/fd/{file.fileno()}", headers=headers)
-        self.file = file
-        self.asked = {"Range": part} if part else {}
-
-    async def prepare(self, request: web.BaseRequest) -> Any:
-        for name in PRECONDITIONS:
-            if name in request.headers:
-                self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
-        with self.file:
-            return await super().prepare(request.clone(headers=self.asked))
+async def job_file(context: Context, request: web.Request) -> web.StreamResponse:
+    """A file's content, from below [server] file_roots only, with its SHA-256."""
+    job = answers.job_object(await job_row(context, request), context.viewpoint())
+    kind, name = request.match_info["kind"], request.match_info["name"]
+    declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
+    if not declared or not declared[0].get("path"):
+        raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
+    file, digest = await context.files.look(DeclaredFiles.content, job, declared[0]["path"])
+    shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
+        "Content-Type": "application/octet-stream",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+        "X-Content-Type-Options": "nosniff",
+    }
+    try:
+        return FileContent(file, headers, part_wanted(request, os.fstat(file.fileno())))
+    except Problem:
+        file.close()
+        raise
 
 
 def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
@@ -71,19 +75,18 @@ def part_wanted(request: web.Request, file: os.stat_result) -> str | None:
     return request.headers.get("Range")
 
 
-async def job_file(context: Context, request: web.Request) -> web.StreamResponse:
-    """A file's content, from below [server] file_roots only, with its SHA-256."""
-    job = answers.job_object(await job_row(context, request), context.viewpoint())
-    kind, name = request.match_info["kind"], request.match_info["name"]
-    declared = [file for file in job["files"] if (file.get("kind"), file.get("name")) == (kind, name)]
-    if not declared or not declared[0].get("path"):
-        raise Problem(404, "no-such-file", f"job {job['id']} declares no file {name!r} of kind {kind!r}")
-    file, digest = await context.files.look(DeclaredFiles.content, job, declared[0]["path"])
-    shown = urllib.parse.quote(name.rpartition("/")[2], safe="")
-    headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{shown}",
-        "Content-Type": "application/octet-stream",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return FileContent(file, headers, part_wanted(request, os.fstat(file.fileno())))
+class FileContent(web.FileResponse):
+    """An open file, or a part of it; whatever lies under its name by now, and never a compressed one beside it, whose
+    SHA-256 would be another."""
+
+    def __init__(self, file: io.FileIO, headers: Mapping[str, str], part: str | None) -> None:
+        super().__init__(f"/proc/self/fd/{file.fileno()}", headers=headers)
+        self.file = file
+        self.asked = {"Range": part} if part else {}
+
+    async def prepare(self, request: web.BaseRequest) -> Any:
+        for name in PRECONDITIONS:
+            if name in request.headers:
+                self.asked[name] = request.headers[name].encode("utf-8", "replace").decode()
+        with self.file:
+            return await super().prepare(request.clone(headers=self.asked))

@@ -26,22 +26,6 @@ from simscope_server.reading import queries, shapes
 from simscope_server.reading.feed import HEARTBEAT_S, Subject
 
 
-def log_offset(request: web.Request) -> int:
-    """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
-    resumed = request.headers.get("Last-Event-ID", "")
-    if resumed.isascii() and resumed.isdigit() and len(resumed) < 16:
-        return int(resumed) + 1
-    said = request.query.get("offset") or "0"
-    if not (said.isascii() and said.isdigit() and len(said) < 16):
-        raise Problem(
-            422,
-            "log-offset-out-of-range",
-            f"offset={said} is not accepted; offset must be the number of a line, 0 or more",
-            path="offset",
-        )
-    return int(said)
-
-
 async def job_logs(context: Context, request: web.Request) -> web.StreamResponse:
     """A page of a job's log; with wait=SECONDS it blocks at the end of a running job's log, and as an event stream
     it follows until the log is complete."""
@@ -69,9 +53,55 @@ async def job_logs(context: Context, request: web.Request) -> web.StreamResponse
                     return json_response(told)
 
 
-def _topics_of_log(row: Row) -> tuple[Hashable, ...]:
-    """What a job's log may go on or end with: its lines, and what happens to the job."""
-    return row["id"], Subject(row["regression_id"], row["id"])
+async def append_logs(context: Context, request: web.Request) -> web.Response:
+    """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
+    its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
+    row = await job_row(context, request)
+    said = await _said_lines(request)
+    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
+    complete = None
+    try:
+        await context.ledger.change(add_lines, row["id"], begin, lines)
+    except LogGap as gap:
+        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
+    except LogComplete as refusal:
+        complete = str(refusal)
+    first, following, _ = await context.readers.read_log(row["id"], 0, 1)
+    if complete and (begin is None or begin + len(lines) > following):
+        raise Problem(409, "log-complete", complete)
+    return json_response({"first_offset": first, "next_offset": following, "complete": complete is not None})
+
+
+def log_offset(request: web.Request) -> int:
+    """The offset from which a log is wanted: Last-Event-ID of a stream that is resumed, else offset=N, else 0."""
+    resumed = request.headers.get("Last-Event-ID", "")
+    if resumed.isascii() and resumed.isdigit() and len(resumed) < 16:
+        return int(resumed) + 1
+    said = request.query.get("offset") or "0"
+    if not (said.isascii() and said.isdigit() and len(said) < 16):
+        raise Problem(
+            422,
+            "log-offset-out-of-range",
+            f"offset={said} is not accepted; offset must be the number of a line, 0 or more",
+            path="offset",
+        )
+    return int(said)
+
+
+async def _said_lines(request: web.Request) -> LogLines:
+    """The lines in the body of a request. Raises Problem 400 for what is not JSON, 422 for what is not lines."""
+    form = 'the body is like {"offset": 0, "lines": ["…"]}'
+    try:
+        said = msgspec.json.decode(await request.read())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem(400, "bad-json", f"{form}: {error}") from None
+    try:
+        lines: LogLines = fitting(said, LogLines, "$")
+    except Refused as refusal:
+        raise Problem(422, "wrong-type", f"{refusal.detail}; {form}", path=refusal.path) from None
+    if "lines" not in lines:
+        raise Problem(422, "missing-field", f"lines are missing; {form}", path="$.lines")
+    return lines
 
 
 async def _log_page(context: Context, row: Row, offset: int, limit: int) -> shapes.LogPage:
@@ -116,36 +146,6 @@ def _log_frames(told: shapes.LogPage) -> bytes:
     return b"".join(frames)
 
 
-async def _said_lines(request: web.Request) -> LogLines:
-    """The lines in the body of a request. Raises Problem 400 for what is not JSON, 422 for what is not lines."""
-    form = 'the body is like {"offset": 0, "lines": ["…"]}'
-    try:
-        said = msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, "bad-json", f"{form}: {error}") from None
-    try:
-        lines: LogLines = fitting(said, LogLines, "$")
-    except Refused as refusal:
-        raise Problem(422, "wrong-type", f"{refusal.detail}; {form}", path=refusal.path) from None
-    if "lines" not in lines:
-        raise Problem(422, "missing-field", f"lines are missing; {form}", path="$.lines")
-    return lines
-
-
-async def append_logs(context: Context, request: web.Request) -> web.Response:
-    """Add lines to a running job's log. A given offset makes it harmless to send the same again, even when the job has
-    its verdict. U+0000 becomes U+FFFD: a simulator's output is kept, whatever it is."""
-    row = await job_row(context, request)
-    said = await _said_lines(request)
-    begin, lines = said.get("offset"), [line.replace("\0", "\ufffd") for line in said["lines"]]
-    complete = None
-    try:
-        await context.ledger.change(add_lines, row["id"], begin, lines)
-    except LogGap as gap:
-        raise Problem(409, "log-gap", str(gap), path="$.offset") from None
-    except LogComplete as refusal:
-        complete = str(refusal)
-    first, following, _ = await context.readers.read_log(row["id"], 0, 1)
-    if complete and (begin is None or begin + len(lines) > following):
-        raise Problem(409, "log-complete", complete)
-    return json_response({"first_offset": first, "next_offset": following, "complete": complete is not None})
+def _topics_of_log(row: Row) -> tuple[Hashable, ...]:
+    """What a job's log may go on or end with: its lines, and what happens to the job."""
+    return row["id"], Subject(row["regression_id"], row["id"])
