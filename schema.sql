@@ -12,10 +12,11 @@
 -- it came about. Both are written in the same transaction, by one connection of one process. Readers may open the file at
 -- any time (read-only); the views at the end are the stable place to read from.
 --
--- To change the schema: raise user_version here, and tell in CHANGELOG.md what happens to an existing file.
+-- To change the schema: raise user_version here, add the way from the version before to simscope_server/ledger/
+-- migrations.py, and tell in CHANGELOG.md what happens to an existing file.
 
 PRAGMA application_id = 0x73696d73;  -- "sims": a file without it is not ours and is left alone
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- The daemon itself: exactly one row.
 CREATE TABLE daemon (
@@ -25,7 +26,8 @@ CREATE TABLE daemon (
     seq             INTEGER NOT NULL,  -- last number taken by a change; never reused; begins at the ms since 1970
     last_job_id     INTEGER NOT NULL,  -- last job id given out; never reused, also after pruning
     last_receipt_id INTEGER NOT NULL,  -- the same for receipts
-    events_from_seq INTEGER NOT NULL   -- the event feed starts behind this number; older events serve histories only
+    events_from_seq INTEGER NOT NULL,  -- the event feed starts behind this number; older events serve histories only
+    program         TEXT               -- which release wrote the file last, such as "simscoped 0.2.0"
 ) STRICT;
 
 -- A regression: a named run of many jobs. Created by the first message that names it, whatever that message is.
@@ -152,12 +154,16 @@ CREATE TABLE log (
     size         INTEGER NOT NULL   -- characters in all these lines
 ) STRICT;
 
+-- Logs whose lines are to be deleted.
+CREATE INDEX log_left ON log (id) WHERE job_id IS NULL;
+
 -- A test: what jobs have in common that differ in their seed only. It is known by the category and the job's name or,
 -- without one, its config with '*' in place of the seed's value.
 CREATE TABLE test (
     id    INTEGER PRIMARY KEY,
     key   BLOB NOT NULL UNIQUE,      -- digest of category and the whole title: configs can be long
-    title TEXT NOT NULL              -- the first 500 characters
+    title TEXT NOT NULL,             -- the first 500 characters
+    category TEXT                    -- NULL: of a file of schema version 3, not filled in yet
 ) STRICT;
 
 -- A signature: the bucket that equal fail messages of one category fall into, over all regressions.

@@ -190,10 +190,16 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def tell_of_upgrade(how_far: str) -> None:
+    """Say how far a database is on its way to this release, and ask the service manager for another minute."""
+    log.info("service: %s", how_far)
+    notify(f"EXTEND_TIMEOUT_USEC=60000000\nSTATUS={how_far}")
+
+
 def serve(config: Config) -> int:
     """Run the daemon in its two processes. -> exit code."""
     spare_the_collector()
-    return asyncio.run(run_daemon(config, start_writer(config), own_hosts(config)))
+    return asyncio.run(run_daemon(config, start_writer(config, tell_of_upgrade), own_hosts(config)))
 
 
 async def run_daemon(config: Config, writer: WriterProcess, hosts: Collection[str]) -> int:

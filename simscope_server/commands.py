@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from simscope_server.doors.spool_folder import REASON, free_name, is_reason, move, remove_empty
-from simscope_server.ledger.database import check_database, read_only
+from simscope_server.ledger.database import check_database, copy_whole, read_only
 from simscope_server.messages.protocol import NotNow, SimscopedError
 from simscope_server.reading import answers, queries
 from simscope_server.settings import Config
@@ -56,9 +56,9 @@ def take_snapshot(config: Config, target: Path) -> list[Path]:
             raise SimscopedError(f"{copy}: is there already; a snapshot overwrites nothing")
     try:
         with contextlib.closing(_open_to_read(config)) as database:
-            _copy_whole(database, parts[0])
+            copy_whole(database, parts[0])
         with contextlib.closing(sqlite3.connect(read_only(Path(f"{config.db}.logs")), uri=True)) as logs:
-            _copy_whole(logs, parts[1])
+            copy_whole(logs, parts[1])
         for part, copy in reversed([*zip(parts, copies, strict=True)]):
             part.rename(copy)
     except (sqlite3.Error, OSError) as error:
@@ -68,14 +68,6 @@ def take_snapshot(config: Config, target: Path) -> list[Path]:
             with contextlib.suppress(OSError):
                 part.unlink()
     return copies
-
-
-def _copy_whole(source: sqlite3.Connection, part: Path) -> None:
-    """Copy a database into one file, in place of what an interrupted snapshot left there."""
-    part.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(part)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _open_to_read(config: Config) -> sqlite3.Connection:

@@ -23,13 +23,12 @@ from simscope_server.ledger.expiry import (
     save_tick,
 )
 from simscope_server.ledger.ledger import Ledger
+from simscope_server.ledger.migrations import fill_tests
 from simscope_server.messages.protocol import StorageError
 from simscope_server.messages.times import DAY_MS
 from simscope_server.settings import Config
 
 LOOK_S = 0.5  # a limit is acted on within a second
-
-
 HOUSEKEEPING_S = 3600.0
 
 
@@ -82,7 +81,9 @@ async def until_done(ledger: Ledger, slice_of: Callable[[Batch], bool]) -> None:
 
 
 async def keep_house(ledger: Ledger) -> None:
-    """Forget what is older than the configuration says, receipts, events, kept files, and logs that no job has."""
+    """Fill in what an earlier release did not keep; forget what is older than the configuration says, receipts, events,
+    kept files, and logs that no job has."""
+    await until_done(ledger, fill_tests)
     await until_done(ledger, prune_records)
     await until_done(ledger, forget_logs)
     await asyncio.to_thread(remove_old_days, f"{ledger.config.spool_dir}/.done", ledger.config.keep_done_days)

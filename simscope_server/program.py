@@ -6,7 +6,7 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def beside(name: str) -> Path | zipfile.Path:

@@ -1,7 +1,8 @@
 """The configuration: every key, what it takes, and its default.
 
-Pure: the text of a file and an environment in, a Config or a sentence about what is wrong out. The manual of the keys
-is simscope.config.example, which the tests hold against this table.
+A file and an environment come in, a Config or a sentence about what is wrong goes out; the disk is looked at, and
+nothing on it is made or changed. The manual of the keys is simscope.config.example, which the tests hold against the
+table below.
 """
 
 from __future__ import annotations
@@ -102,74 +103,60 @@ OPTIONS = (
 )
 
 
-def _is_number(value: object, most: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _is_text(value: object, form: str) -> bool:
-    return isinstance(value, str) and re.fullmatch(form, value) is not None
-
-
-def _are_texts(value: object, form: str) -> bool:
-    return isinstance(value, list) and all(_is_text(item, form) for item in value)
-
-
-def _is_url(value: object) -> bool:
-    if not isinstance(value, str) or not _is_text(value, r"(https?://[^/?#\s]+[^?#\s]*)?"):
-        return False
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and check a configuration file; the table above has the keys. Raises ConfigError."""
     try:
-        parts = urllib.parse.urlsplit(value)
-        return value == "" or (parts.hostname is not None and parts.port != 0)
-    except ValueError:  # what stands for the port is none, or a bracket is left open
-        return False
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        hint = "--config FILE names another; simscope.config.example is one to begin with"
+        raise ConfigError(f"{path}: there is no such configuration file; {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    config = read_config(text, path, environ)
+    for option, said, why in impossible_places(config):
+        raise not_accepted(config.place(option.field or option.key), option, said, f": {why}")
+    return config
 
 
-DAY_MS = 86_400_000
+def impossible_places(config: Config) -> Iterator[tuple[Option, str, str]]:
+    """The paths that cannot be what they must be, as the disk is now, and why. Nothing is made or changed."""
+    options = {option.key: option for option in OPTIONS}
+    spool, db, roots = str(config.spool_dir), str(config.db), config.file_roots
+    for key, place, why in (
+        ("db", db, _no_file(db)),
+        ("db", db, "that is this configuration" if _is_inside(str(config.path), db) else None),
+        ("dir", spool, _no_folder(spool)),
+        ("dir", spool, "that is [server] db" if _is_inside(spool, db) else None),
+        *(("file_roots", root, _no_folder(root) if os.path.lexists(root) else None) for root in roots),
+    ):
+        if why:
+            yield options[key], place, why
 
 
-PATH = r"[^\0]+"
+def _no_file(path: str) -> str | None:
+    """Why a file cannot be there or be made, if so."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "it is a folder" if os.path.isdir(path) else "it is not a regular file"
+    return _no_folder(os.path.dirname(path))
 
 
-CHECKS: dict[str, Callable[[Any], bool]] = {
-    "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
-    "path": lambda value: _is_text(value, PATH),
-    "paths": lambda value: _are_texts(value, PATH),
-    "text": lambda value: isinstance(value, str),
-    "token": lambda value: _is_text(value, "[!-~]*"),
-    "url": _is_url,
-    "hosts": lambda value: _are_texts(value, r"[\w.-]+"),
-    "done": lambda value: value in ("delete", "keep"),
-    "days": lambda value: _is_number(value, 36_500),
-    "hours": lambda value: _is_number(value, 876_000),
-    "pause": lambda value: _is_whole(value, 0, DAY_MS),
-    "interval": lambda value: _is_whole(value, 1, DAY_MS),
-    "size": lambda value: _is_whole(value, 1, 1 << 20),
-    "lines": lambda value: _is_whole(value, 1, 10**9),
-    "flag": lambda value: isinstance(value, bool),
-    "separator": lambda value: value in ("/", ".", "-", ":"),
-}
+def _no_folder(path: str) -> str | None:
+    """Why a folder cannot be there or be made, if so: the nearest part of the path that is there is none."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return None if os.path.isdir(path) else f"{path} is not a folder"
 
 
-def split_listen(listen: str) -> tuple[str, int]:
-    """ "ADDRESS:PORT" -> address without brackets and port; ("", -1) if it is not of that form."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*):(\d{1,5})", listen)
-    if found is None or int(found[2]) > 65535:
-        return "", -1
-    return found[1].strip("[]"), int(found[2])
+def _is_inside(path: str, place: str) -> bool:
+    """Is a path the place, or below it?"""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place))
 
 
-def is_loopback(host: str) -> bool:
-    """True for names and addresses that only this machine can reach."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def doubts_about(config: Config) -> list[str]:
+    """What is allowed but has no effect."""
+    if config.livetimeoutsignature and not config.enablelivejobs:
+        return ["livetimeoutsignature has no effect without enablelivejobs = true"]
+    return []
 
 
 def read_config(text: str, path: Path, environ: Mapping[str, str]) -> Config:
@@ -262,57 +249,68 @@ def _checked(option: Option, value: object, place: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read and check a configuration file; the table above has the keys. Raises ConfigError."""
+def _is_number(value: object, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_text(value: object, form: str) -> bool:
+    return isinstance(value, str) and re.fullmatch(form, value) is not None
+
+
+def _are_texts(value: object, form: str) -> bool:
+    return isinstance(value, list) and all(_is_text(item, form) for item in value)
+
+
+def _is_url(value: object) -> bool:
+    if not isinstance(value, str) or not _is_text(value, r"(https?://[^/?#\s]+[^?#\s]*)?"):
+        return False
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        hint = "--config FILE names another; simscope.config.example is one to begin with"
-        raise ConfigError(f"{path}: there is no such configuration file; {hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    config = read_config(text, path, environ)
-    for option, said, why in impossible_places(config):
-        raise not_accepted(config.place(option.field or option.key), option, said, f": {why}")
-    return config
+        parts = urllib.parse.urlsplit(value)
+        return value == "" or (parts.hostname is not None and parts.port != 0)
+    except ValueError:  # what stands for the port is none, or a bracket is left open
+        return False
 
 
-def impossible_places(config: Config) -> Iterator[tuple[Option, str, str]]:
-    """The paths that cannot be what they must be, as the disk is now, and why. Nothing is made or changed."""
-    options = {option.key: option for option in OPTIONS}
-    spool, db, roots = str(config.spool_dir), str(config.db), config.file_roots
-    for key, place, why in (
-        ("db", db, _no_file(db)),
-        ("db", db, "that is this configuration" if _is_inside(str(config.path), db) else None),
-        ("dir", spool, _no_folder(spool)),
-        ("dir", spool, "that is [server] db" if _is_inside(spool, db) else None),
-        *(("file_roots", root, _no_folder(root) if os.path.lexists(root) else None) for root in roots),
-    ):
-        if why:
-            yield options[key], place, why
+DAY_MS = 86_400_000
+PATH = r"[^\0]+"
+
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    "listen": lambda value: isinstance(value, str) and split_listen(value)[1] >= 0,
+    "path": lambda value: _is_text(value, PATH),
+    "paths": lambda value: _are_texts(value, PATH),
+    "text": lambda value: isinstance(value, str),
+    "token": lambda value: _is_text(value, "[!-~]*"),
+    "url": _is_url,
+    "hosts": lambda value: _are_texts(value, r"[\w.-]+"),
+    "done": lambda value: value in ("delete", "keep"),
+    "days": lambda value: _is_number(value, 36_500),
+    "hours": lambda value: _is_number(value, 876_000),
+    "pause": lambda value: _is_whole(value, 0, DAY_MS),
+    "interval": lambda value: _is_whole(value, 1, DAY_MS),
+    "size": lambda value: _is_whole(value, 1, 1 << 20),
+    "lines": lambda value: _is_whole(value, 1, 10**9),
+    "flag": lambda value: isinstance(value, bool),
+    "separator": lambda value: value in ("/", ".", "-", ":"),
+}
 
 
-def _no_file(path: str) -> str | None:
-    """Why a file cannot be there or be made, if so."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        return "it is a folder" if os.path.isdir(path) else "it is no regular file"
-    return _no_folder(os.path.dirname(path))
+def split_listen(listen: str) -> tuple[str, int]:
+    """ "ADDRESS:PORT" -> address without brackets and port; ("", -1) if it is not of that form."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]*):(\d{1,5})", listen)
+    if found is None or int(found[2]) > 65535:
+        return "", -1
+    return found[1].strip("[]"), int(found[2])
 
 
-def _no_folder(path: str) -> str | None:
-    """Why a folder cannot be there or be made, if so: the nearest part of the path that is there is none."""
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    return None if os.path.isdir(path) else f"{path} is no folder"
-
-
-def _is_inside(path: str, place: str) -> bool:
-    """Is a path the place, or below it?"""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(place))
-
-
-def doubts_about(config: Config) -> list[str]:
-    """What is allowed but has no effect."""
-    if config.livetimeoutsignature and not config.enablelivejobs:
-        return ["livetimeoutsignature has no effect without enablelivejobs = true"]
-    return []
+def is_loopback(host: str) -> bool:
+    """True for names and addresses that only this machine can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Address bar <-> view, and the addresses of the API. Pure.
  *
@@ -6,7 +7,9 @@
  * `SERIES/$`) or a job's id, `filter` what the reader has chosen to see of it.
  */
 
-/** What may stand in the query string of each view, with its default. */
+/** @import {Aim, Filter, Query, View} from "./types.js" */
+
+/** What may stand in the query string of each view, with its default. @type {Record<View["kind"], Filter>} */
 const FILTERS = {
   overview: { q: "", status: "", series: "", branch: "", component: "", tanked: "" },
   regression: {
@@ -17,11 +20,8 @@ const FILTERS = {
   unknown: {},
 };
 
-/**
- * The view that an address asks for.
- * @param {string} root
- * @param {string} pathname
- * @param {string} search
+/** The view that an address asks for. @param {string} root @param {string} pathname @param {string} search
+ * @returns {View}
  */
 export function parseAddress(root, pathname, search) {
   const path = pathname.startsWith(root) ? pathname.slice(root.length) : "?";
@@ -29,15 +29,17 @@ export function parseAddress(root, pathname, search) {
   return { kind, ref, filter: parseFilter(kind, search) };
 }
 
+/** @param {string} path @returns {{kind: View["kind"], ref: string}} */
 function parsePath(path) {
   if (path === "" || path === "index.html") return { kind: "overview", ref: "" };
   const [, where, rest] = /^([rj])\/(.+)$/.exec(path) ?? [];
-  const ref = rest === undefined ? null : decode(rest);
+  const ref = rest === undefined ? "" : decode(rest) ?? "";
   if (where === "r" && ref) return { kind: "regression", ref };
-  if (where === "j" && /^\d+$/.test(ref ?? "")) return { kind: "job", ref };
+  if (where === "j" && /^\d+$/.test(ref)) return { kind: "job", ref };
   return { kind: "unknown", ref: path };
 }
 
+/** @param {string} text */
 function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -46,8 +48,10 @@ function decode(text) {
   }
 }
 
+/** @param {View["kind"]} kind @param {string} search */
 function parseFilter(kind, search) {
   const given = new URLSearchParams(search);
+  /** @type {Filter} */
   const filter = {};
   for (const [key, standard] of Object.entries(FILTERS[kind])) filter[key] = given.get(key) ?? standard;
   return filter;
@@ -56,12 +60,13 @@ function parseFilter(kind, search) {
 /**
  * The address of a view; only what differs from the default is written.
  * @param {string} root
- * @param {{kind: string, ref: string, filter?: object}} view
+ * @param {Aim} view
  */
 export function addressOf(root, view) {
-  const path = { overview: "", regression: `r/${encodeRef(view.ref)}`, job: `j/${view.ref}` }[view.kind] ?? view.ref;
+  const { kind, ref = "" } = view;
+  const path = { overview: "", regression: `r/${encodeRef(ref)}`, job: `j/${ref}`, unknown: ref }[kind];
   const query = new URLSearchParams();
-  for (const [key, standard] of Object.entries(FILTERS[view.kind])) {
+  for (const [key, standard] of Object.entries(FILTERS[kind])) {
     const value = view.filter?.[key] ?? standard;
     if (value !== standard) query.set(key, value);
   }
@@ -86,7 +91,7 @@ export function refOf(regression) {
  * Address of a regression's page.
  * @param {string} root
  * @param {{id: number, name: string}} regression
- * @param {object} [filter]
+ * @param {Filter} [filter]
  */
 export function regressionAddress(root, regression, filter) {
   return addressOf(root, { kind: "regression", ref: refOf(regression), filter });
@@ -100,7 +105,7 @@ export function jobAddress(root, id) {
 /**
  * A path of the API with its query; empty values are left out, those of an array stand one by one.
  * @param {string} path
- * @param {object} [query]
+ * @param {Query} [query]
  */
 export function apiPath(path, query = {}) {
   const used = new URLSearchParams();
@@ -139,7 +144,7 @@ export function isLatest(ref) {
  * @param {string|null|undefined} text
  */
 export function safeLink(text) {
-  if (!/^https?:\/\//i.test(text ?? "")) return null;
+  if (!text || !/^https?:\/\//i.test(text)) return null;
   try {
     return new URL(text).href;
   } catch {

@@ -1,13 +1,14 @@
+// @ts-check
 /** Questions to the reader: each resolves once, when its dialog closes. */
 
-import { bindCopy, setText, show } from "./dom.js";
+import { bindCopy, byId, pressedIn, setText, show } from "./dom.js";
 
-/** Opens a dialog; resolves to whether it was confirmed. */
+/** Opens a dialog; resolves to whether it was confirmed. @param {HTMLDialogElement} dialog */
 function ask(dialog) {
-  const form = dialog.querySelector("form");
+  const form = /** @type {HTMLFormElement} */ (dialog.querySelector("form"));
   return new Promise((resolve) => {
     let confirmed = false;
-    const submit = (event) => {
+    const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       confirmed = true;
       dialog.close();
@@ -19,10 +20,12 @@ function ask(dialog) {
     form.addEventListener("submit", submit);
     dialog.addEventListener("close", closed, { once: true });
     dialog.showModal();
-    [...form.querySelectorAll("input, [type=submit]")].find((node) => node.getClientRects().length)?.focus();
+    const fields = /** @type {HTMLElement[]} */ ([...form.querySelectorAll("input, [type=submit]")]);
+    fields.find((node) => node.getClientRects().length)?.focus();
   });
 }
 
+/** @param {HTMLDialogElement} dialog @param {string} name @returns {any} */
 const part = (dialog, name) => dialog.querySelector(`[data-part="${name}"]`);
 
 /**
@@ -31,7 +34,7 @@ const part = (dialog, name) => dialog.querySelector(`[data-part="${name}"]`);
  * @returns {Promise<{reason: string}|null>} null if the reader thought better of it
  */
 export async function askConfirm({ title, text, action, reason = false, danger = false }) {
-  const dialog = document.getElementById("confirm");
+  const dialog = byId("confirm");
   setText(part(dialog, "title"), title);
   setText(part(dialog, "text"), text);
   setText(part(dialog, "action"), action);
@@ -48,7 +51,7 @@ export async function askConfirm({ title, text, action, reason = false, danger =
  * @returns {Promise<string|null>}
  */
 export async function askToken(again) {
-  const dialog = document.getElementById("token");
+  const dialog = byId("token");
   show(part(dialog, "again"), again);
   const field = part(dialog, "token");
   field.value = "";
@@ -59,12 +62,12 @@ export async function askToken(again) {
 
 /** The keys that the page knows. */
 export function showHelp() {
-  return ask(document.getElementById("help"));
+  return ask(byId("help"));
 }
 
 /** What can be typed to filter jobs. */
 export function showFilterHelp() {
-  return ask(document.getElementById("filter-help"));
+  return ask(byId("filter-help"));
 }
 
 /**
@@ -72,7 +75,7 @@ export function showFilterHelp() {
  * @param {{series: string, image: string, markdown: string}} told
  */
 export function showBadge({ series, image, markdown }) {
-  const dialog = document.getElementById("badge");
+  const dialog = byId("badge");
   setText(part(dialog, "series"), series);
   part(dialog, "image").src = image;
   part(dialog, "copy").value = markdown;
@@ -82,11 +85,11 @@ export function showBadge({ series, image, markdown }) {
 
 /** Closes by any button marked `data-close`, and by a click beside the dialog. */
 export function bindDialogs() {
-  const badge = document.getElementById("badge");
+  const badge = byId("badge");
   bindCopy(part(badge, "copy"), () => part(badge, "copy").value);
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.addEventListener("click", (event) => {
-      if (event.target === dialog || event.target.closest("[data-close]")) dialog.close();
+      if (event.target === dialog || pressedIn(event, "[data-close]")) dialog.close();
     });
   }
 }

@@ -1,17 +1,35 @@
+// @ts-check
 /**
  * The few things done to the document, each safe to repeat: setting what is already so touches nothing, and rows
  * are kept by key. Text always goes in as text, never as markup: fail messages contain `<`. And all of it can be seen.
  */
 
+/** @import {Parts} from "./types.js" */
+
 import { cut, visible } from "./format.js";
-import { stayInPlace } from "./model.js";
+import { stayInPlace } from "./model-lists.js";
+
+/**
+ * @template Item, Context
+ * @typedef {object} ListOptions of a list kept by key
+ * @property {string} template
+ * @property {(item: Item) => string|number} key
+ * @property {(parts: Parts, item: Item, context: Context) => void} paint
+ * @property {(parts: Parts, item: () => Item) => void} [bind] called once for a new row; `item()` is the row's of then
+ */
+
+/**
+ * @template Item
+ * @typedef {{root: HTMLElement, parts: Parts, item: Item}} Row
+ */
 
 /** What was last set on a node, by name: asking a thousand rows for their text each second costs more than this. */
 const SET = Symbol("set");
 
-/** Is `value` news for this node? Notes it if so. */
+/** Is `value` news for this node? Notes it if so. @param {Element} node @param {string} name @param {unknown} value */
 function isNews(node, name, value) {
-  const set = (node[SET] ??= {});
+  const noted = /** @type {Element & {[SET]?: Object<string, unknown>}} */ (node);
+  const set = (noted[SET] ??= {});
   if (set[name] === value) return false;
   set[name] = value;
   return true;
@@ -37,7 +55,7 @@ export function setWeight(node, weight) {
   if (isNews(node, "weight", weight)) node.style.flexGrow = String(weight);
 }
 
-/** Shows or hides. @param {Element} node @param {boolean} shown */
+/** Shows or hides. @param {HTMLElement} node @param {boolean} shown */
 export function show(node, shown) {
   if (node.hidden === shown) node.hidden = !shown;
 }
@@ -56,12 +74,25 @@ export function setCell(node, text, title = text) {
   setAttribute(node, "title", cut(title, CELL_CHARS) || null);
 }
 
+/** What the page asks for by its id is in index.html. @param {string} id @returns {any} the element */
+export function byId(id) {
+  return document.getElementById(id);
+}
+
 /**
- * A fresh copy of a `<template>` and its named parts: `{root, parts: {name: element}}`.
- * @param {string} id
+ * The node around what was pressed that is meant.
+ * @param {Event} event
+ * @param {string} selector
+ * @returns {any} or null
  */
+export function pressedIn(event, selector) {
+  return /** @type {Element} */ (event.target).closest(selector);
+}
+
+/** A fresh copy of a `<template>` and its named parts: `{root, parts: {name: element}}`. @param {string} id */
 export function instantiate(id) {
-  const root = document.getElementById(id).content.firstElementChild.cloneNode(true);
+  const root = byId(id).content.firstElementChild.cloneNode(true);
+  /** @type {Parts} */
   const parts = {};
   if (root.dataset.part) parts[root.dataset.part] = root;
   for (const node of root.querySelectorAll("[data-part]")) parts[node.dataset.part] = node;
@@ -71,15 +102,19 @@ export function instantiate(id) {
 /**
  * Keeps the children of `parent` equal to a list: `update(items, context)` creates, paints, moves and removes rows
  * by key; a row that stays keeps its element, and with it focus and selection.
+ * @template Item, Context
  * @param {Element} parent
- * @param {{template: string, key: (item: object) => string|number, paint: Function, bind?: Function}} options
+ * @param {ListOptions<Item, Context>} options
+ * @returns {(items: Item[], context: Context) => void}
  */
 export function keyedList(parent, { template, key, paint, bind }) {
+  /** @type {Map<string|number, Row<Item>>} */
   let rows = new Map();
   return (items, context) => {
+    /** @type {typeof rows} */
     const next = new Map();
     for (const item of items) {
-      const row = rows.get(key(item)) ?? newRow(template, bind);
+      const row = rows.get(key(item)) ?? newRow(template, bind, item);
       row.item = item;
       next.set(key(item), row);
       paint(row.parts, item, context);
@@ -90,19 +125,33 @@ export function keyedList(parent, { template, key, paint, bind }) {
   };
 }
 
-function newRow(template, bind) {
-  const row = instantiate(template);
+/**
+ * @template Item
+ * @param {string} template
+ * @param {((parts: Parts, item: () => Item) => void)|undefined} bind
+ * @param {Item} item
+ * @returns {Row<Item>}
+ */
+function newRow(template, bind, item) {
+  const row = { ...instantiate(template), item };
   bind?.(row.parts, () => row.item);
   return row;
 }
 
-/** Removes, adds and moves as few children as possible; the focus stays, or goes to the neighbour of a lost row. */
+/**
+ * Removes, adds and moves as few children as possible; the focus stays, or goes to the neighbour of a lost row.
+ * @param {Element} parent
+ * @param {Element[]} wanted
+ * @param {Element[]} gone
+ */
 function arrange(parent, wanted, gone) {
-  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const active = /** @type {HTMLElement|null} */ (document.activeElement);
+  const focused = parent.contains(active) ? active : null;
   const heir = focused && gone.some((node) => node.contains(focused)) ? neighbour(focused, parent, gone) : focused;
   for (const node of gone) node.remove();
   const place = new Map([...parent.children].map((node, index) => [node, index]));
   const staying = stayInPlace(wanted.map((node) => place.get(node) ?? -1));
+  /** @type {Element|null} */
   let after = null;
   for (let index = wanted.length - 1; index >= 0; index -= 1) {
     if (!staying.has(index)) parent.insertBefore(wanted[index], after);
@@ -111,6 +160,7 @@ function arrange(parent, wanted, gone) {
   if (heir && document.activeElement !== heir) heir.focus({ preventScroll: true });
 }
 
+/** @param {Element} focused @param {Element} parent @param {Element[]} gone @returns {HTMLElement|null} */
 function neighbour(focused, parent, gone) {
   const children = [...parent.children];
   const index = children.findIndex((node) => node.contains(focused));
@@ -125,8 +175,9 @@ function neighbour(focused, parent, gone) {
  * @param {number} ms
  */
 export function whenTypingPauses(work, ms) {
-  let timer = null;
-  return ({ target }) => {
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let timer;
+  return (/** @type {{target: any}} */ { target }) => {
     const value = target.value.trim();
     clearTimeout(timer);
     if (value === "") work(value);
@@ -157,8 +208,9 @@ async function copyText(text) {
   }
 }
 
+/** @param {string} text */
 function copyBySelection(text) {
-  const focused = document.activeElement;
+  const focused = /** @type {HTMLElement|null} */ (document.activeElement);
   const box = document.createElement("textarea");
   box.className = "offscreen";
   box.value = text;
@@ -177,7 +229,8 @@ function copyBySelection(text) {
  */
 export function bindCopy(button, text) {
   const label = button.textContent;
-  let timer = null;
+  /** @type {ReturnType<typeof setTimeout>|undefined} */
+  let timer;
   button.addEventListener("click", async () => {
     setText(button, (await copyText(text())) ? "Copied" : "Not copied");
     clearTimeout(timer);

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Numbers and times as people read them. Pure: `now` is an argument, nothing here reads a clock.
  * Durations are milliseconds, times are milliseconds since 1970 or RFC 3339 text.
@@ -8,13 +9,11 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
 /** Made once: making one per number is what a page of a thousand rows would spend its time on. */
 const GROUPED = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
-
 /** What stands where nothing is known. */
 export const NOTHING = "–";
-
+/** @param {number} number */
 const two = (number) => String(number).padStart(2, "0");
 
 /**
@@ -30,19 +29,19 @@ export function parseTime(time) {
 }
 
 /**
- * A duration in at most three steps: `850 ms`, `2.4 s`, `45 s`, `12m 05s`, `1h 04m 12s`, `2d 03h`.
+ * A duration in at most two steps: `850 ms`, `2.4s`, `45s`, `12m 05s`, `1h 04m`, `2d 03h`.
  * @param {number|null|undefined} ms
  */
 export function duration(ms) {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return NOTHING;
-  if (ms < 0) return "0 s";
+  if (ms < 0) return "0s";
   if (ms > 0 && ms < SECOND) return `${Math.round(ms)} ms`;
-  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10} s`;
+  if (ms < 10 * SECOND) return `${Math.floor(ms / 100) / 10}s`;
   const seconds = Math.floor(ms / SECOND) % 60;
   const minutes = Math.floor(ms / MINUTE) % 60;
-  if (ms < MINUTE) return `${seconds} s`;
+  if (ms < MINUTE) return `${seconds}s`;
   if (ms < HOUR) return `${minutes}m ${two(seconds)}s`;
-  if (ms < DAY) return `${Math.floor(ms / HOUR)}h ${two(minutes)}m ${two(seconds)}s`;
+  if (ms < DAY) return `${Math.floor(ms / HOUR)}h ${two(minutes)}m`;
   return `${count(Math.floor(ms / DAY))}d ${two(Math.floor(ms / HOUR) % 24)}h`;
 }
 
@@ -55,7 +54,7 @@ export function ticking(ms) {
 }
 
 /**
- * How long ago something was: `just now`, `12 s ago`, `3h 05m ago`.
+ * How long ago something was: `just now`, `12s ago`, `3h 05m ago`.
  * @param {string|number|null|undefined} time
  * @param {number} now
  */
@@ -64,9 +63,7 @@ export function ago(time, now) {
   if (ms === null) return NOTHING;
   const passed = now - ms;
   if (passed < 2 * SECOND) return "just now";
-  if (passed < HOUR) return `${ticking(passed)} ago`;
-  if (passed < DAY) return `${Math.floor(passed / HOUR)}h ${two(Math.floor(passed / MINUTE) % 60)}m ago`;
-  return `${duration(passed)} ago`;
+  return `${ticking(passed)} ago`;
 }
 
 /**
@@ -91,10 +88,7 @@ export function clockTime(ms) {
   return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
 }
 
-/**
- * Everything about a time, for tooltips: `2025-11-21 13:04:12 +01:00`.
- * @param {string|number|null|undefined} time
- */
+/** Everything about a time, for tooltips: `2025-11-21 13:04:12 +01:00`. @param {string|number|null|undefined} time */
 export function fullTime(time) {
   const ms = parseTime(time);
   if (ms === null) return "";
@@ -151,11 +145,7 @@ export function bytes(number) {
   return `${step ? value.toFixed(1) : value} ${units[step]}`;
 }
 
-/**
- * The first line of a text, cut at `limit` characters.
- * @param {string|null|undefined} text
- * @param {number} [limit]
- */
+/** The first line of a text, cut at `limit` characters. @param {string|null|undefined} text @param {number} [limit] */
 export function firstLine(text, limit = 300) {
   const line = String(text ?? "").trimStart().split(/[\r\n\u2028\u2029]/, 1)[0];
   return cut(line, limit);
@@ -168,10 +158,7 @@ export function cut(text, limit) {
   return `${text.slice(0, end)}…`;
 }
 
-/**
- * Any JSON value as one readable text.
- * @param {unknown} value
- */
+/** Any JSON value as one readable text. @param {unknown} value */
 export function plain(value) {
   if (value === null || value === undefined) return NOTHING;
   if (typeof value === "string") return value;
@@ -184,9 +171,22 @@ export function plain(value) {
  * @param {string} text
  */
 export function visible(text) {
+  /** @param {string} each */
   const caret = (each) => `^${String.fromCharCode(each.charCodeAt(0) ^ 0x40)}`;
+  /** @param {string} each */
   const named = (each) => `⟨U+${each.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
   return text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g, caret).replace(DIRECTIONS, named);
 }
 
 const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name that may run right to left, kept from turning round the words beside it. @param {string} name */
+export function isolated(name) {
+  const shown = visible(name);
+  return /[\u0590-\u08ff\ufb1d-\ufefc]/.test(shown) ? `\u2068${shown}\u2069` : shown;
+}
+
+/** @param {unknown} value */
+export function isTold(value) {
+  return value !== null && value !== undefined && value !== "";
+}

@@ -1,34 +1,45 @@
+// @ts-check
 /**
  * News from the daemon: one EventSource that resumes by id, and the pace at which news makes the page read again.
  */
+
+/** @import {ApiEvent, Clock, Connection, Source, Timer} from "./types.js" */
 
 /** A connection that comes back this soon is not worth a word. */
 const GRACE_MS = 1500;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
-const SLOWEST_PACE_MS = 10_000;
 
 /**
  * One stream of events, opened and closed at will; it resumes after the last event it has seen.
  *
- * A browser reconnects by itself after a cut, with `Last-Event-ID`. It gives up for good (readyState CLOSED) when
- * the answer is not a stream, as from a proxy while the daemon restarts: then we try again, slower each time.
+ * A browser reconnects by itself after a cut, with `Last-Event-ID`. It gives up for good (readyState CLOSED) when the
+ * answer is not a stream, as from a proxy while the daemon restarts: then we try again, slower each time.
  *
- * `env`: `EventSource`, `setTimeout`, `clearTimeout`, `random`. `on`: `event(object)`; `fresh()` when everything
- * must be read again (first opening, or a cursor the server no longer knows); `open(resumed)`;
+ * `env`: `EventSource`, `setTimeout`, `clearTimeout`, `random`. `on`: `event(object)`; `fresh()` when everything must
+ * be read again (first opening, or a cursor the server no longer knows); `open(resumed)`;
  * `state("connecting"|"open"|"lost"|"paused")`.
  * @param {(after: string|null) => string} urlFor
- * @param {object} on
- * @param {object} env
+ * @param {{
+ *   event: (told: ApiEvent) => void, fresh: () => void, open: (resumed: boolean) => void, state: (state: Connection) =>
+ * void,
+ * }} on
+ * @param {Clock & {EventSource: Source, random: () => number}} env
  */
 export function createLive(urlFor, on, env) {
+  /** @type {EventSource|null} */
   let source = null;
+  /** @type {string|null} */
   let lastId = null;
+  /** @type {Timer|null} */
   let retry = null;
+  /** @type {Timer|null} */
   let grace = null;
   let failures = 0;
+  /** @type {Connection} */
   let state = "paused";
 
+  /** @param {Connection} next */
   const tell = (next) => {
     if (next === state) return;
     state = next;
@@ -52,11 +63,13 @@ export function createLive(urlFor, on, env) {
     on.open(resumed);
     if (!resumed) on.fresh();
   };
+  /** @param {MessageEvent} event */
   const message = (event) => {
     if (event.lastEventId) lastId = event.lastEventId;
     const told = parse(event.data);
     if (told) on.event(told);
   };
+  /** @param {MessageEvent} event */
   const reset = (event) => {
     const moved = event.lastEventId && event.lastEventId !== lastId;
     lastId = moved ? event.lastEventId : null;
@@ -110,6 +123,7 @@ export function createLive(urlFor, on, env) {
   };
 }
 
+/** @param {string} text */
 function parse(text) {
   try {
     const told = JSON.parse(text);
@@ -117,68 +131,4 @@ function parse(text) {
   } catch {
     return null;
   }
-}
-
-/**
- * Runs `work` when asked, at once if it has been quiet, else when `gapMs` has passed since the last start; never two
- * at a time, and hardly more than a tenth of the time, so that slow answers slow the page down and not the daemon. Any
- * number of requests in between become one. `env`: `now`, `setTimeout`, `clearTimeout`.
- * @param {() => Promise<void>} work
- * @param {number} gapMs
- * @param {object} env
- */
-export function createRefresher(work, gapMs, env) {
-  let notBefore = -Infinity;
-  let timer = null;
-  let running = false;
-  let wanted = false;
-  let hurried = false;
-  let paused = false;
-
-  const run = async () => {
-    timer = null;
-    wanted = hurried = false;
-    running = true;
-    const start = env.now();
-    notBefore = start + gapMs;
-    try {
-      await work();
-    } finally {
-      running = false;
-      const took = env.now() - start;
-      notBefore = hurried ? -Infinity : Math.max(notBefore, env.now() + Math.min(9 * took, SLOWEST_PACE_MS));
-      plan();
-    }
-  };
-  const plan = () => {
-    if (!wanted || running || paused || timer !== null) return;
-    timer = env.setTimeout(run, Math.max(0, notBefore - env.now()));
-  };
-  const pause = () => {
-    paused = true;
-    env.clearTimeout(timer);
-    timer = null;
-  };
-
-  return {
-    /** Asks for a run. */
-    request() {
-      wanted = true;
-      plan();
-    },
-    /** Asks for a run now: the reader has asked for something else. */
-    hurry() {
-      env.clearTimeout(timer);
-      timer = null;
-      notBefore = -Infinity;
-      wanted = hurried = true;
-      plan();
-    },
-    pause,
-    /** Goes on, with what was asked for meanwhile. */
-    resume() {
-      paused = false;
-      plan();
-    },
-  };
 }

@@ -1,7 +1,10 @@
+// @ts-check
 /**
  * The lines of a job's output: read once, then followed. One `EventSource` of its own, which resumes by line number;
  * it is closed while nobody looks, and for good with the log's last line.
  */
+
+/** @import {Log, LogLine, OpenLog, Read, Source} from "./types.js" */
 
 const READ_AT_ONCE = 10_000;
 const LINES_KEPT = 10_000; // the newest; as many as the daemon keeps, unless its configuration says otherwise
@@ -11,19 +14,24 @@ const LINES_KEPT = 10_000; // the newest; as many as the daemon keeps, unless it
  * there is more to show. `log.lines` are `{offset, at, message}`, and `log.first` is the offset of the first of them.
  * @param {string} path
  * @param {() => void} changed
- * @param {object} env
+ * @param {{read: Read, urlFor: (path: string, offset: number) => string, EventSource: Source}} env
+ * @returns {OpenLog}
  */
 export function createLog(path, changed, env) {
+  /** @type {Log} */
   const log = { lines: [], first: 0, next: 0, complete: false };
+  /** @type {EventSource|null} */
   let source = null;
   let isOpen = false;
   let isReading = false;
 
+  /** @param {LogLine} line */
   const take = (line) => {
     if (line.offset < log.next) return;
     log.lines.push(line);
     log.next = line.offset + 1;
   };
+  /** @param {LogLine[]} lines */
   const takeAll = (lines) => {
     lines.forEach(take);
     log.lines.splice(0, log.lines.length - LINES_KEPT);
@@ -81,6 +89,7 @@ export function createLog(path, changed, env) {
   };
 }
 
+/** @param {string} text */
 function parse(text) {
   try {
     const line = JSON.parse(text);

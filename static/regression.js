@@ -1,28 +1,33 @@
+// @ts-check
 /** One regression: its head, and below it one of four views. See overview.js for what a mount is given and gives. */
+
+/** @import {AnyState, Diff, Parts, Regression, RegressionActions, RegressionState} from "./types.js" */
 
 import { addressOf, refOf, regressionAddress } from "./address.js";
 import { mountCompare } from "./compare.js";
 import { setAttribute, setCell, setText, show } from "./dom.js";
 import { ago, count, fullTime, moment, parseTime, rate, ticking, visible } from "./format.js";
 import { mountJobs } from "./jobs.js";
+import { regressionFacts } from "./model-facts.js";
+import { sinceParts, storyOf } from "./model-history.js";
+import { barSegments, done, passRate, progressOf, statusSentence, total } from "./model-regression.js";
+import { etaWords, regressionElapsed, sinceWords } from "./model-times.js";
+import { factList, historyList, runStrip } from "./parts-lists.js";
 import {
-  barSegments, done, etaWords, passRate, progressOf, regressionElapsed, regressionFacts, sinceParts, sinceWords,
-  statusSentence, storyOf, total,
-} from "./model.js";
-import {
-  factList, historyList, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime, runStrip,
+  KINDS, mount, paintChip, paintCount, paintLoading, paintProblem, paintRegressionBar, paintTime,
 } from "./parts.js";
 import { mountPictures } from "./pictures.js";
 
+/** @type {Object<string, (host: HTMLElement, actions: RegressionActions) => (state: RegressionState) => void>} */
 const TABS = { "": mountJobs, pictures: mountPictures, compare: mountCompare, history: mountStory };
 
 /**
  * `actions`: `filter(patch)`, `chooseSignature(id)`, `more("signatures"|"jobs")` and `moreSoon(…)` (unasked, as the end
- * comes into sight), `look(ids)` (the live jobs in sight), `repaint()`, `go(address)`, `tank()`, `untank()`, `finish()`,
- * `badge()`, `filterHelp()`.
- * @param {Element} host
- * @param {object} actions
- * @returns {(state: object) => void}
+ * comes into sight), `look(ids)` (the live jobs in sight), `repaint()`, `go(address)`, `tank()`, `untank()`,
+ * `finish()`, `badge()`, `filterHelp()`.
+ * @param {HTMLElement} host
+ * @param {RegressionActions} actions
+ * @returns {(state: AnyState) => void}
  */
 export function mountRegression(host, actions) {
   const parts = mount(host, "regression");
@@ -30,9 +35,10 @@ export function mountRegression(host, actions) {
   const metadata = factList(parts.metadata);
   const paintStrip = runStrip(parts.strip);
   const paintTab = mountTab(parts, actions);
-  for (const name of ["tank", "untank", "finish", "badge"]) {
-    parts[name].addEventListener("click", () => actions[name]());
-  }
+  parts.tank.addEventListener("click", () => actions.tank());
+  parts.untank.addEventListener("click", () => actions.untank());
+  parts.finish.addEventListener("click", () => actions.finish());
+  parts.badge.addEventListener("click", () => actions.badge());
   return (state) => {
     const { regression } = state.data;
     const missing = regression === null && state.problem?.status === 404;
@@ -54,10 +60,17 @@ export function mountRegression(host, actions) {
   };
 }
 
-/** The view below the head is made anew when another one is chosen. */
+/**
+ * The view below the head is made anew when another one is chosen.
+ * @param {Parts} parts
+ * @param {RegressionActions} actions
+ * @returns {(state: RegressionState) => void}
+ */
 function mountTab(parts, actions) {
+  /** @type {string|null} */
   let shown = null;
-  let update = null;
+  /** @type {(state: RegressionState) => void} */
+  let update = () => {};
   return (state) => {
     const tab = state.view.filter.tab in TABS ? state.view.filter.tab : "";
     if (tab !== shown) update = TABS[tab](parts.tab, actions);
@@ -71,6 +84,7 @@ function mountTab(parts, actions) {
   };
 }
 
+/** @param {Parts} parts @param {Regression} regression */
 function paintHead(parts, regression) {
   const live = regression.status === "live";
   setCell(parts.name, regression.name);
@@ -83,6 +97,7 @@ function paintHead(parts, regression) {
   paintRegressionBar(parts.bar, regression);
 }
 
+/** @param {Parts} parts @param {Regression} regression @param {number} now */
 function paintFigures(parts, regression, now) {
   paintCounts(parts, regression);
   const eta = etaWords(regression, now);
@@ -96,22 +111,28 @@ function paintFigures(parts, regression, now) {
   setCell(parts.due, due === null ? "" : `times out ${moment(due, now)}`, fullTime(due));
 }
 
-/** When it was last heard of, or, if it is over, when it ended. */
+/**
+ * When it was last heard of, or, if it is over, when it ended.
+ * @param {Parts} parts
+ * @param {Regression} regression
+ * @param {number} now
+ */
 function paintActivity(parts, { finished_at: finished, last_activity_at: heard }, now) {
-  setText(parts["activity-word"], finished ? "Finished" : "Last sign of life");
+  setText(parts["activity-word"], finished ? "Finished" : "Last activity");
   if (finished) paintTime(parts.activity, finished, now);
   else setCell(parts.activity, ago(heard, now), fullTime(heard));
 }
 
+/** @param {Parts} parts @param {Regression} regression */
 function paintCounts(parts, regression) {
   const { counts, submitted } = regression;
-  const pending = barSegments(regression).find((segment) => segment.kind === "pending");
+  const [pending] = barSegments(regression).slice(-1);
   const progress = progressOf(regression);
   const isTotal = total(regression) !== null;
   const live = regression.status === "live";
   setText(parts.percent, isTotal ? progress.percent : count(done(counts)));
   setText(parts["jobs-done"], isTotal ? progress.words : done(counts) === 1 ? "job done" : "jobs done");
-  for (const kind of ["pass", "fail", "skip", "live"]) paintCount(parts[kind], counts[kind]);
+  for (const kind of KINDS) paintCount(parts[kind], counts[kind]);
   setText(parts.rate, passRate(regression) === null ? "" : `pass rate ${rate(passRate(regression))}`);
   setText(parts["fail-note"], counts.migrated ? `${count(counts.migrated)} of them cut off` : "");
   const isTold = live && regression.running && regression.running !== counts.live;
@@ -120,22 +141,33 @@ function paintCounts(parts, regression) {
   show(parts["pending-figure"], live || pending.n > 0);
   setText(parts["pending-word"], pending.word.replace(/^./, (letter) => letter.toUpperCase()));
   paintCount(parts.pending, pending.n);
-  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "number submitted not told");
+  setText(parts.submitted, submitted ? `${count(submitted)} submitted` : "total unknown");
 }
 
-/** What has changed since the run before, each part a link into the comparison; and the last runs as a strip. */
-function paintSince(parts, paintStrip, state) {
+/**
+ * What has changed since the run before, each part a link into the comparison; and the last runs as a strip.
+ * @param {Parts} parts
+ * @param {ReturnType<typeof import("./parts-lists.js").runStrip>} paint
+ * @param {RegressionState} state
+ */
+function paintSince(parts, paint, state) {
   const { regression, since, strip } = state.data;
   const runs = strip ?? [];
   const told = sinceParts(since, regression.status === "live");
   show(parts["since-line"], runs.length > 1 || since !== null);
   setAttribute(parts.strip, "aria-label", `Last runs of ${regression.series}`);
-  paintStrip(runs, { root: state.root, series: regression.series, current: regression.id });
+  paint(runs, { root: state.root, series: regression.series, current: regression.id });
   const { by } = state.view.filter;
   const compare = addressOf(state.root, { kind: "regression", ref: refOf(regression), filter: { tab: "compare", by } });
   paintSinceWords(parts.since, { since, told, compare, root: state.root, regression });
 }
 
+/**
+ * @param {HTMLElement} node
+ * @param {{
+ *   since: Diff|null, told: ReturnType<typeof sinceParts>, compare: string, root: string, regression: Regression,
+ * }} context
+ */
 function paintSinceWords(node, { since, told, compare, root, regression }) {
   const text = JSON.stringify([since?.base, told, compare, regression.status]);
   if (node.dataset.text === text) return;
@@ -148,6 +180,7 @@ function paintSinceWords(node, { since, told, compare, root, regression }) {
   told.forEach(({ text: words }, index) => node.append(index ? ", " : "", link(compare, words)));
 }
 
+/** @param {string} href @param {string} text */
 function link(href, text) {
   const node = document.createElement("a");
   node.href = href;
@@ -155,7 +188,11 @@ function link(href, text) {
   return node;
 }
 
-/** What happened to the run, and every death with its rule. */
+/**
+ * What happened to the run, and every death with its rule.
+ * @param {HTMLElement} host
+ * @returns {(state: RegressionState) => void}
+ */
 function mountStory(host) {
   const parts = mount(host, "tab-history");
   const paint = historyList(parts.history);

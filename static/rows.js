@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * A table of any length in a panel that scrolls: only the rows in sight are in the document. All rows are equally
  * high (page.css sees to it). The row that is first in sight stays where it is while rows come and go above it.
@@ -10,34 +11,41 @@ import { keyedList, setAttribute } from "./dom.js";
 const BEYOND = 12; // rows kept above and below the sight, so that keys and small scrolls find them there
 const GUESS_PX = 30;
 const PRINTED = 500; // rows that a printed page shows at most
-
 const paper = matchMedia("print");
 /** What each table does when a print begins or is over, as long as it lives. */
+/** @type {WeakMap<HTMLTableElement, () => void>} */
 const prints = new WeakMap();
+
 paper.addEventListener("change", () => document.querySelectorAll("table").forEach((table) => prints.get(table)?.()));
 
 /**
  * `options` are those of `keyedList`, and `inSight(items)`, told what is in the document, and `atEnd()`, called when
  * the last row is.
- * @param {HTMLElement} panel
- * @param {object} options
- * @returns {(items: object[], context: object) => void}
+ * @template Item, Context
+ * @param {any} panel
+ * @param {import("./dom.js").ListOptions<Item, Context> & {inSight?: (items: Item[]) => void, atEnd?: () => void}} options
+ * @returns {(items: Item[], context: Context) => void}
  */
 export function scrollingRows(panel, options) {
   const table = panel.querySelector("table");
   const body = table.tBodies[0];
   const [above, below] = panel.querySelectorAll(".space");
+  /** @type {(items: Item[], context: {state: Context, placeOf: Map<Item, number>}) => void} */
   const paintRows = keyedList(body, {
     ...options,
     paint(parts, item, context) {
-      setAttribute(parts.row, "aria-rowindex", String(context.placeOf.get(item) + 2));
+      setAttribute(parts.row, "aria-rowindex", String((context.placeOf.get(item) ?? 0) + 2));
       options.paint(parts, item, context.state);
     },
   });
+  /** @type {Item[]} */
   let items = [];
+  /** @type {any} the context of the last painting */
   let state = null;
   let height = GUESS_PX;
+  /** @type {number|null} */
   let frame = null;
+  /** @type {{key: string|number, place: number, rest: number}|null} */
   let anchor = null;
 
   const placesShown = () => {
@@ -73,11 +81,13 @@ export function scrollingRows(panel, options) {
   /** Scrolls to where the row that was first in sight is now; it is looked for near where it was, then everywhere. */
   const keepInSight = () => {
     if (!anchor) return;
-    const isIt = (item) => item !== undefined && options.key(item) === anchor.key;
-    const place = isIt(items[anchor.place]) ? anchor.place : items.findIndex(isIt);
-    if (place >= 0 && place !== anchor.place) {
+    const { key, place: before, rest } = anchor;
+    /** @param {Item|undefined} item */
+    const isIt = (item) => item !== undefined && options.key(item) === key;
+    const place = isIt(items[before]) ? before : items.findIndex(isIt);
+    if (place >= 0 && place !== before) {
       setHeight(above, place * height); // room enough to scroll there
-      panel.scrollTop = place * height + anchor.rest;
+      panel.scrollTop = place * height + rest;
     }
   };
   const soon = () => (frame ??= requestAnimationFrame(render));
@@ -94,6 +104,7 @@ export function scrollingRows(panel, options) {
   };
 }
 
+/** @param {HTMLElement} node @param {number} px */
 function setHeight(node, px) {
   const height = `${Math.round(px)}px`;
   if (node.style.height !== height) node.style.height = height;

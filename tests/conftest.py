@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.daemons import LIVE_SIGS, Daemon
 from support.stories import Story
+
+from simscope import Client
 
 
 @pytest.fixture
@@ -53,14 +58,57 @@ NEEDED = {
     "node": ("node", "nodejs"),
     "zsh": ("zsh", "zsh"),
 }
+STARTING = {"make_daemon", "shared", "host", "client", "browser", "firefox"}  # fixtures that start processes
+STARTING_PLACES = {"examples", "test_docs.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what needs a program that is not installed; with --everything it fails instead."""
     for item in items:
-        for marker, (program, package) in NEEDED.items():
-            if item.get_closest_marker(marker) and shutil.which(program) is None and not config.option.everything:
-                item.add_marker(pytest.mark.skip(reason=f"{program} is missing: apt install {package}"))
+        _mark(item)
+        if not config.option.everything:
+            _leave_out(item)
+
+
+def _mark(item: pytest.Item) -> None:
+    """Mark what starts a process, so that all the rest can run first."""
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    starts = not STARTING.isdisjoint(fixtures) or not STARTING_PLACES.isdisjoint(item.path.parts)
+    if starts or any(map(item.get_closest_marker, NEEDED)):
+        item.add_marker(pytest.mark.process)
+
+
+def _leave_out(item: pytest.Item) -> None:
+    """Leave out, and say so, what needs a program that is not installed."""
+    for marker, (program, package) in NEEDED.items():
+        if item.get_closest_marker(marker) and shutil.which(program) is None:
+            item.add_marker(pytest.mark.skip(reason=f"{program} is missing: apt install {package}"))
+
+
+@pytest.fixture(autouse=True)
+def starts_what_it_says(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep processes away from tests that are not marked as starting one."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("this test starts a process: mark it with pytest.mark.process")
+
+    if request.node.get_closest_marker("process") is None:
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+
+
+@pytest.fixture(autouse=True)
+def clients_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the connections that clients of a test have kept: one that is left to the collector is a warning."""
+    made: list[Client] = []
+    begin = Client.__init__
+
+    def remember(self: Client, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        made.append(self)
+
+    monkeypatch.setattr(Client, "__init__", remember)
+    yield
+    for client in made:
+        client.close()
 
 
 @pytest.fixture(scope="module")
@@ -76,5 +124,5 @@ numbers = itertools.count(1)
 
 @pytest.fixture
 def run() -> str:
-    """A regression that no other test uses."""
-    return f"run{next(numbers)}"
+    """A regression that no other test uses, in this process or in one beside it."""
+    return f"run{next(numbers)}{os.environ.get('PYTEST_XDIST_WORKER', '')}"

@@ -388,7 +388,8 @@ def run_regression(plan: Plan) -> int:
     if not publisher.publish("regr-start", regression_fields(plan)):
         print((plan.folder / "client.log").read_text().strip(), file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a script that put us in the background ignores SIGINT
+        signal.signal(number, signal.default_int_handler)
     try:
         code = compile_and_run(plan, publisher)
     finally:

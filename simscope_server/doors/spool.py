@@ -20,14 +20,8 @@ from simscope_server.messages.protocol import Delivery, StorageError, decode_jso
 from simscope_server.settings import Config
 
 CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
-
-
 AWAKE_S = 0.010  # between two scans while files keep coming
-
-
 AWAKE_FOR_S = 1.0  # after the last file
-
-
 START_PATIENCE_S = 3.0  # deadlines do not wait at the start for files that change later than this after it
 
 

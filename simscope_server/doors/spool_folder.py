@@ -35,62 +35,20 @@ from simscope_server.messages.protocol import SINGLE, TYPES, Context, Delivery, 
 from simscope_server.messages.times import utc
 from simscope_server.settings import Config
 
-#
-# A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> gone, .done or .bad:
-#
-#   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
-#   take    reads each of a chunk of them, and renames it into a new folder .work/N, which keeps its path
-#   submit  applies them; the transaction notes the claimed files as settling
-#   settle  removes, keeps or puts aside each file; the note is deleted with a later batch
-#
-# A file is read where it lies, and claimed when it is whole; one that looks cut short is not touched until it changed
-# and rested for REST_MS: then it is read again; or was seen unchanged for settle_ms: then it is taken as it is.
-#
-# Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
-# and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
-# the removal of its files is on disk too; a sync of .work once a second sees to that.
 CHUNK_FILES = 1000
-
-
 CHUNK_BYTES = 16 << 20
-
-
 SCAN_FILES = 50_000  # listed at once, oldest first: 16 MB at most, whatever lies in the spool
-
-
 EMPTY_FOLDER_S = 3600.0
-
-
 REST_MS = 250  # for which a file that looked cut short must be unchanged before it is read again
-
-
 FOLDERS_DEEP = 256  # the regression of a file that lies deeper would have a name that is too long
-
-
 PATH_BYTES = 4000  # of 4095 that the system allows: the same file's path below .work, .bad and .done is longer
-
-
 REASON = ".reason.json"
-
-
 NAME_BYTES = 255 - len(REASON)  # of 255 that the system allows: so the name of the file with the reasons fits too
-
-
 ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST)  # troubles of one file, not of the disk
-
-
 NOT_TAKEN = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder named like a message"}
-
-
 NAMED_TYPE = re.compile(rf"({'|'.join(TYPES)})(?![a-z])")
-
-
 MESSAGE_SUFFIXES = (".json", ".ndjson", ".jsonl")
-
-
 LINES_SUFFIXES = (".ndjson", ".jsonl")
-
-
 UNFINISHED_SUFFIXES = (".tmp", ".part", "~")
 
 

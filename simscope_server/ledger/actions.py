@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from simscope_server.ledger import life
 from simscope_server.ledger.batch import Batch
-from simscope_server.ledger.effects import complete_end, give_up, heard_of, limit_ends, revive, revive_all
+from simscope_server.ledger.jobs import give_up, heard_of, limit_ends, revive, revive_all
 from simscope_server.ledger.logbook import LogComplete
 from simscope_server.ledger.rows import Job, Regression, limit_of
 from simscope_server.ledger.rules import (
@@ -18,13 +19,13 @@ from simscope_server.ledger.rules import (
     TANKED_SIGNATURE,
     NotExtended,
     extended_limit,
-    regression_state,
 )
 from simscope_server.messages.protocol import RESULTS, T
 from simscope_server.messages.times import in_words, utc
 
-
 # What people do by hand.
+
+
 def by_hand(batch: Batch, peer: str, fn: Callable[..., T], *args: Any) -> T:
     """A change that somebody asked for over HTTP."""
     batch.origin = f"http:{peer}"
@@ -41,25 +42,14 @@ def regression_by_id(batch: Batch, regression_id: int) -> Regression:
 
 def tank_regression(batch: Batch, regression_id: int, reason: str) -> None:
     """Give a regression up: hide it, and make its live jobs fails."""
-    regression = regression_by_id(batch, regression_id)
-    if regression.tanked_at is not None:
-        return
-    if regression.ending is not None:
-        complete_end(batch, regression)
-    regression.tanked_at, regression.tank_reason = batch.moment.now, reason or None
-    regression.ending = "tank"
-    batch.tell("regression.tanked", regression, reason=reason)
+    life.tank(batch, regression_by_id(batch, regression_id), reason)
 
 
 def untank_regression(batch: Batch, regression_id: int) -> None:
     """Show a regression again, and bring its tanked jobs back: live, or missing if it is over by now."""
     regression = regression_by_id(batch, regression_id)
-    if regression.tanked_at is None:
-        return
-    regression.tanked_at = regression.tank_reason = regression.ending = None
-    regression.last_activity_at, regression.active_tick = batch.moment
-    batch.tell("regression.untanked", regression)
-    revive_all(batch, regression, TANKED, "untanked")
+    if life.untank(batch, regression):
+        revive_all(batch, regression, TANKED, "untanked")
 
 
 class Gone(LookupError):
@@ -111,7 +101,7 @@ def extend_job(batch: Batch, job_id: int, by_ms: int | None, until: int | None) 
     or Gone."""
     job = job_by_id(batch, job_id)
     regression = regression_by_id(batch, job.regression_id)
-    where = regression_state(regression.ended, regression.ending, regression.tanked_at)
+    where = life.stands(regression)
     if job.state not in (ALIVE, LIMITED):
         raise NotExtended("not-live", f"job {job_id} is not live, but {RESULTS[job.result]}")
     if job.state == LIMITED and where != OPEN:

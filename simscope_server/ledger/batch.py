@@ -50,15 +50,7 @@ from simscope_server.messages.protocol import Message, encode_json, to_json
 from simscope_server.settings import Config
 
 CHANGED_LENGTH = 200  # characters of a value in the `changed` of an event
-
-
 SLICE_JOBS = 10_000  # jobs given up per transaction: about 0.1 s, so that all but giants end in one step
-
-
-#
-# A Batch is what one transaction knows. It loads the rows that its messages speak of, lets the rules change them in
-# memory, and writes them back in write(): jobs, counters, events. Nothing of it outlives the transaction, so a rollback
-# leaves no trace in memory either.
 KNOWN_MOST = 1000  # regressions, and tests
 
 
@@ -238,7 +230,7 @@ class Batch:
         if known is None:
             key = hashlib.blake2b(encode_json([job.category, title]), digest_size=16).digest()
             row = self.conn.execute(FIND_TEST, (key,)).fetchone()
-            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH])).fetchone()
+            row = row or self.conn.execute(INSERT_TEST, (key, title[:TEST_TITLE_LENGTH], job.category)).fetchone()
             known = self.learned.tests[test] = int(row[0])
         return known
 

@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +20,8 @@ from simscope_server.messages.protocol import NotNow, Row, SimscopedError, Stora
 from simscope_server.program import __version__, beside
 
 APPLICATION_ID = 0x73696D73  # "sims"; the same number stands in schema.sql
-
-
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+OLDEST_VERSION = 3  # from which ledger/migrations.py knows the way
 
 
 class Moment(NamedTuple):
@@ -38,17 +37,6 @@ def view_row(conn: sqlite3.Connection, sql: str, *parameters: Any) -> Row:
     return dict(zip((column[0] for column in cursor.description), cursor.fetchone(), strict=True))
 
 
-# Logs. Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
-# committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
-# is committed first. What the database tells of is therefore always there; and what lies outside of that was written
-# by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
-# lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
-#
-# For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
-# come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
-# that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
-# transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
-# under its number.
 PRAGMAS = """
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;            -- what was answered or cleared away survives a power cut
@@ -83,12 +71,8 @@ def telling_storage_trouble() -> Iterator[None]:
         raise
 
 
-#
-# The daemon is two processes, because one interpreter runs Python on one core at a time. The writer owns the one
-# connection that writes, and it alone checkpoints; the daemon proper does all the rest. Work goes over a line to the
-# writer as a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is durable, what it
-# returned comes back, in the order of asking. If one process dies, the other ends, and the service manager starts both
-# afresh.
+PROGRAM = f"simscoped {__version__}"
+COPY_PAGES = 4096  # 16 MiB at a time
 LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
 
 
@@ -96,33 +80,80 @@ def open_database(path: Path) -> sqlite3.Connection:
     """Open the database for writing, made anew if there is none.
 
     Raises SimscopedError for a file that is not ours or is from another version, NotNow if it cannot be opened."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    conn = open_known(path)
+    with _telling_that_it_cannot_be_opened(path):
         identity = check_database(conn, path)
         conn.executescript(PRAGMAS)
         if identity is None:
             _make_database(conn)
+        conn.execute("UPDATE daemon SET program = ? WHERE program IS NOT ?", (PROGRAM, PROGRAM))
+    return conn
+
+
+def open_known(path: Path) -> sqlite3.Connection:
+    """Open a database whatever its version, for a connection that may write. Raises as open_database() does."""
+    with _telling_that_it_cannot_be_opened(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        schema_version(conn, path)
+    return conn
+
+
+@contextlib.contextmanager
+def _telling_that_it_cannot_be_opened(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (sqlite3.Error, OSError) as error:
         is_foreign = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
         refusal = SimscopedError if is_foreign else NotNow
         raise refusal(f"{path}: cannot be opened as a database: {error}") from None
-    return conn
 
 
 def check_database(conn: sqlite3.Connection, path: Path) -> int | None:
-    """The schema version of a database of ours, None for an empty file. Raises SimscopedError for any other."""
+    """SCHEMA_VERSION for a database of this release, None for an empty file. Raises SimscopedError for any other."""
+    version = schema_version(conn, path)
+    if version not in (None, SCHEMA_VERSION):
+        raise SimscopedError(
+            f"{path}: has schema version {version} and belongs to an earlier release; start the daemon once, which "
+            f"brings it to version {SCHEMA_VERSION}"
+        )
+    return version
+
+
+def schema_version(conn: sqlite3.Connection, path: Path) -> int | None:
+    """The schema version of a database that we can read, or bring to our version; None for an empty file.
+
+    Raises SimscopedError for any other."""
     application, version = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     if application == 0 and conn.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
         return None
     if application != APPLICATION_ID:
         raise SimscopedError(f"{path}: is a database of another program (application_id {application:#x}); left alone")
-    if version != SCHEMA_VERSION:
+    if not OLDEST_VERSION <= version <= SCHEMA_VERSION:
         raise SimscopedError(
-            f"{path}: has schema version {version}; this simscoped {__version__} works with version {SCHEMA_VERSION}. "
-            "CHANGELOG.md tells which release reads it; start with another [server] db to go on meanwhile"
+            f"{path}: has schema version {version}{_written_by(conn)}; this {PROGRAM} works with versions "
+            f"{OLDEST_VERSION} to {SCHEMA_VERSION}. CHANGELOG.md tells which release reads it; start with another "
+            "[server] db to go on meanwhile"
         )
     return int(version)
+
+
+def _written_by(conn: sqlite3.Connection) -> str:
+    """Which program wrote a newer file last, if it says so."""
+    try:
+        return f", written by {conn.execute('SELECT program FROM daemon').fetchone()[0]}"
+    except (sqlite3.Error, TypeError):
+        return ""
+
+
+def copy_whole(source: sqlite3.Connection, part: Path, progress: Callable[[int, int, int], None] | None = None) -> None:
+    """Copy a database into one file, in place of what an interrupted copy left there.
+
+    `progress` is called every COPY_PAGES with a status, the pages that are left, and all pages."""
+    part.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(part)) as copy:
+        source.backup(copy, pages=COPY_PAGES if progress else -1, progress=progress)
+        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def _make_database(conn: sqlite3.Connection) -> None:
@@ -132,7 +163,7 @@ def _make_database(conn: sqlite3.Connection) -> None:
     lies below all that there is, and is known to be foreign."""
     schema = beside("schema.sql").read_text(encoding="utf-8")
     seq = int(time.time() * 1000)
-    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, {seq}, 0, 0, {seq});"
+    first = f"INSERT INTO daemon VALUES (1, '{secrets.token_hex(4)}', 0, {seq}, 0, 0, {seq}, '{PROGRAM}');"
     conn.executescript(f"BEGIN;\n{schema}\n{first}\nCOMMIT;")
 
 

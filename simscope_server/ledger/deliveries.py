@@ -28,7 +28,6 @@ from simscope_server.settings import Config
 
 BATCH_MESSAGES = 1000  # per transaction; 4,000 measured no faster, 200 a fifth slower
 
-
 # Deliveries.
 DECODED_FROM, DECODED_TO = 1 << 14, 1 << 20  # bytes; messages take eight times the memory of their text
 

@@ -6,46 +6,48 @@ from __future__ import annotations
 
 import sqlite3
 
+from simscope_server.ledger import life
 from simscope_server.ledger.actions import regression_by_id
 from simscope_server.ledger.batch import SLICE_JOBS, Batch
-from simscope_server.ledger.effects import end, flush, limit_job
-from simscope_server.messages.times import DAY_MS, HOUR_MS, utc
+from simscope_server.ledger.effects import flush
+from simscope_server.ledger.jobs import limit_job
+from simscope_server.messages.times import DAY_MS, HOUR_MS, in_words, utc
 from simscope_server.settings import Config
 
 SLICE_LOGS = 20  # logs forgotten per transaction: 200,000 lines at most, unless [limits] log_lines says otherwise
-
-
 PRUNE_ROWS = 5000  # rows pruned per transaction
 
 
 # What the clock does.
+
+
 def expire(batch: Batch) -> bool:
     """Act on every time limit that is over, and go on with what is not done yet. -> True if there is more to do.
 
-    Each call handles at most a slice of jobs, of all regressions together, so that messages are not held up."""
+    1. Regressions without a message for autotimeouthours, and those past their own time limit, are to end.
+    2. Regressions whose end has jobs left to give up, from an earlier call or before a restart, are taken up again.
+    3. Live jobs past their own time limit become fails, each for itself: SLICE_JOBS at most.
+    4. What is left of that slice gives up jobs of ending regressions, in the order of 1 and 2; the one whose last job
+       that was is over, as seen from outside, with this commit (flush).
+
+    So one call handles at most a slice of jobs, of all regressions together, and messages are taken between two."""
     conn, tick, config = batch.conn, batch.moment.tick, batch.config
     batch.origin = "daemon:timeout"
     for name, how in _overdue_regressions(conn, tick, config):
-        end(batch, batch.regression(name), how)
-    for (name,) in conn.execute(f"SELECT name FROM regression WHERE {_unfinished_ends(config)} ORDER BY id"):
+        life.end(batch, batch.regression(name), how)
+    for (name,) in conn.execute(f"SELECT name FROM regression WHERE {life.is_unfinished(config)} ORDER BY id"):
         batch.regression(name)
     late = batch.load_slice("result = 0 AND limit_tick <= ?", tick)
     for job in late:
         limit_job(batch, regression_by_id(batch, job.regression_id), job)
     flush(batch)
-    more = conn.execute(f"SELECT 1 FROM regression WHERE {_unfinished_ends(config)}").fetchone() is not None
+    more = conn.execute(f"SELECT 1 FROM regression WHERE {life.is_unfinished(config)}").fetchone() is not None
     return more or len(late) == SLICE_JOBS
-
-
-def _unfinished_ends(config: Config) -> str:
-    """The condition for regressions whose end has jobs left to migrate; as the index regression_ending has it."""
-    left = "(ending IS NOT NULL OR (ended IS NOT NULL AND n_live > 0))"
-    return left if config.livetimeoutsignature else f"{left} AND ending IS NOT NULL"
 
 
 def _overdue_regressions(conn: sqlite3.Connection, tick: int, config: Config) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    live = "FROM regression WHERE ended IS NULL AND tanked_at IS NULL AND ending IS NULL"
+    live = f"FROM regression WHERE {life.IS_OPEN}"
     if config.autotimeouthours:
         silent = tick - round(config.autotimeouthours * HOUR_MS)
         found += [
@@ -62,7 +64,7 @@ def anything_due(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
         """
         SELECT EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick <= ?)
             OR EXISTS (SELECT 1 FROM regression WHERE """
-        + _unfinished_ends(config)
+        + life.is_unfinished(config)
         + ")",
         (tick,),
     ).fetchone()
@@ -75,11 +77,11 @@ TICK_SAVED_MS, TICK_SAVED_RARELY_MS = 600, 10_000
 def is_tick_old(conn: sqlite3.Connection, config: Config, tick: int) -> bool:
     """Is it time to save the uptime? Each transaction does; between them no more than a second of it, of two looks at
     the deadlines, may be lost by a kill as long as a time limit runs, else ten."""
-    sql = """
+    sql = f"""
         SELECT ? - tick >= iif(
             EXISTS (SELECT 1 FROM job WHERE result = 0 AND limit_tick IS NOT NULL)
             OR EXISTS (SELECT 1 FROM regression
-                WHERE ended IS NULL AND tanked_at IS NULL AND (limit_tick IS NOT NULL OR ?)), ?, ?) FROM daemon
+                WHERE {life.MAY_END} AND (limit_tick IS NOT NULL OR ?)), ?, ?) FROM daemon
     """
     found = conn.execute(sql, (tick, config.autotimeouthours > 0, TICK_SAVED_MS, TICK_SAVED_RARELY_MS))
     return bool(found.fetchone()[0])
@@ -95,7 +97,8 @@ def prune_jobs(batch: Batch) -> bool:
     jobs = batch.load_slice(where, since)
     for job in jobs:
         regression = regression_by_id(batch, job.regression_id)
-        why = f"live without news for {batch.config.prunelivedays:g} days; last sign of life {utc(job.seen_at)}"
+        silent = in_words(round(batch.config.prunelivedays * DAY_MS))
+        why = f"live without news for {silent} (prunelivedays); last sign of life {utc(job.seen_at)}"
         batch.tell("job.pruned", regression, job, description=why)
         regression.n_live -= 1
         batch.conn.execute("INSERT INTO pruned_job VALUES (?, ?, ?)", (job.id, regression.id, batch.moment.now))

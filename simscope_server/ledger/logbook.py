@@ -1,4 +1,17 @@
-"""The lines of jobs' output, in a file of their own beside the database."""
+"""The lines of jobs' output, in a file of their own beside the database.
+
+Lines lie in a file of their own, so that the database stays small and quick to copy. Two files cannot be
+committed as one, so one of them decides: the database, where table log says which lines a log has. The file of lines
+is committed first. What the database tells of is therefore always there; and what lies outside of that was written
+by a transaction that was never committed (killed, disk full) or is no longer wanted. No reader sees it, and the next
+lines of the log take its place: so a delivery that is taken again after a failure adds its lines once.
+
+For the same reason what the database may still tell of is not deleted. Lines that are too many go when the next ones
+come (so those that come twice in one transaction may take some along although it fails: the oldest, as ever). A log
+that no job has any more, because its job was pruned or run again, is marked, and its lines are deleted by a later
+transaction. That a rollback gives the number of a log to another one is no matter: a log begins by deleting what lies
+under its number.
+"""
 
 from __future__ import annotations
 

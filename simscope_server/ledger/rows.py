@@ -6,13 +6,13 @@ import functools
 import itertools
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from simscope_server.ledger.rules import ALIVE, DONE, LIMITED, limit_that_holds
 from simscope_server.messages.decoding import counted_cycles
-from simscope_server.messages.protocol import FAIL, LIVE, PASS, SKIP
+from simscope_server.messages.protocol import COLUMN_OF_JOB, FAIL, LIVE, PASS, SKIP
 
 
 class Counters(msgspec.Struct):
@@ -67,8 +67,8 @@ class Regression(msgspec.Struct):
     version: int
 
 
-class Job(msgspec.Struct):
-    """A row of table job, in the order of its columns."""
+class JobRow(msgspec.Struct):
+    """What the ledger itself reads or writes of a row of table job."""
 
     id: int
     regression_id: int
@@ -81,19 +81,14 @@ class Job(msgspec.Struct):
     test_id: int | None
     name: str | None
     phase: str | None
-    host: str | None
     config: str | None
     seed: str | None
-    build: str | None
-    testgroup: str | None
-    jobdir: str | None
     start_at: int | None
     finish_at: int | None
     verdict_start_at: int | None
     compute_ms: int | None
     runtime_ms: int | None
     cycles: int | None
-    exit_code: int | None
     fail_message: str | None
     bucket: str | None
     metadata: str | None
@@ -109,6 +104,15 @@ class Job(msgspec.Struct):
     limit_tick: int | None
     progress_seq: int | None
     version: int
+
+
+# A row of table job: the columns above, and those that only take what a publisher said of a field.
+if TYPE_CHECKING:
+    Job = JobRow
+else:
+    Job = msgspec.defstruct(
+        "Job", [name for name in COLUMN_OF_JOB.values() if name not in JobRow.__struct_fields__], bases=(JobRow,)
+    )
 
 
 def limit_of(job: Job) -> int | None:
@@ -140,8 +144,6 @@ class Tally(NamedTuple):
 
 
 NOTHING = Tally()
-
-
 OF_LIVE, OF_LOST, OF_LIMITED = Tally(n_live=1), Tally(n_fail=1, n_migrated=1), Tally(n_fail=1)
 
 
@@ -166,26 +168,13 @@ def tally(job: Job) -> Tally:
 
 
 JOB_COLUMNS = ", ".join(Job.__struct_fields__)
-
-
 REGRESSION_COLUMNS = ", ".join(Regression.__struct_fields__)
-
 
 BLANK_JOB = Job(
     **dict.fromkeys(Job.__struct_fields__) | {"result": LIVE, "state": ALIVE}  # type: ignore[arg-type]
 )
 
-
 copied: Callable[[Job], Job] = Job.__copy__  # type: ignore[attr-defined]  # five times as quick as copy.copy
-
-
-# What messages say of a job; a re-run clears it all before it writes its own.
-SAID = tuple(
-    "reason name phase host config seed build testgroup jobdir start_at finish_at compute_ms runtime_ms cycles "
-    "exit_code fail_message bucket metadata extra time_limit_ms".split()
-)
-
-
 what_it_runs = operator.itemgetter(*map(Job.__struct_fields__.index, ("category", "name", "config", "seed")))
 
 
@@ -204,19 +193,14 @@ def writing(table: str, names: tuple[str, ...], marked: bytes, is_new: bool) -> 
 
 
 UPDATE_COUNTERS = "UPDATE daemon SET tick = ?, seq = ?, last_job_id = ?, last_receipt_id = ?, events_from_seq = ?"
-
-
 FIND_JOB = f"SELECT {JOB_COLUMNS} FROM job WHERE regression_id = ? AND key = ?"
-
 
 FIND_JOBS = f"""
     SELECT {", ".join(f"j.{name}" for name in Job.__struct_fields__)} FROM json_each(?) AS wanted
     JOIN job AS j ON j.regression_id = wanted.value ->> 0 AND j.key = wanted.value ->> 1
 """
 
-
 FIND_REGRESSION = f"SELECT {REGRESSION_COLUMNS} FROM regression WHERE name = ?"
-
 
 INSERT_REGRESSION = """
     INSERT INTO regression
@@ -224,33 +208,23 @@ INSERT_REGRESSION = """
     VALUES (?, ?, ?, '{}', ?, ?, ?, ?, ?)
 """
 
-
 FIND_SIGNATURE = "SELECT id FROM signature WHERE category = ? AND title = ?"
-
 
 INSERT_SIGNATURE = """
     INSERT INTO signature (category, title, first_seen_at, first_regression_id, last_seen_at) VALUES (?, ?, ?, ?, ?)
 """
 
-
 FIND_TEST = "SELECT id FROM test WHERE key = ?"
-
-
-INSERT_TEST = "INSERT INTO test (key, title) VALUES (?, ?) RETURNING id"
-
-
+INSERT_TEST = "INSERT INTO test (key, title, category) VALUES (?, ?, ?) RETURNING id"
 TEST_TITLE_LENGTH = 500
-
 
 INSERT_SIGHTING = """
     INSERT INTO sighting VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last_seen_at = excluded.last_seen_at
 """
 
-
 INSERT_EVENT = """
     INSERT INTO event (seq, at, type, regression_id, job_id, result, origin, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-
 
 INSERT_RECEIPT = """
     INSERT INTO receipt (id, name, received_at, applied, duplicate, ignored, rejected, details)

@@ -10,7 +10,6 @@ from typing import Any
 
 from simscope_server.messages.protocol import LONGEST_MS, REGR_FINISH, REGR_START, WAITING_PHASES, Message
 
-#
 # The life of a job. A job is known by its key; its row is in one of five states, or there is none:
 #
 #   absent     never heard of
@@ -35,19 +34,10 @@ from simscope_server.messages.protocol import LONGEST_MS, REGR_FINISH, REGR_STAR
 #               time limit, else fill
 #   ignore      leave everything as it is
 ABSENT, DONE, MIGRATED, LIMITED, TANKED = "absent", "done", "migrated", "limited", "tanked"
-
-
 ALIVE = "live"
-
-
 JOB_STATES = (ABSENT, ALIVE, DONE, MIGRATED, LIMITED, TANKED)
-
-
 OPEN, OVER = "open", "over"
-
-
 REGRESSION_STATES = (OPEN, OVER, TANKED)
-
 
 ON_LIVE: dict[str, dict[str, str]] = {
     ABSENT: {OPEN: "create", OVER: "create", TANKED: "ignore"},
@@ -58,7 +48,6 @@ ON_LIVE: dict[str, dict[str, str]] = {
     TANKED: {OPEN: "ignore", OVER: "ignore", TANKED: "ignore"},
 }
 
-
 ON_FINISH: dict[str, str] = {
     ABSENT: "record",
     ALIVE: "finish",
@@ -67,6 +56,55 @@ ON_FINISH: dict[str, str] = {
     LIMITED: "correct",
     TANKED: "correct",
 }
+
+# The life of a regression. It is open, or it has ended (or is going to) in one of three ways; that it is tanked is
+# apart from that: a tanked one ends, and begins again, as others do, hidden from the lists.
+#
+#   finish      its publisher said that it is over
+#   timeout     no message about it came for autotimeouthours
+#   time-limit  it ran longer than its own time limit
+#
+# What is said of it, or happens to it, and what that does. The end that its publisher told is final for this run, an
+# end of ours is not: it is made good by a finish, and taken back by whatever shows that it was wrong. A run ends with a
+# later one of the same name, whether it was closed or not, since its publisher may have died.
+#
+#   end          it is over: its live jobs are given up, slice by slice, and with the last of them the end is visible
+#   reopen       its end is taken back; of its jobs, those that are heard of again live again, one by one
+#   go on        the same, and all jobs that the end took along live again at once
+#   begin again  the same for a new run: clocks, counts of news and first_failure begin anew
+#   repeat       the same was said before, unless the message changes a field
+#   stay         nothing, but for the fields that the message brings
+#
+# Couplings. A job's message is a sign of life of its regression: it moves the clock of the timeout, and JOB_SPOKE is
+# asked before the tables of the job, so that these see it open. A tanked regression is not reopened by its jobs. What
+# is live in a regression that is over is given up in the same transaction, so that the order of a finish and a late
+# live message does not matter.
+FINISHED, SILENT, TOO_LONG = "finish", "timeout", "time-limit"
+SAYS_OVER, NEW_RUN, PENDING, LIMIT_MOVED, JOB_SPOKE = "says over", "new run", "pending", "limit moved", "job spoke"
+
+ON_REGRESSION: dict[str, dict[str, str]] = {
+    SAYS_OVER: {OPEN: "end", FINISHED: "repeat", SILENT: "end", TOO_LONG: "end"},
+    NEW_RUN: {OPEN: "begin again", FINISHED: "begin again", SILENT: "begin again", TOO_LONG: "begin again"},
+    PENDING: {OPEN: "stay", FINISHED: "stay", SILENT: "reopen", TOO_LONG: "stay"},
+    LIMIT_MOVED: {OPEN: "stay", FINISHED: "stay", SILENT: "stay", TOO_LONG: "go on"},
+    JOB_SPOKE: {OPEN: "stay", FINISHED: "stay", SILENT: "reopen", TOO_LONG: "stay"},
+}
+
+
+def regression_action(message: Message, run: str, *, moved: bool, ended_by: str) -> str:
+    """What a message about a regression does to it, by the table: the first thing that it says which does anything.
+
+    `run` is told by run_of(), `moved`: the message moves the time limit out of the past, `ended_by`: how it has
+    ended."""
+    if says_over(message):
+        return ON_REGRESSION[SAYS_OVER][ended_by]
+    said = {
+        NEW_RUN: message.type == REGR_START and run == "newer",
+        PENDING: bool(message.pending),
+        LIMIT_MOVED: moved,
+    }
+    actions = [ON_REGRESSION[what][ended_by] for what, is_said in said.items() if is_said]
+    return next((action for action in actions if action != "stay"), "stay")
 
 
 # How a regression ended -> the reason of the jobs that it leaves behind, and the event that tells so.
@@ -77,18 +115,8 @@ LEFT_BEHIND = {
     "tank": ("tanked", "job.tanked"),
 }
 
-
 JOB_LIMIT_SIGNATURE = "Job Time Limit"  # unless livetimeoutsignature is set
-
-
 TANKED_SIGNATURE = "Tanked"
-
-
-def regression_state(ended: str | None, ending: str | None, tanked_at: int | None) -> str:
-    """Where a regression stands for the tables above."""
-    if tanked_at is not None:
-        return TANKED
-    return OPEN if ended is None and ending is None else OVER
 
 
 def run_of(said: int | None, known: int | None) -> str:

@@ -34,44 +34,23 @@ from operator import itemgetter
 
 # More than 25 brand-new signatures in one regression mean messages with words that vary: the guide stops there.
 OVERFLOW_TITLE = "Regression Bucket Overflow"
-
-
 OVERFLOW_AFTER = 25
-
 
 # Characters of a title. The title is part of an index key, and SQLite (file format, b-tree pages of 4 KiB) keeps keys
 # of up to 1,002 bytes inside the page: 300 characters of three bytes leave room for the category.
 TITLE_LIMIT = 300
 
-
 # Characters of a line that are looked at. Enough to fill a title many times over; it bounds the work when a message
 # is one line of 100 kB.
 READ_LIMIT = 2000
-
-
 NO_MESSAGE = "(no message)"
-
-
 NO_WORDS = "(no words)"  # a line of symbols and paths alone
-
-
 VALUE = "..."
-
-
 HIERARCHY = "[HIER]."
-
-
 _DIGITS = "0123456789"
-
-
 _WORDS = frozenset({"plain", "word"})
-
-
 _VALUES = frozenset({"time", "number", "hex"})  # the tokens that a title shows as "..."
-
-
 _FIRST_LINE = re.compile(r"\S[^\r\n]*")
-
 
 # One token each. What lies between two matches is blanks and symbols.
 #
@@ -82,34 +61,15 @@ _FIRST_LINE = re.compile(r"\S[^\r\n]*")
 # The order matters: a file before a hierarchy (fifo.sv), a hierarchy before bare hex (ab12cd.q), a word last. The
 # first two rules only save time: most characters begin no token, most words are plain.
 _PATH_CHAR = r"[\w.+~@-]"
-
-
 _STEM = r"[\w+~@-]++(?:\.[\w+~@-]++)*?\."  # up to the ending of a file name
-
-
 _SOURCE = r"(?:svh?|vhdl?|vh|vams|cc|cpp|hpp|py|tcl|ya?ml|json|xml|csv|txt)"  # a file wherever it stands
-
-
 _OTHER = r"(?:[vche]|vp|sva|inc|do|mk|pl|rs|scala)"  # a signal's name too: only with a folder or a line
-
-
 _DATA = r"(?:log|mem|hex|bin|cfg|so)"  # only with a folder: mem(3) is an element
-
-
 _LINE = r"""(?:[:,]\d[\d.:|-]*+|\(\d[\d.,:-]*+\)|["'],\ ?\d++)"""  # x.sv:12:5  x.sv,12  x.sv(12)  "x.sv", 12
-
-
 _TIME_UNIT = r"(?:[fpnuµμm]?s|[FPNUM]S)"
-
-
 _UNIT = rf"(?:{_TIME_UNIT}|mins?|secs?|hrs?|[hmd]|[kKMGT]?i?[bB]|[kKMG]|[kMG]?[hH]z|m?V|st|nd|rd|th)(?![^\W\d])"
-
-
 _UUID = r"[\da-fA-F]{8}-(?:[\da-fA-F]{4}-){3}[\da-fA-F]{12}"
-
-
 _INDEX = r"[\w:'+*-]"
-
 
 _TOKEN = re.compile(
     rf"""

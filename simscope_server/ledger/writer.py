@@ -28,6 +28,7 @@ from simscope_server.ledger.database import LOCK_PATIENCE_S, Clock, lock_file, o
 from simscope_server.ledger.deliveries import BATCH_MESSAGES, apply_submissions
 from simscope_server.ledger.effects import flush
 from simscope_server.ledger.logbook import open_logbook
+from simscope_server.ledger.migrations import Tell, upgrade
 from simscope_server.messages.protocol import SimscopedError, log
 from simscope_server.settings import Config
 
@@ -209,9 +210,11 @@ class WriterProcess(NamedTuple):
     pid: int
 
 
-def start_writer(config: Config) -> WriterProcess:
-    """Lock the database and fork the writer; to be called before there is a loop or a thread. Raises NotNow."""
+def start_writer(config: Config, tell: Tell) -> WriterProcess:
+    """Lock the database, bring it to this release, telling how far that is, and fork the writer; to be called before
+    there is a loop or a thread. Raises SimscopedError or NotNow."""
     lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
+    upgrade(config.db, tell)
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid:

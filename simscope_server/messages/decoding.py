@@ -8,7 +8,6 @@ Context: what folder, file name or address said. Pure.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import math
@@ -16,11 +15,12 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, get_args, get_origin, is_typeddict
 
 import msgspec
 
 from simscope_server.messages.protocol import (
+    COLUMN_OF_REGRESSION,
     DEEPEST,
     DURATIONS,
     EXPECTED_OF_FINISH,
@@ -54,19 +54,15 @@ from simscope_server.messages.protocol import (
     Outcome,
     Refused,
     RegressionBody,
-    Time,
+    bare,
     encode_json,
+    kinds_of,
     log,
 )
 from simscope_server.messages.times import HOUR_MS, LATEST, microseconds, milliseconds, without_leap_second
 from simscope_server.settings import Config
 
 
-#
-# A delivery (spool file or request body) is cut into items, one for each JSON value that stands for itself: the whole
-# text, the elements of an array, the lines of NDJSON. An item is decoded, told apart (envelope or bare body) and
-# becomes one message, or one for each element of a batch. Nothing here knows where the bytes came from, but for the
-# Context: what folder, file name or address said.
 def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     """Cut a delivery into its items: the lines of NDJSON, the elements of an array, or the one value.
 
@@ -386,23 +382,18 @@ def misfit(value: Any, kind: Any, path: str) -> Refused | None:
 
 def _parts(value: Any, kind: Any) -> list[tuple[str, Any, Any]] | None:
     """The parts of a value with their steps in a JSONPath and their kinds; None if it is to be looked at as a whole."""
+    kind = bare(kind)
     outer, inner = get_origin(kind), get_args(kind)
     if isinstance(value, dict) and outer is dict:
         return [(f".{name}", part, inner[1]) for name, part in value.items()]
     if isinstance(value, dict) and is_typeddict(kind):
-        known = _kinds_of(kind)
+        known = kinds_of(kind)
         return [(f".{name}", part, known[name]) for name, part in value.items() if name in known]
     if isinstance(value, list) and outer is list:
         return [(f"[{place}]", part, inner[0]) for place, part in enumerate(value)]
     if isinstance(value, list) and outer is tuple and len(value) == len(inner):
         return [(f"[{place}]", *pair) for place, pair in enumerate(zip(value, inner, strict=True))]
     return None
-
-
-@functools.cache
-def _kinds_of(body: Any) -> dict[str, Any]:
-    """The declared fields of a body, and their kinds."""
-    return get_type_hints(body, include_extras=True)
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -414,18 +405,15 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _why_not(value: Any, kind: Any, path: str) -> Refused:
-    if kind == Time and isinstance(value, str):
+    if bare(kind) is datetime and isinstance(value, str):
         return Refused("bad-time", f"{value[:100]!r} is not a time in RFC 3339 with a zone", path)
-    is_integer = get_origin(kind) is Annotated and get_args(kind)[0] is int
-    if is_integer and isinstance(value, int) and not isinstance(value, bool):
+    if bare(kind) is int and isinstance(value, int) and not isinstance(value, bool):
         return Refused("bad-number", "an integer out of range", path)
-    return Refused("wrong-type", f"must be {_kind_in_words(kind)}, not {_json_type(value)}", path)
+    return Refused("wrong-type", f"must be {_kind_in_words(bare(kind))}, not {_json_type(value)}", path)
 
 
 def _kind_in_words(kind: Any) -> str:
     named = {str: "a text", bool: "true or false", int: "a whole number", float: "a number", datetime: "a time as text"}
-    if get_origin(kind) is Annotated:
-        return _kind_in_words(get_args(kind)[0])
     if isinstance(kind, types.UnionType):
         return " or ".join(_kind_in_words(part) for part in get_args(kind))
     if get_origin(kind) is tuple:
@@ -539,18 +527,7 @@ def _regression_message(kind: str, regression: str, body: Any, path: str, warnin
             warnings.append("missing body")
     typed = _typed(body, RegressionBody, path)
     _unknown(body, REGRESSION_FIELDS, path)
-    values: dict[str, Any] = {
-        column: typed[field]
-        for field, column in (
-            ("component", "component"),
-            ("project", "project"),
-            ("model_branch", "branch"),
-            ("tag", "tag"),
-            ("submitted", "submitted"),
-            ("running", "running"),
-        )
-        if field in typed
-    }
+    values = {column: typed[field] for field, column in COLUMN_OF_REGRESSION.items() if field in typed}
     if "starttime" in typed:
         values["starttime_at"] = milliseconds(typed["starttime"])
     if "time_limit_hours" in typed:

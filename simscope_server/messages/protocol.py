@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple, ParamSpec, TypedDict, TypeVar
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypedDict, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -20,36 +20,18 @@ from simscope_server.messages.times import DAY_MS
 # number of milliseconds (24.8 days) and refuses more than 24 days.
 LONGEST_MS = 24 * DAY_MS
 
-
 # What one job counts for at most in sums of cycles, so that sums of mistaken numbers still fit 64 bits.
 MOST_CYCLES = 2**48
-
-
 NAME_LENGTH = 512  # characters of a regression name; long enough for a path, short enough for an address
-
-
 DEEPEST = 32  # nesting of a message; the deepest known field needs 4
-
-
 DETAILS_KEPT = 100  # messages told one by one in a receipt
-
-
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
-
-
 encode_json = msgspec.json.encode
-
-
 decode_json = msgspec.json.decode
-
-
 log = logging.getLogger("simscoped")
 
-
-# Why a message was refused, ignored or taken as a duplicate. The README's table is checked against this one.
+# Why a message was refused, ignored or taken as a duplicate. The table in docs/messages.md is checked against this one.
 REASONS = {
     # refused: nothing of the message was applied
     "bad-json": "not JSON, or cut short",
@@ -107,29 +89,13 @@ class Refused(Exception):
 
 
 REGR_START, REGR_UPDATE, REGR_FINISH = "regr-start", "regr-update", "regr-finish"
-
-
 JOB_LIVE, JOB_FINISH = "job-live", "job-finish"
-
-
 BATCH_JOB_LIVE, BATCH_JOB_FINISH = "batch-job-live", "batch-job-finish"
-
-
 SINGLE = {BATCH_JOB_LIVE: JOB_LIVE, BATCH_JOB_FINISH: JOB_FINISH}
-
-
 LIVE, PASS, FAIL, SKIP = range(4)
-
-
 RESULTS = ("live", "pass", "fail", "skip")
-
-
 Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-
 Time = Annotated[datetime, Meta(tz=True)]
-
-
 Pair = tuple[str, str]
 
 
@@ -160,52 +126,71 @@ class LogLines(TypedDict, total=False):
     lines: list[str]
 
 
-class JobBody(TypedDict, total=False):
-    """The known fields of a job message. Unknown ones are kept and shown."""
+# The fields that a publisher may use, and where each is kept. This is the one table of them: what decodes a message,
+# what is merged, filtered, listed and described is derived from it. A field of a job that is to have a column needs a
+# line here, the column in schema.sql with its migration, and code where it means more than its value.
 
-    category: str
+
+class Column(NamedTuple):
+    """A field with a column of its own: under its own name, or another one."""
+
+    name: str = ""
+    of_verdict: bool = False  # a live message has none to give, and a finish that leaves it out clears it
+    maybe_empty: bool = False  # 0 and "" say: there is none
+
+
+class Extra(NamedTuple):
+    """A field that is kept, beside all unknown ones, in the JSON object in column `extra`."""
+
+
+class JobBody(TypedDict, total=False):
+    """The known fields of a job message; those that are neither Column nor Extra are taken apart in decoding.py.
+    Unknown ones are kept and shown."""
+
+    category: Annotated[str, Column()]
     result: str
     uniqueid: str
-    start_time: Time
-    finish_time: Time
-    compute_ms: Integer
-    runtime_ms: Integer
-    cycles: Integer
-    config: str
-    seed: str | int
-    build: str
-    testgroup: str
-    jobdir: str
-    host: str
-    extid: str
-    exit_code: Integer
-    fail_message: str
-    bucket: str
-    sourcecode: str
-    username: str
+    start_time: Annotated[Time, Column("start_at")]
+    finish_time: Annotated[Time, Column("finish_at", of_verdict=True)]
+    compute_ms: Annotated[Integer, Column(of_verdict=True)]
+    runtime_ms: Annotated[Integer, Column(of_verdict=True)]
+    cycles: Annotated[Integer, Column(of_verdict=True)]
+    config: Annotated[str, Column()]
+    seed: Annotated[str | int, Column()]
+    build: Annotated[str, Column()]
+    testgroup: Annotated[str, Column()]
+    jobdir: Annotated[str, Column()]
+    host: Annotated[str, Column()]
+    extid: Annotated[str, Extra()]
+    exit_code: Annotated[Integer, Column(of_verdict=True)]
+    fail_message: Annotated[str, Column(of_verdict=True, maybe_empty=True)]
+    bucket: Annotated[str, Column(of_verdict=True, maybe_empty=True)]
+    sourcecode: Annotated[str, Extra()]
+    username: Annotated[str, Extra()]
     metadata: list[Pair]
-    name: str
-    phase: str
-    progress: Progress
-    time_limit_ms: Integer
-    env: dict[str, str]
-    results: str
-    files: list[DeclaredFile]
+    name: Annotated[str, Column()]
+    phase: Annotated[str, Column()]
+    progress: Annotated[Progress, Extra()]
+    time_limit_ms: Annotated[Integer, Column(maybe_empty=True)]
+    env: Annotated[dict[str, str], Extra()]
+    results: Annotated[str, Extra()]
+    files: Annotated[list[DeclaredFile], Extra()]
     log: LogLines
-    reason: str
+    reason: Annotated[str, Column(of_verdict=True)]
 
 
 class RegressionBody(TypedDict, total=False):
-    """The known fields of a regression message. Unknown ones are kept and shown."""
+    """The known fields of a regression message. All but `pending` are kept as they were said, in the JSON object in
+    column `fields`; those that are filtered by or reckoned with have a column too. Unknown ones are kept and shown."""
 
     name: str
-    component: str
-    project: str
-    starttime: Time
+    component: Annotated[str, Column()]
+    project: Annotated[str, Column()]
+    starttime: Annotated[Time, Column("starttime_at")]
     pending: bool
-    submitted: Integer
-    running: Integer
-    model_branch: str
+    submitted: Annotated[Integer, Column()]
+    running: Annotated[Integer, Column()]
+    model_branch: Annotated[str, Column("branch")]
     model_version: str
     model_timestamp: Time
     integrate: bool
@@ -215,53 +200,63 @@ class RegressionBody(TypedDict, total=False):
     group: str
     host: str
     queue: str
-    tag: str
+    tag: Annotated[str, Column()]
     username: str
-    time_limit_hours: float
+    time_limit_hours: Annotated[float, Column("time_limit_ms")]
     custom_metadata: list[Pair]
 
 
+def kinds_of(body: Any) -> dict[str, Any]:
+    """The declared fields of a body, and the types that they must be of."""
+    return get_type_hints(body, include_extras=True)
+
+
+def bare(kind: Any) -> Any:
+    """A type without what is said about it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+def _said_of(body: Any, what: type[T]) -> dict[str, T]:
+    """field -> what is said of it, for the fields of which such a thing is said."""
+    said = ((field, said) for field, kind in kinds_of(body).items() for said in getattr(kind, "__metadata__", ()))
+    return {field: told for field, told in said if isinstance(told, what)}
+
+
+def _of_type(body: Any, kind: Any) -> frozenset[str]:
+    return frozenset(field for field, declared in kinds_of(body).items() if bare(declared) is kind)
+
+
 JOB_FIELDS = frozenset(JobBody.__annotations__)
-
-
 REGRESSION_FIELDS = frozenset(RegressionBody.__annotations__)
+EXTRA_FIELDS = frozenset(_said_of(JobBody, Extra))
+TIMES = _of_type(JobBody, datetime) | _of_type(RegressionBody, datetime)
+DURATIONS = tuple(field for field in JobBody.__annotations__ if field.endswith("_ms"))
 
+# Of jobs: field -> its column; of times: column -> field; the columns with the value as it was said; those of short
+# texts, which lists are filtered by.
+COLUMN_OF_JOB = {field: said.name or field for field, said in _said_of(JobBody, Column).items()}
+JOB_TIMES = {column: field for field, column in COLUMN_OF_JOB.items() if field in TIMES}
 
-# Job fields with a column of their own under the same name; all others but the special ones go into `extra`.
 PLAIN_COLUMNS = frozenset(
-    "category name phase host config build testgroup jobdir reason compute_ms runtime_ms cycles exit_code".split()
+    field for field, said in _said_of(JobBody, Column).items() if not (said.name or said.maybe_empty or field == "seed")
 )
 
+MAYBE_EMPTY = tuple(field for field, said in _said_of(JobBody, Column).items() if said.maybe_empty)
 
-EXTRA_FIELDS = frozenset(("extid", "sourcecode", "username", "progress", "env", "results", "files"))
+TEXT_COLUMNS = tuple(
+    field for field in COLUMN_OF_JOB if bare(kinds_of(JobBody)[field]) in (str, str | int) and field not in MAYBE_EMPTY
+)
 
+OF_VERDICT = frozenset(said.name or field for field, said in _said_of(JobBody, Column).items() if said.of_verdict)
+NOT_OF_LIVE = sorted(JOB_TIMES.get(column, column) for column in OF_VERDICT)
 
-MAYBE_EMPTY = ("time_limit_ms", "fail_message", "bucket")  # 0 and "" say: there is none
-
-
-# Fields that belong to a verdict: a live message has none to give, and a finish that leaves them out clears them. Every
-# other field stays when a message does not speak of it.
-OF_VERDICT = frozenset("fail_message bucket reason exit_code finish_at compute_ms runtime_ms cycles".split())
-
-
-TIME_COLUMNS = {"start_at": "start_time", "finish_at": "finish_time"}
-
-
-NOT_OF_LIVE = sorted(TIME_COLUMNS.get(column, column) for column in OF_VERDICT)
-
-
-TIMES = frozenset(("start_time", "finish_time", "starttime", "model_timestamp"))
-
-
-DURATIONS = ("compute_ms", "runtime_ms", "time_limit_ms")
-
+# What messages say of a job, as columns; a re-run clears it all before it writes its own.
+SAID = (*COLUMN_OF_JOB.values(), "metadata", "extra")
+COLUMN_OF_REGRESSION = {field: said.name or field for field, said in _said_of(RegressionBody, Column).items()}
 
 # What the original calls required of a finished job, and we accept missing with a warning.
 EXPECTED_OF_FINISH = ("start_time", "compute_ms", "config")
-
-
 EXPECTED_OF_START = ("component", "project", "starttime")
-
 
 # Phases in which a job waits and does not run yet: its time limit does not count. Those in the second row, and some in
 # the first, are what Agave and Tapis call the states before RUNNING; a phase is compared without regard to case.
@@ -387,15 +382,12 @@ EVENT_TYPES = (
     *(f"job.{word}" for word in "revived extended pruned".split()),
 )
 
-
 FAMILIES = ("*", "regression.*", "job.*")
-
 
 # What a subscriber may ask for instead of a type: a family, or the names that Agave and JuliaHub give to the states of
 # a job, so that what was written for them goes on working. States in which a job waits, runs or is cleaned up after
 # are phases here: they come with the first live message or with an update. Nothing is like Agave's permissions.
 LIVE_TYPES = ("job.live", "job.updated")
-
 
 TYPE_ALIASES = {
     "job.finished": ("job.passed", "job.failed", "job.skipped", "job.timed_out", "job.missing", "job.tanked"),
@@ -425,11 +417,7 @@ def types_named(name: str) -> tuple[str, ...]:
 
 
 API = "/api/v1"
-
-
 OUTCOMES = ("applied", "duplicate", "ignored", "rejected")
-
-
 Row = dict[str, Any]
 
 
@@ -440,13 +428,8 @@ def json_object(text: str | None) -> dict[str, Any]:
 
 # What the description says and the daemon keeps; leaves do not import each other, so the tests hold them equal.
 LIMIT_DEFAULT = 20
-
-
 LIMIT_MOST = 500
-
-
 WAIT_MOST_S = 60
-
 
 TYPES = (
     "regr-start",

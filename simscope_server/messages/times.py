@@ -11,14 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 HOUR_MS = 3_600_000
-
-
 DAY_MS = 24 * HOUR_MS
-
-
 LATEST = datetime.max.replace(tzinfo=UTC)
-
-
 LEAP_SECOND = re.compile(r":60(?:\.\d+)?(?=[Zz+-])")
 
 
@@ -28,8 +22,6 @@ def without_leap_second(text: str) -> str:
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -58,10 +50,13 @@ def _second(since: int) -> str:
 
 
 def in_words(ms: int) -> str:
-    """A duration as people read it, in two units at most: `500 ms`, `12.5 s`, `2 h 5 min`."""
+    """A duration as people read it, everywhere alike and in two units at most: `820 ms`, `12.5s`, `3m 05s`, `2h 05m`,
+    `3d 04h`."""
     if ms < 60_000:
-        return f"{ms} ms" if ms < 1000 else f"{ms / 1000:g} s"
+        return f"{ms} ms" if ms < 1000 else f"{ms / 1000:g}s"
     seconds = ms // 1000
-    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
-    first = 0 if seconds >= 3600 else 1
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+    if seconds < 3600:
+        return f"{seconds // 60}m {seconds % 60:02d}s"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h {seconds // 60 % 60:02d}m"
+    return f"{seconds // 86_400}d {seconds // 3600 % 24:02d}h"

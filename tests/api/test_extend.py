@@ -48,7 +48,7 @@ def test_by_ms_moves_the_limit_of_a_live_job_and_says_who(shared: Daemon, run: s
     entry = shared.get(f"/jobs/{job}/history")["items"][-1]
     assert (entry["type"], entry["created_by"]) == ("job.extended", "http:127.0.0.1")
     assert entry["changed"] == {"time_limit_ms": [AN_HOUR, AN_HOUR + 600_000]}
-    assert "by 10 min" in entry["description"]
+    assert "by 10m 00s" in entry["description"]
 
 
 def test_extensions_add_up_and_a_heartbeat_that_repeats_the_limit_takes_none_back(shared: Daemon, run: str) -> None:

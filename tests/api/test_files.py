@@ -20,6 +20,8 @@ from simscope_server.api.declared import HASHED_BYTES, _opened, sha256_of
 from simscope_server.api.problems import Problem
 from simscope_server.settings import Config
 
+pytestmark = pytest.mark.process
+
 SIM_LOG = "/api/v1/jobs/1/files/log/sim.log"
 
 

@@ -171,13 +171,24 @@ def test_regression_with_icarus(tmp_path):
         assert (folder / f"seed-{seed}.log").read_text().splitlines() == log_of_model(seed)
 
 
-def test_interrupted_regression_is_finished(tmp_path):
-    options = ("--simulator", "standin", "--seeds", "50", "--jobs", "2")
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command(tmp_path, *options), env=environment(tmp_path), **pipes) as process:
+@pytest.mark.parametrize("ignored", [False, True])
+def test_interrupted_regression_is_finished(tmp_path, ignored):
+    """SIGINT is ignored from the start where a script runs it in the background."""
+    how = signal.SIG_IGN if ignored else signal.default_int_handler
+    process = subprocess.Popen(
+        command(tmp_path, "--simulator", "standin", "--seeds", "50", "--jobs", "2"),
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, how),
+    )
+    try:
         wait_until(lambda: any((tmp_path / "out").glob("fifo/1/seed-*.log")))
         process.send_signal(signal.SIGINT)
         assert b"interrupted" in process.communicate(timeout=20)[1]
+    finally:
+        process.terminate()  # where it is over already, nothing happens; else it ends its jobs
+        process.communicate(timeout=20)
     assert process.returncode == 130
     envelopes = messages(tmp_path)
     assert envelopes[-1]["type"] == "regr-finish"

@@ -61,6 +61,7 @@ def test_the_order_in_which_sqlite_finds_unordered_rows_does_not_matter(
     assert one_by_one(log, reversed_selects=True).digest() == one_by_one(log).digest()
 
 
+@pytest.mark.process
 def test_the_hashes_of_python_do_not_matter() -> None:
     told = {
         subprocess.run(

@@ -4,12 +4,14 @@ Each row of the two tables is a story: the job and the regression are brought in
 messages, by time, by hand), the message is sent, and everything that can be seen afterwards is compared."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from support import rooms
 from support.stories import SIGNATURE, Story, assert_consistent, counts
 
+from simscope_server.ledger import life
 from simscope_server.ledger.actions import tank_job, tank_regression
 from simscope_server.ledger.expiry import expire
 from simscope_server.ledger.rows import Job, Tally, counted_runtime, tally
@@ -32,7 +34,6 @@ from simscope_server.ledger.rules import (
     is_running,
     moves_limit,
     names_run,
-    regression_state,
     run_of,
     says_over,
     split_series,
@@ -99,7 +100,7 @@ def states(story: Story) -> tuple[str, str]:
     """The states that job and regression are in, read from their rows."""
     rows = story.rows("SELECT state FROM job WHERE key = 'a'")
     row = story.regression()
-    where = regression_state(row["ended"], row["ending"], row["tanked_at"])
+    where = life.stands(SimpleNamespace(**row))
     return rows[0]["state"] if rows else ABSENT, where
 
 
@@ -279,7 +280,7 @@ def test_a_tanked_regression_takes_the_jobs_along_whose_turn_has_not_come(monkey
     ],
 )
 def test_where_a_regression_stands(ended, ending, tanked_at, state):
-    assert regression_state(ended, ending, tanked_at) == state
+    assert life.stands(SimpleNamespace(ended=ended, ending=ending, tanked_at=tanked_at)) == state
 
 
 @pytest.mark.parametrize(
@@ -476,13 +477,15 @@ def test_a_time_that_no_calendar_has_is_not_told(ms, text):
     [
         (0, "0 ms"),
         (999, "999 ms"),
-        (12_000, "12 s"),
-        (12_500, "12.5 s"),
-        (60_000, "1 min"),
-        (90_999, "1 min 30 s"),
-        (7_500_000, "2 h 5 min"),
-        (3_659_000, "1 h"),
-        (720 * 3_600_000, "720 h"),
+        (12_000, "12s"),
+        (12_500, "12.5s"),
+        (60_000, "1m 00s"),
+        (90_999, "1m 30s"),
+        (3_599_000, "59m 59s"),
+        (7_500_000, "2h 05m"),
+        (3_659_000, "1h 00m"),
+        (24 * 3_600_000, "1d 00h"),
+        (720 * 3_600_000, "30d 00h"),
     ],
 )
 def test_a_duration_is_told_in_two_units_at_most(ms, text):
@@ -539,3 +542,73 @@ NUMBERS = {"compute_ms": 3, "runtime_ms": 7, "cycles": 1000}
 )
 def test_what_a_job_adds_to_its_regression(job, adds):
     assert tally(job) == adds
+
+
+# The table of regressions, whole: every message in every state, by the stories that lead there.
+
+RUN = "2025-01-02T00:00:00Z"
+SAID_OF_REGRESSION: dict[str, tuple[str, dict[str, Any]]] = {
+    "says over": ("regr-finish", {}),
+    "says over, as an update": ("regr-update", {"pending": False}),
+    "new run": ("regr-start", {"starttime": "2025-01-03T00:00:00Z"}),
+    "pending": ("regr-update", {"pending": True}),
+    "limit moved": ("regr-update", {"time_limit_hours": 900}),
+    "job spoke": ("job-live", {"category": "sim", "uniqueid": "b", "result": "live"}),
+}
+ENDS: dict[str, Any] = {
+    "open": lambda story: None,
+    "finish": lambda story: story.regr("regr-finish", starttime=RUN),
+    "timeout": lambda story: (story.pass_time(25 * HOUR_S), story.change(expire)),
+    "time-limit": lambda story: (story.pass_time(2 * HOUR_S), story.change(expire)),
+}
+# What can be seen afterwards: how it ended, what became of its live job, and what was told of its own life.
+GONE = ("finish", "migrated")
+BECOMES: dict[tuple[str, str], tuple[str | None, str, list[str]]] = {
+    **{(f"says over{how}", end): (*GONE, ["finished"]) for how in ("", ", as an update") for end in ENDS},
+    **{(f"says over{how}", "finish"): (*GONE, []) for how in ("", ", as an update")},
+    **{("new run", end): (None, "live", ["started"]) for end in ENDS},
+    **{(said, "open"): (None, "live", []) for said in ("pending", "limit moved", "job spoke")},
+    **{(said, "finish"): (*GONE, []) for said in ("pending", "limit moved", "job spoke")},
+    ("pending", "timeout"): (None, "migrated", ["reopened"]),
+    ("pending", "time-limit"): ("time-limit", "migrated", []),
+    ("limit moved", "timeout"): ("timeout", "migrated", []),
+    ("limit moved", "time-limit"): (None, "live", ["reopened"]),
+    ("job spoke", "timeout"): (None, "migrated", ["reopened"]),
+    ("job spoke", "time-limit"): ("time-limit", "migrated", []),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("said", SAID_OF_REGRESSION)
+def test_what_is_said_of_a_regression_in_every_state(said: str, end: str) -> None:
+    story = Story()
+    story.regr("regr-start", starttime=RUN, **({"time_limit_hours": 1} if end == "time-limit" else {}))
+    story.live()
+    ENDS[end](story)
+    assert life.ended_by(SimpleNamespace(**story.regression())) == end
+    before = len(story.events("regression."))
+    kind, body = SAID_OF_REGRESSION[said]
+
+    [outcome] = story.send((kind, "r/1", body))
+
+    news = [told.removeprefix("regression.") for told in story.events("regression.")[before:]]
+    life_news = [told for told in news if told not in ("updated", "first_failure")]
+    assert (story.regression()["ended"], story.job()["state"], life_news) == BECOMES[said, end]
+    assert outcome.outcome == ("duplicate" if (said.startswith("says over") and end == "finish") else "applied")
+    assert_consistent(story)
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_tanked_regression_is_not_opened_by_its_jobs(end: str) -> None:
+    story = Story()
+    story.regr("regr-start", starttime=RUN, **({"time_limit_hours": 1} if end == "time-limit" else {}))
+    story.live()
+    ENDS[end](story)
+    story.change(tank_regression, 1, "why")
+    before = story.events("regression.")
+
+    outcomes = [story.live().outcome, story.live(uniqueid="b").outcome]
+
+    assert outcomes == ["ignored", "ignored"]
+    assert story.events("regression.") == before
+    assert story.regression()["status"] == "tanked"

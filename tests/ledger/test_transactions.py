@@ -552,11 +552,11 @@ def test_silence_takes_the_live_jobs_along(story):
 
     wait(story, 1)
 
-    assert_migrated(story, "timeout", "no message about the regression for 24 h (autotimeouthours)")
+    assert_migrated(story, "timeout", "no message about the regression for 1d 00h (autotimeouthours)")
     assert status(story) == ("aborted", "timeout")
     assert counts(story) == {"fail": 1, "migrated": 1}
     assert story.events()[2:4] == ["job.timed_out", "regression.timed_out"]
-    assert "24 h" in told(story, "regression.timed_out")[0]["description"]
+    assert "1d 00h" in told(story, "regression.timed_out")[0]["description"]
     assert [row["origin"] for row in story.rows("SELECT origin FROM event ORDER BY seq")][2:4] == ["daemon:timeout"] * 2
 
 
@@ -919,8 +919,8 @@ def test_the_time_limit_of_a_regression_counts_from_its_first_message(story):
 
 def assert_migrated_by_limit(story: Story) -> None:
     assert state(story) == ("fail", "timeout", SIGNATURE)
-    assert "time limit of 1 h" in story.job()["fail_message"]
-    assert "time limit of 1 h" in told(story, "regression.timed_out")[0]["description"]
+    assert "time limit of 1h 00m" in story.job()["fail_message"]
+    assert "time limit of 1h 00m" in told(story, "regression.timed_out")[0]["description"]
     assert_consistent(story)
 
 
@@ -1009,7 +1009,7 @@ def test_a_job_runs_into_its_own_time_limit_alone(story):
     assert state(story) == ("fail", "time-limit", SIGNATURE)
     assert counts(story) == {"live": 1, "fail": 1}
     assert status(story) == ("live", None)
-    assert "time limit of 1 min;" in story.job()["fail_message"]
+    assert "time limit of 1m 00s;" in story.job()["fail_message"]
     assert "last sign of life" in story.job()["fail_message"]
     assert story.events("job.") == ["job.live", "job.live", "job.timed_out"]
     assert_consistent(story)
@@ -1198,7 +1198,7 @@ def test_a_live_job_without_news_is_pruned_and_leaves_a_tombstone():
     [tombstone] = story.rows("SELECT * FROM pruned_job")
     assert tombstone == {"id": outcome.job, "regression_id": 1, "pruned_at": story.now}
     [data] = told(story, "job.pruned")
-    assert "7 days" in data["description"]
+    assert "7d 00h" in data["description"]
     assert "2023-11-14T22:13:20.000Z" in data["description"]
     assert_consistent(story)
 

@@ -49,8 +49,11 @@ test("an answer that is no JSON is a problem too", async () => {
   await assert.rejects(api.read("jobs"), { status: 0 });
 });
 
-test("an aborted reading is not a problem", async () => {
-  const { api } = apiWith([Object.assign(new Error("aborted"), { name: "AbortError" })]);
+test("an aborted reading is not a problem, before the answer comes or while it does", async () => {
+  const aborted = () => Object.assign(new Error("aborted"), { name: "AbortError" });
+  const cutShort = { ...answer(200, {}), json: () => Promise.reject(aborted()) };
+  const { api } = apiWith([aborted(), cutShort]);
+  await assert.rejects(api.read("jobs"), { name: "AbortError" });
   await assert.rejects(api.read("jobs"), { name: "AbortError" });
 });
 
@@ -60,7 +63,8 @@ test("the token is asked for when it is needed, and kept", async () => {
   assert.deepEqual(await api.write("regressions/1/tank", { reason: "x" }), { id: 1 });
   await api.write("regressions/1/untank");
   assert.deepEqual(asked.map((request) => request.headers.Authorization), [undefined, "Bearer wrong", "Bearer right", "Bearer right"]);
-  assert.equal(asked[0].body, '{"reason":"x"}');
+  assert.deepEqual([asked[0].url, asked[0].method, asked[0].body], ["/p/api/v1/regressions/1/tank", "POST", '{"reason":"x"}']);
+  assert.equal(asked[3].body, "{}");
 });
 
 test("without a token nothing is changed, and that is said", async () => {

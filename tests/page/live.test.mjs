@@ -1,64 +1,10 @@
-// The stream and the pace of reading, with a clock and an EventSource of our own.
+// The stream of events, with a clock and an EventSource of our own.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createLive, createRefresher } from "../../static/live.js";
-
-/** A clock that only goes on when told. */
-function fakeClock() {
-  let now = 0;
-  let nextId = 1;
-  const timers = new Map();
-  return {
-    now: () => now,
-    setTimeout: (work, ms) => (timers.set(nextId, { at: now + ms, work }), nextId++),
-    clearTimeout: (id) => timers.delete(id),
-    random: () => 0.5,
-    async pass(ms) {
-      const end = now + ms;
-      for (;;) {
-        const [id, due] = [...timers].filter(([, timer]) => timer.at <= end).sort((a, b) => a[1].at - b[1].at)[0] ?? [];
-        if (id === undefined) break;
-        timers.delete(id);
-        now = Math.max(now, due.at);
-        due.work();
-        await settled();
-      }
-      now = end;
-      await settled();
-    },
-  };
-}
-
-const settled = () => new Promise((resolve) => setImmediate(resolve));
-
-class FakeSource {
-  static all = [];
-  constructor(url) {
-    this.url = url;
-    this.readyState = 0;
-    this.listeners = {};
-    FakeSource.all.push(this);
-  }
-  addEventListener(type, work) {
-    this.listeners[type] = work;
-  }
-  close() {
-    this.readyState = 2;
-  }
-  accept() {
-    this.readyState = 1;
-    this.onopen();
-  }
-  send(seq, data) {
-    this.onmessage({ lastEventId: String(seq), data: typeof data === "string" ? data : JSON.stringify(data) });
-  }
-  cut(readyState = 0) {
-    this.readyState = readyState;
-    this.onerror();
-  }
-}
+import { createLive } from "../../static/live.js";
+import { FakeSource, fakeClock } from "./fakes.mjs";
 
 function liveWithFakes() {
   FakeSource.all = [];
@@ -132,13 +78,35 @@ test("a cursor that the server no longer knows means reading everything again", 
 });
 
 test("a reset without a new place starts over, or the old cursor would come back", async () => {
-  const { live, clock, source } = liveWithFakes();
+  const { live, told, clock, source } = liveWithFakes();
   live.open();
   source().accept();
   source().send(3, { type: "a" });
-  source().listeners.reset({ lastEventId: "3", data: "{}" });
+  live.close();
+  live.open();
+  source().accept();
+  const refused = source();
+  assert.equal(refused.url, "stream?after=3");
+  told.length = 0;
+  refused.listeners.reset({ lastEventId: "3", data: "{}" });
+  assert.deepEqual([refused.readyState, told], [2, ["fresh"]]);
   await clock.pass(1500);
+  assert.equal(FakeSource.all.length, 3);
   assert.equal(source().url, "stream?after=null");
+});
+
+test("once connected, the next cut is mended as soon as the first was", async () => {
+  const { live, clock, source } = liveWithFakes();
+  live.open();
+  for (let n = 0; n < 5; n += 1) {
+    source().cut(2);
+    await clock.pass(30_000);
+  }
+  source().accept();
+  const before = FakeSource.all.length;
+  source().cut(2);
+  await clock.pass(1000);
+  assert.equal(FakeSource.all.length, before + 1);
 });
 
 test("what is no event is left alone", () => {
@@ -159,77 +127,4 @@ test("closing stops all retries", async () => {
   await clock.pass(60_000);
   assert.equal(FakeSource.all.length, 1);
   assert.equal(live.state, "paused");
-});
-
-// ----------------------------------------------------------------------------------------------------------- the pace
-
-function refresherWithFakes(gap, work) {
-  const clock = fakeClock();
-  const runs = [];
-  const refresher = createRefresher(async () => {
-    runs.push(clock.now());
-    await work?.(clock);
-  }, gap, clock);
-  return { clock, runs, refresher };
-}
-
-test("the first request runs at once, any number within the gap become one", async () => {
-  const { clock, runs, refresher } = refresherWithFakes(500);
-  for (let n = 0; n < 5; n += 1) refresher.request();
-  await clock.pass(100);
-  for (let n = 0; n < 5; n += 1) refresher.request();
-  await clock.pass(5000);
-  assert.deepEqual(runs, [0, 500]);
-});
-
-test("constant news keeps the pace", async () => {
-  const { clock, runs, refresher } = refresherWithFakes(1000);
-  for (let n = 0; n < 49; n += 1) {
-    refresher.request();
-    await clock.pass(100);
-  }
-  assert.deepEqual(runs, [0, 1000, 2000, 3000, 4000]);
-});
-
-test("slow answers slow the page down", async () => {
-  const { clock, runs, refresher } = refresherWithFakes(500, (time) => new Promise((done) => time.setTimeout(done, 400)));
-  for (let n = 0; n < 100; n += 1) {
-    refresher.request();
-    await clock.pass(100);
-  }
-  assert.deepEqual(runs, [0, 4000, 8000]);
-});
-
-test("nothing runs while paused, and what was asked for runs afterwards", async () => {
-  const { clock, runs, refresher } = refresherWithFakes(500);
-  refresher.pause();
-  refresher.request();
-  await clock.pass(5000);
-  assert.deepEqual(runs, []);
-  refresher.resume();
-  await clock.pass(10);
-  assert.deepEqual(runs, [5000]);
-});
-
-test("a hurried request does not wait for the gap", async () => {
-  const { clock, runs, refresher } = refresherWithFakes(1000);
-  refresher.request();
-  await clock.pass(100);
-  refresher.hurry();
-  await clock.pass(1);
-  assert.deepEqual(runs, [0, 100]);
-});
-
-test("a reading that fails does not end the pace", async () => {
-  const clock = fakeClock();
-  let runs = 0;
-  const refresher = createRefresher(async () => {
-    runs += 1;
-    if (runs === 1) throw new Error("expected here");
-  }, 100, { ...clock, setTimeout: (work, ms) => clock.setTimeout(() => work()?.catch?.(() => {}), ms) });
-  refresher.request();
-  await clock.pass(1000);
-  refresher.request();
-  await clock.pass(1000);
-  assert.equal(runs, 2);
 });

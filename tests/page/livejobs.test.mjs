@@ -128,13 +128,14 @@ test("columns that nobody says anything for are known", () => {
   assert.deepEqual(live.rows(ALL, NOW).told, { phase: true, progress: false, kind: false });
 });
 
-test("twenty thousand jobs and two hundred events cost a few milliseconds", () => {
+test("twenty thousand jobs and two hundred events cost a few milliseconds of computing", () => {
   const live = createLiveJobs();
   live.put(Array.from({ length: 20_000 }, (_, n) => job(n, { elapsed_ms: (n * 7919) % 100_003, host: `n${n % 97}` })));
   for (const sort of ["-elapsed", "name", "-progress"]) live.rows({ ...ALL, sort }, NOW);
-  const begin = performance.now();
+  const begin = process.cpuUsage(); // of this process alone, so that a busy machine does not count
   for (let n = 0; n < 200; n += 1) live.apply(event("job.updated", n * 90, { result: "live", progress: { done: n, total: 200 } }, 100 + n));
   live.rows({ ...ALL, sort: "-progress" }, NOW);
-  const took = performance.now() - begin;
+  const { user, system } = process.cpuUsage(begin);
+  const took = (user + system) / 1000;
   assert.ok(took < 100, `${took} ms`);
 });

@@ -34,7 +34,8 @@ function logOf(...pages) {
     urlFor: (path, offset) => `${path}?offset=${offset}`,
     EventSource: Source,
   };
-  return { ...createLog("jobs/1/logs", () => {}, env), asked };
+  const told = { changes: 0 };
+  return { ...createLog("jobs/1/logs", () => (told.changes += 1), env), asked, told };
 }
 
 const page = (from, to, complete = false) => ({ first_offset: 0, next_offset: to, complete, lines: lines(from, to) });
@@ -48,6 +49,16 @@ test("a log is read, then followed from where it ended; what comes twice is show
   assert.deepEqual(log.lines.map((line) => line.message), ["line 0", "line 1", "line 2", "line 3"]);
   Source.all[0].listeners.complete();
   assert.ok(log.complete && Source.all[0].isClosed);
+});
+
+test("each piece of news is told, so that somebody paints", async () => {
+  const { open, told } = logOf(page(0, 1));
+  await open();
+  assert.equal(told.changes, 1);
+  Source.all[0].line(1, "line 1");
+  assert.equal(told.changes, 2);
+  Source.all[0].listeners.complete();
+  assert.equal(told.changes, 3);
 });
 
 test("a log that is complete is not followed", async () => {

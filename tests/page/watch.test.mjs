@@ -18,17 +18,18 @@ const job = (id, version) => ({ id, version, result: "live", elapsed_ms: 1 });
 /** `answers(path, query)` gives what the server would. */
 function watchWith(view, answers) {
   const asked = [];
-  const ask = async (path, query) => {
+  const closed = [];
+  const ask = async (path, query, signal) => {
     asked.push(path);
-    const answer = answers(path, query);
+    const answer = await answers(path, query, signal);
     if (answer instanceof Problem) throw answer;
     return answer;
   };
   const watch = createWatch({ filter: { tab: "" }, ...view }, {
-    api: { read: ask, list: ask }, createLog: () => ({ log: { lines: [] }, open: async () => {}, close() {} }), changed() {}, answered() {}, now: () => Date.now(), serverNow: () => 1000,
+    api: { read: ask, list: ask }, createLog: () => ({ log: { lines: [] }, open: async () => {}, close: () => closed.push("log") }), changed() {}, answered() {}, now: () => Date.now(), serverNow: () => 1000,
     setTimeout: (work) => setTimeout(work, 0), clearTimeout,
   }, null);
-  return { watch, asked };
+  return { watch, asked, closed };
 }
 
 const page = (...items) => ({ items, next: null });
@@ -246,6 +247,47 @@ test("the latest of a series turns to the next one when it starts", async () => 
   await settled();
   assert.equal(watch.data.regression.id, 2);
   assert.ok(asked.includes("regressions/2/jobs"));
+});
+
+test("a regression that cannot be read says so as long as there is nothing to show", async () => {
+  let isDown = true;
+  const { watch } = watchWith({ kind: "regression", ref: "n/1" }, (path) =>
+    (isDown ? new Problem(0) : path.startsWith("regressions/n") ? row(1) : page()));
+  watch.refresh();
+  await settled();
+  assert.equal(watch.problem().status, 0);
+  isDown = false;
+  watch.retry();
+  await settled();
+  isDown = true;
+  watch.refresh();
+  await settled();
+  assert.equal(watch.problem(), null);
+});
+
+test("what nobody waits for any more is given up", async () => {
+  const signals = [];
+  const { watch } = watchWith({ kind: "overview", filter: { q: "a" } }, (path, query, signal) => {
+    signals.push(signal);
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  });
+  watch.refresh();
+  await settled();
+  watch.filter({ filter: { q: "b" } });
+  await settled();
+  assert.deepEqual(signals.map((signal) => signal.aborted), [true, false]);
+  watch.stop();
+  await settled();
+  assert.deepEqual(signals.map((signal) => signal.aborted), [true, true]);
+  assert.equal(watch.problem(), null);
+});
+
+test("a job's output is not followed while nobody looks", async () => {
+  const { watch, closed } = watchWith({ kind: "job", ref: "3" }, (path) => (path === "jobs/3" ? job(3, 1) : page()));
+  watch.refresh();
+  await settled();
+  watch.pause();
+  assert.deepEqual(closed, ["log"]);
 });
 
 test("silence is told by the banner once there is something to show", async () => {

@@ -376,16 +376,16 @@ def test_a_wrong_variable_is_named(tmp_path, name, value):
 @pytest.mark.parametrize(
     ("section", "key", "value", "shown", "why"),
     [
-        ("spool", "dir", "file", "HERE/file", "HERE/file is no folder"),
-        ("spool", "dir", "file/spool/deep", "HERE/file/spool/deep", "HERE/file is no folder"),
-        ("spool", "dir", "dangling", "HERE/dangling", "HERE/dangling is no folder"),
-        ("spool", "dir", "/dev/null", "/dev/null", "/dev/null is no folder"),
+        ("spool", "dir", "file", "HERE/file", "HERE/file is not a folder"),
+        ("spool", "dir", "file/spool/deep", "HERE/file/spool/deep", "HERE/file is not a folder"),
+        ("spool", "dir", "dangling", "HERE/dangling", "HERE/dangling is not a folder"),
+        ("spool", "dir", "/dev/null", "/dev/null", "/dev/null is not a folder"),
         ("spool", "dir", "some.db", "HERE/some.db", "that is [server] db"),
         ("spool", "dir", "some.db/spool", "HERE/some.db/spool", "that is [server] db"),
         ("server", "db", ".", "HERE", "it is a folder"),
         ("server", "db", "folder", "HERE/folder", "it is a folder"),
-        ("server", "db", "/dev/null", "/dev/null", "it is no regular file"),
-        ("server", "db", "file/x.db", "HERE/file/x.db", "HERE/file is no folder"),
+        ("server", "db", "/dev/null", "/dev/null", "it is not a regular file"),
+        ("server", "db", "file/x.db", "HERE/file/x.db", "HERE/file is not a folder"),
         ("server", "db", "folder/../simscope.config", "HERE/folder/../simscope.config", "that is this configuration"),
     ],
 )
@@ -410,7 +410,7 @@ def test_a_root_of_files_that_is_no_folder_is_told_and_one_that_is_not_there_may
 
     said = complaint(tmp_path, roots.format("file"))
 
-    assert f':2: [server] file_roots = "{tmp_path}/file" is not accepted: {tmp_path}/file is no folder; ' in said
+    assert f':2: [server] file_roots = "{tmp_path}/file" is not accepted: {tmp_path}/file is not a folder; ' in said
     assert load(tmp_path, roots.format(tmp_path)).file_roots == (f"{tmp_path}/later", str(tmp_path))
 
 

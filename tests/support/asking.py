@@ -54,7 +54,8 @@ def raw(daemon: Daemon, request: bytes) -> bytes:
 def send(daemon: Daemon, body: dict[str, Any], regression: str = "r") -> dict[str, Any]:
     """Publish a job over HTTP. -> what became of the message."""
     kind = "job-live" if body["result"] == "live" else "job-finish"
-    return publish(daemon, kind, regression, body)["details"][0]
+    outcome: dict[str, Any] = publish(daemon, kind, regression, body)["details"][0]
+    return outcome
 
 
 def texts(page: dict[str, Any]) -> list[str]:
@@ -82,7 +83,7 @@ class Followed:
 
 
 def newest(daemon: Daemon) -> int:
-    return daemon.get("/events?limit=1")["newest"]
+    return int(daemon.get("/events?limit=1")["newest"])
 
 
 def types(items: list[Any]) -> list[str]:
@@ -133,7 +134,7 @@ class Stream:
     def block(self) -> Frame | None:
         """The next block; None at the end."""
         fields: dict[str, str] = {}
-        comments = []
+        comments: list[str] = []
         while line := self.file.readline().decode():
             if line == "\n":
                 value = json.loads(fields["data"]) if "data" in fields else None

@@ -9,14 +9,24 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    FloatRect,
+    Locator,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
 from support.daemons import Daemon
 
 # --no-sandbox: Chromium refuses to run as root with it, and all that is shown here is our own.
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]
-PATIENCE_MS = 10_000
+TIMEOUT_MS = 10_000
 HOSTILE = "<script>window.hacked = 1</script><b>bold</b><img src=x onerror='window.hacked = 1'>"
 BIDI = "\u202egnp.exe\u2066 \u0634\u0628\u0643\u0629"
 BIDI_SHOWN = "⟨U+202E⟩gnp.exe⟨U+2066⟩ \u0634\u0628\u0643\u0629"
@@ -25,13 +35,43 @@ BIDI_SHOWN = "⟨U+202E⟩gnp.exe⟨U+2066⟩ \u0634\u0628\u0643\u0629"
 # ---- one browser, one visitor a test ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        yield chromium
-        chromium.close()
+class Chromium:
+    """One for all tests of a process that follow one another. While it is there an event loop of Playwright's runs in
+    this thread, in which no other can be started: it is ended before a test that is none of a browser."""
+
+    def __init__(self) -> None:
+        self.playwright: Playwright | None = None
+        self.browser: Browser | None = None
+
+    def started(self) -> Browser:
+        if self.browser is None:
+            expect.set_options(timeout=TIMEOUT_MS)
+            self.playwright = sync_playwright().start()
+            self.browser = self.playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        return self.browser
+
+    def end(self) -> None:
+        if self.browser is not None and self.playwright is not None:
+            self.browser.close()
+            self.playwright.stop()
+        self.browser = self.playwright = None
+
+
+chromium = Chromium()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if nextitem is None or nextitem.get_closest_marker("browser") is None:
+            chromium.end()
+
+
+@pytest.fixture
+def browser() -> Browser:
+    return chromium.started()
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +90,21 @@ class Visitor:
         self.complaints: list[str] = []
         self.expected: tuple[str, ...] = ()
         self.loads = 0
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
 
     def open(self, daemon: Daemon, path: str = "/") -> Page:
         """A tab with an address, as soon as its stream is open."""
         page = self.context.new_page()
-        page.on("console", lambda told: told.type in ("error", "warning") and self.complaints.append(told.text))
+        page.on("console", self.note)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("load", self.count_load)
         page.goto(daemon.url + path)
         expect(page.locator("#connection")).to_have_text("Connected")
         return page
+
+    def note(self, told: ConsoleMessage) -> None:
+        if told.type in ("error", "warning"):
+            self.complaints.append(told.text)
 
     def count_load(self, _: Page) -> None:
         self.loads += 1
@@ -116,7 +160,7 @@ def part(place: Page | Locator, name: str) -> Locator:
 
 def job_id(daemon: Daemon, regression: str, uniqueid: str) -> int:
     items = daemon.get(f"/regressions/{quote(regression, safe='')}/jobs?limit=100")["items"]
-    return next(item["id"] for item in items if item["uniqueid"] == uniqueid)
+    return next(int(item["id"]) for item in items if item["uniqueid"] == uniqueid)
 
 
 def rows(page: Page, table: str) -> Locator:
@@ -125,6 +169,24 @@ def rows(page: Page, table: str) -> Locator:
 
 def row(page: Page, table: str, text: str) -> Locator:
     return rows(page, table).filter(has_text=text)
+
+
+def tab(page: Page, name: str) -> None:
+    """Choose one of the views of a regression."""
+    page.locator(".tabs").get_by_role("link", name=name).click()
+    expect(page.locator(".tabs [aria-current=page]")).to_have_text(name)
+
+
+def copied(page: Page) -> str:
+    """What the clipboard holds."""
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def box(place: Locator) -> FloatRect:
+    """Where something is on the page; it must be visible."""
+    found = place.bounding_box()
+    assert found is not None
+    return found
 
 
 def width(place: Locator) -> float:
@@ -138,7 +200,7 @@ def at(daemon: Daemon, path: str) -> re.Pattern[str]:
 
 
 def overflows(page: Page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+    return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
 def brightness(page: Page, name: str) -> float:

@@ -23,6 +23,7 @@ class Wire:
         self.held = threading.Event()
         self.held.set()
         self.on_answer: Callable[[], None] = lambda: None
+        self.change: Callable[[bytes], bytes] = lambda data: data  # what the daemon says, on its way
         self.open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -64,6 +65,7 @@ class Wire:
                 else:
                     self.answered += len(data)
                     self.on_answer()
+                    data = self.change(data)
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

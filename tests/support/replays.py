@@ -65,7 +65,7 @@ def make_log(seed: int, count: int) -> list[Entry]:
 def _ends_together(at: int) -> list[Entry]:
     """Some regressions that run into their time limits at once, and then some that are silent for too long at once."""
     limited = [("regr-start", f"limited/{number}", {"time_limit_hours": 1}) for number in range(3)]
-    silent = [("regr-start", f"silent/{number}", {}) for number in range(3)]
+    silent: list[Said] = [("regr-start", f"silent/{number}", {}) for number in range(3)]
     told = [Entry(at, *_delivery("together", limited + silent))]
     return told + [Entry(at + late * HOUR_MS, expire, ()) for late in (1, 2, 2, 3)]
 
@@ -131,6 +131,11 @@ class Replica:
         self.known = Known()
         for conn in (self.conn, self.logbook.conn):
             conn.execute(f"PRAGMA reverse_unordered_selects = {int(reversed_selects)}")
+
+    def __del__(self) -> None:
+        """A connection that is left to the collector is a warning."""
+        self.conn.close()
+        self.logbook.conn.close()
 
     def apply(self, entries: Iterable[Entry], *, undo: bool = False) -> None:
         """Apply entries in one transaction, each at its own moment; `undo` rolls it back at the end."""

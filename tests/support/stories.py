@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from simscope_server.ledger.batch import Batch, Known
 from simscope_server.ledger.database import Moment, _make_database
@@ -16,6 +16,7 @@ from simscope_server.ledger.rows import Tally
 from simscope_server.messages.protocol import Context, Delivery, Outcome
 from simscope_server.settings import Config
 
+T = TypeVar("T")
 SIGNATURE = "LIVE Job Timeout or Missing"
 
 
@@ -23,7 +24,7 @@ class Story:
     """A database in memory that messages are told to, one call a transaction, at a time set by hand."""
 
     def __init__(self, **options: Any) -> None:
-        given = {"enablelivejobs": True, "livetimeoutsignature": "LIVE Job Timeout or Missing"}
+        given: dict[str, Any] = {"enablelivejobs": True, "livetimeoutsignature": "LIVE Job Timeout or Missing"}
         self.config = Config(**(given | options))
         self.now = 1_700_000_000_000
         self.tick = 0
@@ -33,6 +34,11 @@ class Story:
         self.logbook = LogBook(":memory:")
         self.known = Known()
 
+    def __del__(self) -> None:
+        """Tests make stories wherever they need one; a connection that is left to the collector is a warning."""
+        self.conn.close()
+        self.logbook.conn.close()
+
     def pass_time(self, seconds: float) -> None:
         """Let both clocks go on."""
         self.now += round(seconds * 1000)
@@ -41,7 +47,7 @@ class Story:
     def batch(self) -> Batch:
         return Batch(self.conn, self.config, Moment(self.now, self.tick), self.logbook, self.known)
 
-    def change(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def change(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run fn(batch, …) as one transaction, as the store does."""
         self.conn.execute("BEGIN IMMEDIATE")
         try:

@@ -23,12 +23,13 @@ class Tracker:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.answer: Callable[[dict[str, Any]], Answer] = lambda request: (200, receipt())
+        self.headers: dict[str, str] = {}  # sent with each answer
         tracker = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                request = {"path": self.path, "headers": dict(self.headers), "raw": body}
+                request: dict[str, Any] = {"path": self.path, "headers": dict(self.headers), "raw": body}
                 request["body"] = json.loads(body) if body else None
                 tracker.requests.append(request)
                 status, document = tracker.answer(request)
@@ -39,6 +40,8 @@ class Tracker:
                 self.send_header("Content-Length", str(len(content)))
                 if status in (301, 302):
                     self.send_header("Location", "http://elsewhere.invalid/")
+                for name, value in tracker.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 

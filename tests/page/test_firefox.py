@@ -21,7 +21,7 @@ from support.daemons import Daemon
 
 pytestmark = pytest.mark.firefox
 
-PATIENCE = 30.0  # seconds; a first start makes a profile
+TIMEOUT_S = 30.0  # a first start makes a profile
 RUNS = ("ff/1", "ff/2")
 
 
@@ -39,7 +39,7 @@ class Firefox:
         self.number += 1
         await self.socket.send_json({"id": self.number, "method": method, "params": params})
         while True:
-            told = json.loads((await self.socket.receive(PATIENCE)).data)
+            told = json.loads((await self.socket.receive(TIMEOUT_S)).data)
             if told.get("method") == "log.entryAdded" and told["params"]["level"] in ("error", "warn"):
                 self.complaints.append(told["params"]["text"])
             if told.get("id") == self.number:
@@ -64,7 +64,7 @@ class Firefox:
 
     async def see(self, expression: str) -> None:
         """Wait until a JavaScript expression is true."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT_S
         while not await self.value(f"Boolean({expression})"):
             assert time.monotonic() < end, (expression, await self.value("document.querySelector('main').innerText"))
             await asyncio.sleep(0.02)
@@ -76,7 +76,7 @@ class Firefox:
 
 
 async def connect(session: aiohttp.ClientSession, port: int) -> aiohttp.ClientWebSocketResponse:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_S):
         while True:
             try:
                 return await session.ws_connect(f"ws://127.0.0.1:{port}/session", max_msg_size=0)
@@ -120,7 +120,7 @@ def fill(daemon: Daemon) -> int:
     return job_id(daemon, RUNS[1], "f")
 
 
-async def test_every_view_opens_and_says_what_it_shows(shared, firefox):
+async def test_every_view_opens_and_says_what_it_shows(shared: Daemon, firefox: Firefox) -> None:
     job = fill(shared)
     run = address(RUNS[1])
     for path, place, words in (
@@ -135,7 +135,7 @@ async def test_every_view_opens_and_says_what_it_shows(shared, firefox):
         await firefox.see(f"document.querySelector({json.dumps(place)})?.innerText.includes({json.dumps(words)})")
 
 
-async def test_a_finish_is_shown_without_reloading_and_keys_lead_on(shared, firefox):
+async def test_a_finish_is_shown_without_reloading_and_keys_lead_on(shared: Daemon, firefox: Firefox) -> None:
     tell(shared, "ff/live", live("seen"))
     await firefox.open(shared.url + address("ff/live"))
     await firefox.see("document.querySelector('table.live')?.innerText.includes('seen')")
