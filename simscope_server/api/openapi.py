@@ -4,6 +4,8 @@ answers: what is sent is described by what checks it, what is answered by what r
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 
 from simscope_server.api.routes import ROUTES, Route, Schema
@@ -28,6 +30,7 @@ def document(version: str, server: str) -> Schema:
     }
 
 
+@functools.cache  # they take a tenth of a second
 def _schemas() -> dict[str, Schema]:
     types = [JobBody, RegressionBody, *shapes.ANSWERS]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
