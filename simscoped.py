@@ -72,18 +72,18 @@ from aiohttp import web
 
 from simscope_server.api.access import own_hosts
 from simscope_server.api.app import is_our_mistake, make_app
-from simscope_server.api.context import Api
+from simscope_server.api.context import Context
 from simscope_server.commands import print_receipts, requeue, take_snapshot
 from simscope_server.deadlines import watch_deadlines
 from simscope_server.doors.intake import Intake
 from simscope_server.doors.spool import Spool
 from simscope_server.ledger.database import lock_file
-from simscope_server.ledger.ledger import cancel
+from simscope_server.ledger.ledger import Ledger, cancel
 from simscope_server.ledger.writer import WriterProcess, start_writer
 from simscope_server.messages.protocol import NotNow, SimscopedError, decode_json, log
 from simscope_server.program import __version__
 from simscope_server.reading.feed import Feed
-from simscope_server.reading.readers import Store
+from simscope_server.reading.readers import Readers
 from simscope_server.settings import Config, ConfigError, doubts_about, load_config
 
 
@@ -102,11 +102,11 @@ def _turns(conn: sqlite3.Connection) -> None:
     """Does nothing: that it is done is what counts."""
 
 
-async def feed_watchdog(store: Store) -> None:
+async def feed_watchdog(ledger: Ledger) -> None:
     """Tell the service manager that both the event loop and the writer still turn, twice per watchdog period."""
     period = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
     while period:
-        await store.look(_turns)
+        await ledger.look(_turns)
         notify("WATCHDOG=1")
         await asyncio.sleep(period / 2)
 
@@ -117,9 +117,10 @@ class Daemon:
     def __init__(self, config: Config, writer: WriterProcess, hosts: Collection[str]) -> None:
         self.config = config
         self.hosts = hosts
-        self.store = Store(config, writer)
-        self.intake = Intake(self.store)
-        self.feed = Feed(self.store)
+        self.ledger = Ledger(config, writer)
+        self.readers = Readers(config)
+        self.intake = Intake(self.ledger)
+        self.feed = Feed(self.ledger, self.readers)
         self.spool = Spool(config, self.intake)
         self.stopping = asyncio.Event()
         self.failed = False
@@ -130,15 +131,17 @@ class Daemon:
         """Start everything; when this returns, requests are answered and the spool is being read."""
         folder = self.config.spool_dir
         lock_file(folder / ".work" / ".lock", f"{folder}: another simscoped reads this spool")
-        self._parts.push_async_callback(self.store.close)
-        await self.store.open()
-        self.store.listener.add_done_callback(self._ended)
+        self._parts.push_async_callback(self.ledger.close)
+        await self.ledger.open()
+        self.ledger.listener.add_done_callback(self._ended)
+        self._parts.push_async_callback(self.readers.close)
+        await self.readers.open()
         self._begin("feed", self.feed.run())
         self._begin("intake", self.intake.run())
         self._parts.push_async_callback(self.intake.drain)
-        self._begin("watchdog", feed_watchdog(self.store))
-        self._begin("deadlines", watch_deadlines(self.store, self.spool))
-        settling = await self.store.read("SELECT id, files FROM settling ORDER BY id")
+        self._begin("watchdog", feed_watchdog(self.ledger))
+        self._begin("deadlines", watch_deadlines(self.ledger, self.spool))
+        settling = await self.readers.read("SELECT id, files FROM settling ORDER BY id")
         self._begin("spool", self.spool.run([(row["id"], row["files"]) for row in settling], self._refused_of))
         await self._listen()
 
@@ -160,13 +163,14 @@ class Daemon:
 
     async def _refused_of(self, receipt: int) -> list[Any]:
         """What a receipt says was refused; the reasons of a file that is settled after a crash."""
-        rows = await self.store.read_surely("SELECT details FROM receipt WHERE id = ?", (receipt,))
+        rows = await self.readers.read_surely("SELECT details FROM receipt WHERE id = ?", (receipt,))
         details = decode_json(rows[0]["details"] or "[]") if rows else []
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]
 
     async def _listen(self) -> None:
-        api = Api(self.config, self.hosts, self.store, self.intake, self.feed, self.spool)
-        runner = web.AppRunner(make_app(api), handler_cancellation=True, access_log=None, shutdown_timeout=0.3)
+        parts = (self.ledger, self.readers, self.intake, self.feed, self.spool)
+        app = make_app(Context(self.config, self.hosts, *parts))
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.3)
         await runner.setup()
         self._parts.push_async_callback(runner.cleanup)
         try:

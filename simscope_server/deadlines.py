@@ -22,29 +22,29 @@ from simscope_server.ledger.expiry import (
     prune_records,
     save_tick,
 )
+from simscope_server.ledger.ledger import Ledger
 from simscope_server.ledger.migrations import fill_tests
 from simscope_server.messages.protocol import StorageError
 from simscope_server.messages.times import DAY_MS
-from simscope_server.reading.readers import Store
 from simscope_server.settings import Config
 
 LOOK_S = 0.5  # a limit is acted on within a second
 HOUSEKEEPING_S = 3600.0
 
 
-async def watch_deadlines(store: Store, spool: Spool) -> None:
+async def watch_deadlines(ledger: Ledger, spool: Spool) -> None:
     """Act on time limits, for ever, once the spool that waited at the start is drained. Saves the uptime as it goes."""
     await spool.drained.wait()
     chores = [
-        Chore(prune_interval(store.config), lambda: until_done(store, prune_jobs)),
-        Chore(HOUSEKEEPING_S, lambda: keep_house(store)),
+        Chore(prune_interval(ledger.config), lambda: until_done(ledger, prune_jobs)),
+        Chore(HOUSEKEEPING_S, lambda: keep_house(ledger)),
     ]
     while True:
         try:
-            if await store.look(anything_due, store.config, store.clock.moment().tick):
-                await until_done(store, expire)
-            if await store.look(is_tick_old, store.config, store.clock.moment().tick):
-                await store.change(save_tick)
+            if await ledger.look(anything_due, ledger.config, ledger.clock.moment().tick):
+                await until_done(ledger, expire)
+            if await ledger.look(is_tick_old, ledger.config, ledger.clock.moment().tick):
+                await ledger.change(save_tick)
             for chore in chores:
                 await chore.do_if_due()
         except StorageError:
@@ -73,20 +73,20 @@ def prune_interval(config: Config) -> float:
     return min(60.0, max(LOOK_S, days * DAY_MS / 1000 / 100)) if days else math.inf
 
 
-async def until_done(store: Store, slice_of: Callable[[Batch], bool]) -> None:
+async def until_done(ledger: Ledger, slice_of: Callable[[Batch], bool]) -> None:
     """Do long work in slices, each a transaction, so that messages are taken in between."""
     more = True
     while more:
-        more = await store.change(slice_of)
+        more = await ledger.change(slice_of)
 
 
-async def keep_house(store: Store) -> None:
+async def keep_house(ledger: Ledger) -> None:
     """Fill in what an earlier release did not keep; forget what is older than the configuration says, receipts, events,
     kept files, and logs that no job has."""
-    await until_done(store, fill_tests)
-    await until_done(store, prune_records)
-    await until_done(store, forget_logs)
-    await asyncio.to_thread(remove_old_days, f"{store.config.spool_dir}/.done", store.config.keep_done_days)
+    await until_done(ledger, fill_tests)
+    await until_done(ledger, prune_records)
+    await until_done(ledger, forget_logs)
+    await asyncio.to_thread(remove_old_days, f"{ledger.config.spool_dir}/.done", ledger.config.keep_done_days)
 
 
 def remove_old_days(folder: str, days: float) -> None:

@@ -35,15 +35,14 @@ BELOW = {
 
 # Rooms without clock, files, SQL connection or asyncio: what they give depends on what they are given, and on nothing.
 PURE = {"messages/protocol", "messages/times", "messages/decoding", "ledger/rules", "ledger/signatures"}
-PURE |= {f"reading/{name}" for name in ("filters", "patterns", "figures", "answers", "queries")}
+PURE |= {f"reading/{name}" for name in ("filters", "patterns", "shapes", "figures", "answers", "queries")}
+PURE |= {"api/routes", "api/openapi"}
 IMPURE_MODULES = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", "shutil", "socket", "sqlite3"}
 IMPURE_MODULES |= {"subprocess", "tempfile", "threading", "watchfiles"}
 CLOCKS = re.compile(r"\b(time\.(time|time_ns|monotonic|monotonic_ns|localtime)|datetime\.(now|today|utcnow)|open)\(")
 
 MOST_LINES = 730
 LONG_FOR_A_REASON = {
-    "api/context": "the handlers as methods of one class",
-    "api/openapi": "the table of all addresses with the schemas of their answers",
     "doors/spool_folder": "scanning, claiming and settling share the names and limits of one folder",
     "messages/decoding": "from bytes to a message or a refusal: the path is read from top to bottom",
 }

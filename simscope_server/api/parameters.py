@@ -26,7 +26,7 @@ def peer_of(request: web.Request) -> str:
 def job_number(text: str) -> int:
     """The id of a job from an address. Raises Problem 404 for anything that is none."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Problem(404, "no-such-job", f"there is no job {text!r}: a job is known by its integer id")
+        raise Problem(404, "no-such-job", f"there is no job {text!r}: the id of a job must be a whole number")
     return int(text)
 
 
@@ -59,9 +59,9 @@ async def said_reason(request: web.Request) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, "bad-json", f'the body is not an object such as {{"reason": "…"}}: {error}') from None
     if not isinstance(reason, str):
-        raise Problem(400, "wrong-type", "reason is a text", path="$.reason")
+        raise Problem(400, "wrong-type", "reason must be text", path="$.reason")
     if "\0" in reason:
-        raise Problem(400, "bad-text", "U+0000 in a text", path="$.reason")
+        raise Problem(400, "bad-text", "reason must not contain U+0000", path="$.reason")
     return reason
 
 
@@ -130,5 +130,5 @@ def idempotency_key(request: web.Request) -> str:
     """The Idempotency-Key of a request; empty if there is none. Raises Problem for one that cannot be kept."""
     key = request.headers.get("Idempotency-Key", "")
     if len(key) > 255 or not key.isprintable():
-        raise Problem(422, "bad-idempotency-key", "an Idempotency-Key is 1 to 255 printable characters")
+        raise Problem(422, "bad-idempotency-key", "an Idempotency-Key must be 1 to 255 printable characters")
     return key

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
+from simscope_server.api.responses import json_response
 from simscope_server.ledger.actions import Gone
-from simscope_server.messages.protocol import StorageError, encode_json, log
+from simscope_server.messages.protocol import StorageError, log
 from simscope_server.reading import queries
 from simscope_server.reading.readers import ReadTooLong
-
-JSON_TYPE = "application/json"
-
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -57,15 +54,3 @@ def problem_of(request: web.Request, error: Exception) -> Problem:
         return refusal
     log.error("http: %s %s", request.method, request.path, exc_info=error)
     return Problem(500, "internal-error", "our own mistake; the traceback is in the daemon's log")
-
-
-def json_response(
-    value: Any, status: int = 200, kind: str = JSON_TYPE, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    return web.Response(body=encode_json(value), status=status, content_type=kind, headers=headers)
-
-
-def has_tag(request: web.Request, tag: str) -> bool:
-    """Does the reader have what this ETag stands for? If-None-Match names it among others, weak or not, or is "*"."""
-    known = [part.strip().removeprefix("W/") for part in request.headers.get("If-None-Match", "").split(",")]
-    return tag in known or "*" in known

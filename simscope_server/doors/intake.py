@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from simscope_server.ledger.deliveries import BATCH_MESSAGES, apply_submissions
+from simscope_server.ledger.ledger import Ledger
 from simscope_server.messages.protocol import OUTCOMES, Delivery, Receipt, StorageError, Submission, log
-from simscope_server.reading.readers import Store
 
 
 class Intake:
@@ -19,8 +19,8 @@ class Intake:
     WAITING = 64  # submissions; a door that finds the queue full waits, and so does whoever stands before it
     UNDER_WAY = 4  # groups with the writer: it always has one ready, and what comes after them grows together here
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         self.counts = dict.fromkeys(OUTCOMES, 0)
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue(self.WAITING)
         self._room = asyncio.Semaphore(self.UNDER_WAY)
@@ -69,12 +69,12 @@ class Intake:
     async def _apply_somehow(self, submissions: list[Submission]) -> list[tuple[list[Receipt], int]]:
         """All at once; if that fails, one message after the other, so that the bad one alone is refused."""
         try:
-            return await self.store.change(apply_submissions, submissions)
+            return await self.ledger.change(apply_submissions, submissions)
         except StorageError:
             raise
         except Exception:
             log.exception("intake: a batch failed; its messages are taken one by one")
-        return await self.store.change(apply_submissions, submissions, careful=True)
+        return await self.ledger.change(apply_submissions, submissions, careful=True)
 
     def _fail(self, group: Sequence[Waiting], error: Exception) -> None:
         for waiting in group:

@@ -1,9 +1,10 @@
 """The writer: a process of its own, with the only connection that writes.
 
-Questions come in over a line, each a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that is
-durable, what it returned goes back, in the order of asking. The daemon is two processes, because one interpreter runs
-Python on one core at a time. The writer owns the one connection that writes, and it alone checkpoints; the daemon
-proper does all the rest. If one process dies, the other ends, and the service manager starts both afresh.
+Requests come in over a channel, each a function that gets a Batch and runs inside BEGIN IMMEDIATE … COMMIT; when that
+is durable, what it returned goes back as the reply, in the order of the requests. The daemon is two processes, because
+one interpreter runs Python on one core at a time. The writer owns the one connection that writes, and it alone
+checkpoints; the daemon proper does all the rest. If one process dies, the other ends, and the service manager starts
+both afresh.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from simscope_server.messages.protocol import SimscopedError, log
 from simscope_server.settings import Config
 
 
-class Question(NamedTuple):
-    """What the writer is asked: a function that gets a Batch and writes, or one that gets the connection and looks."""
+class Request(NamedTuple):
+    """What the writer is to do: a function that gets a Batch and writes, or one that gets the connection and looks."""
 
     writes: bool
     fn: Callable[..., Any]
@@ -41,13 +42,13 @@ class Question(NamedTuple):
     named: dict[str, Any]
 
     def weight(self) -> int:
-        """How many messages are submitted, if that is what is asked; they share a transaction with what else is."""
+        """How many messages are submitted, if that is what is requested; they share a transaction with what else is."""
         if self.fn is not apply_submissions or self.named:
             return 0
         return sum(submission.weight() for submission in self.args[0])
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """What comes back from the writer: an error, or what was returned, the number of the last change, and the jobs
     whose logs were written."""
 
@@ -57,31 +58,31 @@ class Answer(NamedTuple):
     logged: frozenset[int] = frozenset()
 
 
-GOODBYE = Question(False, len, (), {})  # no answer is expected
+CLOSE = Request(False, len, (), {})  # no reply is expected
 
 
-FRAME_HEAD = struct.Struct("!Q")  # what goes over the line is pickled, behind its length in bytes
+FRAME_HEAD = struct.Struct("!Q")  # what goes over the channel is pickled, behind its length in bytes
 
 
 def framed(value: Any) -> bytes:
-    """A value as it goes over the line between the two processes."""
+    """A value as it goes over the channel between the two processes."""
     content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     return FRAME_HEAD.pack(len(content)) + content
 
 
-class Line:
-    """The writer's end of the line."""
+class Channel:
+    """The writer's end of the channel."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._read = bytearray()
 
-    def next(self) -> Any:
-        """Wait for a value. Raises EOFError when the other side breaks off."""
+    def receive(self) -> Any:
+        """Wait for a value. Raises EOFError when the other side closes the channel."""
         while len(self._read) < FRAME_HEAD.size or len(self._read) < self._length():
             try:
                 more = self._end.recv(1 << 20)
-            except ConnectionResetError:  # it was killed with an answer unread
+            except ConnectionResetError:  # it was killed with a reply unread
                 more = b""
             if not more:
                 raise EOFError
@@ -99,8 +100,8 @@ class Line:
         """Is there more to read without waiting long?"""
         return bool(self._read) or bool(select.select([self._end], [], [], 0)[0])
 
-    def tell(self, values: Iterable[Any]) -> None:
-        """Send values. That nobody listens any more is no matter."""
+    def send(self, values: Iterable[Any]) -> None:
+        """Send values. That nobody reads them any more is no matter."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._end.sendall(b"".join(map(framed, values)))
 
@@ -116,41 +117,41 @@ def portable(error: Exception) -> Exception:
 
 
 class Writer:
-    """The process that writes: it does what it is asked, until it is told goodbye or the daemon is gone."""
+    """The process that writes: it does what it is asked, until it is told to close or the daemon is gone."""
 
-    def __init__(self, config: Config, line: Line) -> None:
+    def __init__(self, config: Config, channel: Channel) -> None:
         self.config = config
-        self._line = line
-        self._next: Question | None = None
+        self._channel = channel
+        self._next: Request | None = None
         self._known = Known()
 
     def run(self) -> None:
-        """Open the database, say how it is, then answer question after question. Raises EOFError if the daemon is gone;
+        """Open the database, say how it is, then do request after request. Raises EOFError if the daemon is gone;
         then nothing is tidied up, so a daemon that was killed leaves what any kill leaves."""
         try:
             self._conn = open_database(self.config.db)
             self._logbook = open_logbook(Path(f"{self.config.db}.logs"))
         except SimscopedError as error:
-            self._line.tell([Answer(error, None, 0)])
+            self._channel.send([Reply(error, None, 0)])
             return
         epoch, tick, self._seq = self._conn.execute("SELECT epoch, tick, seq FROM daemon").fetchone()
         self.clock = Clock(tick)
-        self._line.tell([Answer(None, (epoch, self.clock), self._seq)])
-        while questions := self._asked():
-            self._line.tell(self._answered(questions))
+        self._channel.send([Reply(None, (epoch, self.clock), self._seq)])
+        while requests := self._take():
+            self._channel.send(self._replies(requests))
         self._logbook.conn.close()
         self._conn.close()
 
-    def _asked(self) -> list[Question]:
-        """The next question, with all submissions that wait behind it if it is one: what came while the last batch was
-        being committed makes the next one (group commit). Empty at the goodbye."""
-        first = self._next or self._line.next()
+    def _take(self) -> list[Request]:
+        """The next request; behind a submission with all others that wait: what came while the last batch was being
+        committed makes the next one (group commit). Empty at the close."""
+        first = self._next or self._channel.receive()
         self._next = None
-        if first == GOODBYE:
+        if first == CLOSE:
             return []
         group, weight = [first], first.weight()
-        while 0 < weight < BATCH_MESSAGES and self._line.has_more():
-            following = self._line.next()
+        while 0 < weight < BATCH_MESSAGES and self._channel.has_more():
+            following = self._channel.receive()
             more = following.weight()
             if not more:
                 self._next = following
@@ -159,28 +160,28 @@ class Writer:
             weight += more
         return group
 
-    def _answered(self, questions: Sequence[Question]) -> list[Answer]:
-        """The answers. If questions fail together, each is tried alone, so that none fails for another."""
-        if len(questions) == 1:
-            return [self._answer(questions[0])]
-        together = Question(True, apply_submissions, ([one for asked in questions for one in asked.args[0]],), {})
-        answer = self._answer(together)
-        if answer.error is not None:
-            return [self._answer(question) for question in questions]
-        told = iter(answer.result)
-        return [answer._replace(result=list(itertools.islice(told, len(asked.args[0])))) for asked in questions]
+    def _replies(self, requests: Sequence[Request]) -> list[Reply]:
+        """The replies. If requests fail together, each is tried alone, so that none fails for another."""
+        if len(requests) == 1:
+            return [self._reply(requests[0])]
+        submissions = [submission for request in requests for submission in request.args[0]]
+        reply = self._reply(Request(True, apply_submissions, (submissions,), {}))
+        if reply.error is not None:
+            return [self._reply(request) for request in requests]
+        told = iter(reply.result)
+        return [reply._replace(result=list(itertools.islice(told, len(request.args[0])))) for request in requests]
 
-    def _answer(self, asked: Question) -> Answer:
-        """Do what is asked. An error goes back as it is, with the traceback of this side in a note."""
+    def _reply(self, request: Request) -> Reply:
+        """Do what is requested. An error goes back as it is, with the traceback of this side in a note."""
         try:
             with telling_storage_trouble():
-                if asked.writes:
-                    return self._transaction(asked.fn, asked.args, asked.named)
-                return Answer(None, asked.fn(self._conn, *asked.args, **asked.named), self._seq)
+                if request.writes:
+                    return self._transaction(request.fn, request.args, request.named)
+                return Reply(None, request.fn(self._conn, *request.args, **request.named), self._seq)
         except Exception as error:
-            return Answer(portable(error), None, self._seq)
+            return Reply(portable(error), None, self._seq)
 
-    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Answer:
+    def _transaction(self, fn: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Reply:
         try:
             self._conn.execute("BEGIN IMMEDIATE")
             batch = Batch(self._conn, self.config, self.clock.moment(), self._logbook, self._known)
@@ -199,13 +200,13 @@ class Writer:
         self._seq = batch.counters.seq
         self._known = batch.known
         self._known.learn(batch.learned)
-        return Answer(None, result, self._seq, frozenset(batch.logged))
+        return Reply(None, result, self._seq, frozenset(batch.logged))
 
 
 class WriterProcess(NamedTuple):
-    """The writer as the daemon sees it: the line to it, and its process."""
+    """The writer as the daemon sees it: the channel to it, and its process."""
 
-    line: socket.socket
+    channel: socket.socket
     pid: int
 
 
@@ -223,8 +224,8 @@ def start_writer(config: Config, tell: Tell) -> WriterProcess:
     try:
         ours.close()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # it ends when the daemon hangs up
-        Writer(config, Line(theirs)).run()
+            signal.signal(number, signal.SIG_IGN)  # it ends when the daemon closes the channel
+        Writer(config, Channel(theirs)).run()
         status = 0
     except EOFError:
         pass

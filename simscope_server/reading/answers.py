@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 from msgspec import convert
 
 from simscope_server.ledger.rules import limit_that_holds
-from simscope_server.messages.protocol import API, LIVE, OUTCOMES, RESULTS, Row, decode_json, json_object
+from simscope_server.messages.protocol import API, LIVE, RESULTS, Row, decode_json, json_object
 from simscope_server.messages.times import LAST_MS, utc
+from simscope_server.reading import shapes
+from simscope_server.settings import Config
 
 
 class Viewpoint(NamedTuple):
@@ -87,10 +89,15 @@ def _by_history(now: int, started: int, earlier_ms: Sequence[int]) -> Estimate |
     return Estimate(started + usual, max(now, started + min(earlier_ms)), started + max(earlier_ms), "history")
 
 
-def estimate_object(estimate: Estimate | None) -> dict[str, Any] | None:
+def estimate_object(estimate: Estimate | None) -> shapes.Estimate | None:
     if estimate is None:
         return None
-    return {**{name: utc(getattr(estimate, name)) for name in ("at", "low", "high")}, "basis": estimate.basis}
+    return {
+        "at": utc(estimate.at),
+        "low": utc(estimate.low),
+        "high": utc(estimate.high),
+        "basis": estimate.basis,
+    }
 
 
 STALLED_MS = 60_000  # a shorter silence says nothing
@@ -106,7 +113,7 @@ def is_stalled(row: Row, tick: int) -> bool:
     return bool(tick - row["active_tick"] > max(STALLED_MS, 10 * gap, 3 * usual))
 
 
-def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
+def regression_object(row: Row, seen: Viewpoint) -> shapes.Regression:
     """A regression."""
     fields = decode_json(row["fields"])
     known = row["submitted"] if row["submitted"] and row["submitted"] > 0 else None
@@ -128,7 +135,13 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
         "tag": row["tag"],
         "submitted": row["submitted"],
         "running": row["running"],
-        "counts": {name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live", "migrated")},
+        "counts": {
+            "pass": row["n_pass"],
+            "fail": row["n_fail"],
+            "skip": row["n_skip"],
+            "live": row["n_live"],
+            "migrated": row["n_migrated"],
+        },
         "new_signatures": row["new_signatures"],
         "slow": seen.slow.get(row["id"], (0.0, 0))[1] if live and row["n_live"] else 0,
         "progress": {
@@ -152,7 +165,7 @@ def regression_object(row: Row, seen: Viewpoint) -> dict[str, Any]:
     }
 
 
-def _stats(row: Row) -> dict[str, Any]:
+def _stats(row: Row) -> shapes.Stats:
     judged = row["n_pass"] + row["n_fail"]
     return {
         "compute_ms": row["sum_compute_ms"],
@@ -163,7 +176,7 @@ def _stats(row: Row) -> dict[str, Any]:
     }
 
 
-def _regression_links(row: Row, base: str) -> dict[str, Any]:
+def _regression_links(row: Row, base: str) -> shapes.Links:
     """Where a regression and what belongs to it is; on the page, one named like an id is found by its id only."""
     is_like_id = row["name"].isascii() and row["name"].isdigit()
     web_path = row["id"] if is_like_id else urllib.parse.quote(row["name"], safe="")
@@ -214,22 +227,29 @@ def is_slow(running_at: int | None, usual: Usual | None, now: int) -> bool:
     return usual is not None and running_at is not None and now - running_at > usual.slow_after_ms
 
 
-def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[str, Any]:
+def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> shapes.Job:
     """A job. `usual` is what jobs of its test take; it is shown as long as the job is live."""
     extra = json_object(row["extra"])
-    own = f"{seen.base}{API}/jobs/{row['id']}"
-    regression = f"{seen.base}{API}/regressions/{row['regression_id']}"
     live = row["result"] == LIVE
     since = row["running_at"] or row["submitted_at"]
     elapsed = seen.now - since if live else row["counted_runtime_ms"]
     usual = usual if live else None
-    plain = ("name", "test", "category", "reason", "phase", "host", "config", "seed", "build", "testgroup", "jobdir")
     return {
         "id": row["id"],
         "regression": row["regression"],
         "regression_id": row["regression_id"],
         "uniqueid": row["key"] if isinstance(row["key"], str) else None,
-        **{name: row[name] for name in plain},
+        "name": row["name"],
+        "test": row["test"],
+        "category": row["category"],
+        "reason": row["reason"],
+        "phase": row["phase"],
+        "host": row["host"],
+        "config": row["config"],
+        "seed": row["seed"],
+        "build": row["build"],
+        "testgroup": row["testgroup"],
+        "jobdir": row["jobdir"],
         "result": row["result_name"],
         "done": not live,
         "migrated": bool(row["migrated"]),
@@ -259,17 +279,33 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> dict[st
         "files": extra.pop("files", []),
         "extra": extra,
         "version": row["version"],
-        "_links": {
-            "self": {"href": own},
-            "status": {"href": f"{own}/status"},
-            "history": {"href": f"{own}/history"},
-            "earlier": {"href": f"{own}/earlier"},
-            "logs": {"href": f"{own}/logs"},
-            "files": {"href": f"{own}/files"},
-            "regression": {"href": regression},
-            "events": {"href": f"{seen.base}{API}/events?job={row['id']}"},
-            "web": {"href": f"{seen.base}/j/{row['id']}"},
-        },
+        "_links": _job_links(row, seen.base),
+    }
+
+
+def _job_links(row: Row, base: str) -> shapes.Links:
+    own = f"{base}{API}/jobs/{row['id']}"
+    return {
+        "self": {"href": own},
+        "status": {"href": f"{own}/status"},
+        "history": {"href": f"{own}/history"},
+        "earlier": {"href": f"{own}/earlier"},
+        "logs": {"href": f"{own}/logs"},
+        "files": {"href": f"{own}/files"},
+        "regression": {"href": f"{base}{API}/regressions/{row['regression_id']}"},
+        "events": {"href": f"{base}{API}/events?job={row['id']}"},
+        "web": {"href": f"{base}/j/{row['id']}"},
+    }
+
+
+def job_status(row: Row) -> shapes.JobStatus:
+    """What a job's publisher waits for."""
+    return {
+        "id": row["id"],
+        "result": row["result_name"],
+        "reason": row["reason"],
+        "done": row["result"] != LIVE,
+        "version": row["version"],
     }
 
 
@@ -285,7 +321,7 @@ def _per_second(count: int | None, ms: int | None) -> float | None:
 Explain = Callable[[str], list[tuple[str, bool]]]
 
 
-def signature_object(row: Row, explain: Explain, overflow: str) -> dict[str, Any]:
+def signature_object(row: Row, explain: Explain, overflow: str) -> shapes.Signature:
     """A fail bucket of a regression; `new` if it was seen there first, which those of the daemon's own never are.
 
     `overflow` is the title of the one for what overflows. `explain` tells which pieces of a message its title leaves
@@ -310,22 +346,25 @@ def signature_object(row: Row, explain: Explain, overflow: str) -> dict[str, Any
     }
 
 
-def host_object(row: Row) -> dict[str, Any]:
+def host_object(row: Row) -> shapes.Host:
     """What became of the jobs of a regression on one host."""
     judged = row["n_pass"] + row["n_fail"]
     return {
         "host": row["host"],
-        **{name: row[f"n_{name}"] for name in ("pass", "fail", "skip", "live")},
+        "pass": row["n_pass"],
+        "fail": row["n_fail"],
+        "skip": row["n_skip"],
+        "live": row["n_live"],
         "runtime_ms": round(row["runtime_ms"]),
         "fail_rate": round(row["n_fail"] / judged, 4) if judged else None,
     }
 
 
-def history_object(row: Row) -> dict[str, Any]:
+def history_object(row: Row) -> shapes.HistoryEntry:
     """An event as an entry of the history of a job or a regression."""
     event = event_object(row)
     data = event["data"]
-    entry = {
+    entry: shapes.HistoryEntry = {
         "seq": event["seq"],
         "created": event["at"],
         "type": event["type"],
@@ -335,28 +374,34 @@ def history_object(row: Row) -> dict[str, Any]:
         "description": data.get("description"),
         "created_by": data["created_by"],
     }
-    return entry | {name: data[name] for name in ("progress", "changed") if name in data}
+    if "progress" in data:
+        entry["progress"] = data["progress"]
+    if "changed" in data:
+        entry["changed"] = data["changed"]
+    return entry
 
 
-def stored_receipt(row: Row) -> dict[str, Any]:
+def stored_receipt(row: Row) -> shapes.Receipt:
     """A receipt as the database keeps it."""
     return receipt_object(row, decode_json(row["details"] or "[]"))
 
 
-def receipt_object(row: Row, details: Sequence[Any]) -> dict[str, Any]:
+def receipt_object(row: Row, details: list[Any]) -> shapes.Receipt:
     """A receipt: what became of a delivery, with the messages that are to be told one by one."""
-    counts = {name: row[name] for name in OUTCOMES}
     return {
         "id": row["id"],
         "name": row["name"],
         "received_at": utc(row["received_at"]),
-        "messages": sum(counts.values()),
-        **counts,
+        "messages": row["applied"] + row["duplicate"] + row["ignored"] + row["rejected"],
+        "applied": row["applied"],
+        "duplicate": row["duplicate"],
+        "ignored": row["ignored"],
+        "rejected": row["rejected"],
         "details": details,
     }
 
 
-def event_object(row: Row) -> dict[str, Any]:
+def event_object(row: Row) -> shapes.Event:
     """An event as the API shows it."""
     data = json_object(row["data"])
     if row["result"] is not None:
@@ -369,4 +414,18 @@ def event_object(row: Row) -> dict[str, Any]:
         "regression_id": row["regression_id"],
         "job": row["job_id"],
         "data": {**data, "created_by": row["origin"]},
+    }
+
+
+def about_object(config: Config, version: str, epoch: str, seq: int, now: int) -> shapes.About:
+    """What the daemon tells of itself."""
+    return {
+        "name": "simscoped",
+        "version": version,
+        "epoch": epoch,
+        "seq": seq,
+        "now": utc(now) or "",
+        "live_enabled": config.enablelivejobs,
+        "token_required": bool(config.token),
+        "series_separator": config.seriesseparator,
     }

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
-from simscope_server.ledger.ledger import Bell, heard
+from simscope_server.ledger.ledger import Ledger, Notifier, notified
 from simscope_server.messages.protocol import Row, encode_json
 from simscope_server.reading import answers, queries
-from simscope_server.reading.readers import Store
+from simscope_server.reading.readers import Readers
 
 FRAMES_KEPT = 6000
 
@@ -90,9 +90,10 @@ class Feed:
 
     It follows the event table only while somebody listens; the first listener after a pause has it catch up."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.news = Bell()
+    def __init__(self, ledger: Ledger, readers: Readers) -> None:
+        self.ledger = ledger
+        self.readers = readers
+        self.news = Notifier()
         self.last = 0
         self.closed = False
         self.streams = 0
@@ -105,7 +106,7 @@ class Feed:
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """While this is entered, `last` and `behind` are up to date, and `news` and the bells of subjects ring."""
+        """While this is entered, `last` and `behind` are up to date, and `news` and the ledger's topics notify."""
         async with self._loading:
             if self._listeners == 0:
                 await self._catch_up()
@@ -118,24 +119,24 @@ class Feed:
     async def run(self) -> None:
         """Follow the event table, for ever."""
         while True:
-            rung = self.store.committed.listen()
-            if self._listeners == 0 or await self._read_on(self.store.read_surely) == 0:
-                await heard(rung, 3600)
+            committed = self.ledger.committed.next()
+            if self._listeners == 0 or await self._read_on(self.readers.read_surely) == 0:
+                await notified(committed, 3600)
             await asyncio.sleep(FEED_TICK_S)
 
     async def _catch_up(self) -> None:
         """Read what is missing, or all anew; run() sees to what is committed while this is done."""
-        if self._frames and self.store.seq - self.last <= BEHIND_MOST:
-            await self._read_on(self.store.read)
+        if self._frames and self.ledger.seq - self.last <= BEHIND_MOST:
+            await self._read_on(self.readers.read)
         else:
             await self._load()
-        self.store.committed.ring()
+        self.ledger.committed.notify()
 
     async def _load(self) -> None:
-        (daemon,) = await self.store.read("SELECT events_from_seq FROM daemon")
+        (daemon,) = await self.readers.read("SELECT events_from_seq FROM daemon")
         self.oldest = daemon["events_from_seq"]
         newest = f"{EVENTS} WHERE e.seq > ? ORDER BY e.seq DESC LIMIT ?"
-        rows = await self.store.read(newest, (self.oldest, FRAMES_KEPT))
+        rows = await self.readers.read(newest, (self.oldest, FRAMES_KEPT))
         self._frames = deque((_frame(row) for row in reversed(rows)), FRAMES_KEPT)
         self._complete = len(rows) < FRAMES_KEPT
         self._joined = None
@@ -151,15 +152,15 @@ class Feed:
             self._frames.extend(new)
             self.last = new[-1].seq
             self._joined = None
-            self.store.bells.ring(_subjects_of(new))
-            self.news.ring()
+            self.ledger.topics.notify(_subjects_of(new))
+            self.news.notify()
         return len(rows)
 
     def close(self) -> None:
         """Tell all streams to end."""
         self.closed = True
-        self.news.ring()
-        self.store.bells.ring_all()
+        self.news.notify()
+        self.ledger.topics.notify_all()
 
     def behind(self, cursor: int) -> list[Frame] | None:
         """The events after a cursor; None if it is too old, or of the future, so that the reader must start anew."""
@@ -191,13 +192,13 @@ class Feed:
         """Wait for a wanted event behind a cursor; only while `listening`. -> False if none came in time."""
         end = time.monotonic() + seconds
         while not self.closed:
-            rung = self.news.listen()
+            news = self.news.next()
             if cursor < self.last:
                 frames = self.behind(cursor)
                 if frames is None or any(map(wanted.fits, frames)):
                     return True
                 cursor = self.last
-            if not await heard(rung, end - time.monotonic()):
+            if not await notified(news, end - time.monotonic()):
                 break
         return False
 

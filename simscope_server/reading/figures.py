@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
-from simscope_server.messages.protocol import Row, decode_json
-from simscope_server.messages.times import LAST_MS
+from simscope_server.messages.protocol import RESULTS, Row, decode_json
+from simscope_server.messages.times import LAST_MS, utc
+from simscope_server.reading import shapes
 
 RUNS_SHOWN = 20  # of a test
 
@@ -41,7 +42,7 @@ DIFF_MOST = 500  # entries of each kind
 MATCHED_ENOUGH = 0.5  # of the configs: with less, tests may match better
 
 
-def series_object(row: Row) -> dict[str, Any]:
+def series_object(row: Row) -> shapes.Series:
     """The newest runs of a series, oldest first."""
     return {"series": row["series"], "runs": decode_json(row["runs"])[::-1]}
 
@@ -112,12 +113,22 @@ EARLIER_JOBS = """
 """
 
 
-def earlier_object(row: Row, job: Row, seed: str | None) -> dict[str, Any]:
+def earlier_object(row: Row, job: Row, seed: str | None) -> shapes.EarlierRun:
     """What became of a test in one regression; `job` stands for it, with what is its own, and `seed` is looked for."""
-    names = ("regression", "regression_id", "number", "jobs", "pass", "fail", "skip", "job")
     return {
-        **{name: row[name] for name in names},
-        **{name: job[name] for name in ("result", "runtime_ms", "finished_at", "host", "seed")},
+        "regression": row["regression"],
+        "regression_id": row["regression_id"],
+        "number": row["number"],
+        "jobs": row["jobs"],
+        "pass": row["pass"],
+        "fail": row["fail"],
+        "skip": row["skip"],
+        "job": row["job"],
+        "result": job["result"],
+        "runtime_ms": job["runtime_ms"],
+        "finished_at": utc(job["finished_at"]),
+        "host": job["host"],
+        "seed": job["seed"],
         "mean_runtime_ms": {"pass": row["pass_ms"], "fail": row["fail_ms"]}.get(job["result"]),
         "same_seed": seed is not None and job["seed"] == seed,
     }
@@ -137,16 +148,16 @@ TIMELINE = f"""
 """
 
 
-def timeline_object(rows: Sequence[Row], now: int) -> dict[str, Any]:
-    """Lanes in time as arrays of equal length, ordered by start; times in ms since `from`, which is ms since 1970."""
+def timeline_object(rows: Sequence[Row], now: int) -> shapes.Timeline:
+    """Lanes in time as arrays of equal length, ordered by start; times in ms since `from`."""
     bars = sorted(rows, key=lambda row: (row["begins"], row["id"]))
     hosts = sorted({row["host"] or "" for row in bars})
     lane = {host: place for place, host in enumerate(hosts)}
     first = bars[0]["begins"] if bars else now
     return {
-        "from": first,
-        "to": max((row["ends"] for row in bars), default=now),
-        "now": now,
+        "from": utc(first),
+        "to": utc(max((row["ends"] for row in bars), default=now)),
+        "now": utc(now),
         "hosts": hosts,
         "jobs": bars[0]["jobs"] if bars else 0,
         "shown": len(bars),
@@ -207,13 +218,19 @@ def step_of(span_ms: int) -> int:
     return next(known, (span_ms // STEPS_MOST // STEPS_MS[-1] + 1) * STEPS_MS[-1])
 
 
-def finished_object(rows: Iterable[Row], first: int | None, last: int | None, step: int) -> dict[str, Any]:
-    """How many jobs finished in each step of time, by result. `from` is ms since 1970."""
+def finished_object(rows: Iterable[Row], first: int | None, last: int | None, step: int) -> shapes.Finished:
+    """How many jobs finished in each step of time, by result."""
     steps = 0 if first is None or last is None else (last - first) // step + 1
     counts = {name: [0] * steps for name in ("pass", "fail", "skip")}
     for row in rows:
-        counts[("live", "pass", "fail", "skip")[row["result"]]][row["class"]] = row["n"]
-    return {"from": first, "step_ms": step, **counts}
+        counts[RESULTS[row["result"]]][row["class"]] = row["n"]
+    return {
+        "from": utc(first),
+        "step_ms": step,
+        "pass": counts["pass"],
+        "fail": counts["fail"],
+        "skip": counts["skip"],
+    }
 
 
 def edges_between(least: int | None, most: int | None) -> list[int]:
@@ -233,12 +250,12 @@ def class_of(column: str, edges: Sequence[int]) -> str:
     return f"CASE{tests} ELSE {len(edges) - 2} END" if tests else "0"
 
 
-def histogram(rows: Iterable[Row], edges: Sequence[int]) -> dict[str, Any]:
+def histogram(rows: Iterable[Row], edges: Sequence[int]) -> shapes.Runtimes:
     """How many jobs there are in each class of runtime, by result."""
     counts = {name: [0] * (len(edges) - 1 if edges else 0) for name in ("pass", "fail")}
     for row in rows:
         counts["fail" if row["result"] == 2 else "pass"][row["class"]] = row["n"]
-    return {"edges_ms": list(edges) or None, **counts}
+    return {"edges_ms": list(edges) or None, "pass": counts["pass"], "fail": counts["fail"]}
 
 
 def every_nth(count: int, most: int) -> int:
@@ -252,7 +269,7 @@ def shares(passes: int, fails: int) -> dict[str, int]:
     return {"every_fail": every_nth(fails, fail_share), "every_pass": every_nth(passes, POINTS_MOST - fail_share)}
 
 
-def points_object(rows: Sequence[Row], known: int) -> dict[str, Any]:
+def points_object(rows: Sequence[Row], known: int) -> shapes.Points:
     """Runtime against cycles as arrays of equal length."""
     return {
         "shown": len(rows),
@@ -343,14 +360,14 @@ DIFF_SIGNATURES = """
 """
 
 
-def diff_object(by: str, rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> dict[str, Any]:
+def diff_object(by: str, rows: Iterable[Row], signatures: Sequence[Row], limit: int) -> shapes.Differences:
     """What differs, matched by "config" or "test": counts of everything, and of each kind the first `limit` entries."""
     found = {str(kind): list(group) for kind, group in itertools.groupby(rows, key=lambda row: row["kind"])}
     shown = {kind: found.get(kind, [])[:limit] for kind in (*CHANGED_KINDS, *TIMED_KINDS)}
     new = [row for row in signatures if not row["there"]]
     fixed = [row for row in signatures if not row["here"]]
     counts = {kind: found[kind][0]["number"] if kind in found else 0 for kind in shown}
-    return {
+    told = {
         "by": by,
         "matched": found["matched"][0]["number"],
         "counts": {**counts, "new_signatures": len(new), "fixed_signatures": len(fixed)},
@@ -362,11 +379,12 @@ def diff_object(by: str, rows: Iterable[Row], signatures: Sequence[Row], limit: 
             "still": len(signatures) - len(new) - len(fixed),
         },
     }
+    return cast(shapes.Differences, told)
 
 
-def share_matched(differ: Mapping[str, Any]) -> float:
+def share_matched(differ: shapes.Differences) -> float:
     """How much of what was run has been run before."""
-    matched, added = int(differ["matched"]), int(differ["counts"]["added"])
+    matched, added = differ["matched"], differ["counts"]["added"]
     return matched / max(1, matched + added)
 
 
@@ -380,7 +398,7 @@ def _timed(row: Row, by: str) -> dict[str, Any]:
     return {**_changed(row, by), **times, "percent": round(row["percent"], 1)}
 
 
-def _signature(row: Row, where: str) -> dict[str, Any]:
+def _signature(row: Row, where: str) -> shapes.SignatureCount:
     return {"id": row["id"], "category": row["category"], "title": row["title"], "count": row[where]}
 
 

@@ -21,13 +21,12 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from simscope_server.messages.protocol import RESULTS
+
 FILTER_MOST = 2000  # characters
 
 
 TERMS_MOST = 50
-
-
-RESULTS = ("live", "pass", "fail", "skip")
 
 
 class BadFilter(ValueError):
@@ -166,10 +165,10 @@ class _Cursor:
 def condition(text: str, check: Check) -> Sql:
     """The condition that a filter stands for. Raises BadFilter."""
     if len(text) > FILTER_MOST:
-        raise BadFilter(f"a filter has {FILTER_MOST} characters at most", FILTER_MOST)
+        raise BadFilter(f"a filter must have {FILTER_MOST} characters at most", FILTER_MOST)
     terms = list(_terms(_Cursor(text), check))
     if len(terms) > TERMS_MOST:
-        raise BadFilter(f"a filter has {TERMS_MOST} terms at most", 0)
+        raise BadFilter(f"a filter must have {TERMS_MOST} terms at most", 0)
     parameters = tuple(value for term in terms for value in term.parameters)
     return Sql(" AND ".join(term.text for term in terms) or "1", parameters)
 
@@ -187,7 +186,7 @@ def _expect_comma(cursor: _Cursor) -> None:
         hint = ': a value with a = stands in "quotes"' if found == "=" else ""
         raise BadFilter(f"a comma or the end is expected, not {found}{hint}", cursor.place)
     if cursor.at_end():
-        raise BadFilter("a term is expected behind the comma", cursor.place)
+        raise BadFilter("a term is expected after the comma", cursor.place)
 
 
 def _term(cursor: _Cursor, check: Check) -> Sql:
@@ -199,7 +198,7 @@ def _term(cursor: _Cursor, check: Check) -> Sql:
         raise BadFilter(f"a field is expected: {ACCEPTED}", begins)
     operator = cursor.take(_OPERATOR)
     if not operator:
-        raise BadFilter(f"an operator is expected behind {named[0]}: = != =~ !~ < <= > >=", cursor.place)
+        raise BadFilter(f"an operator is expected after {named[0]}: = != =~ !~ < <= > >=", cursor.place)
     sign = {"!~": "=~", "!=~": "=~", "!=": "="}.get(operator[0], operator[0])
     field, path = _field(named[0], begins)
     values = [_pattern(cursor, check)] if sign == "=~" else list(_values(cursor))
@@ -239,7 +238,7 @@ def _value(cursor: _Cursor) -> Value:
     plain = cursor.take(_PLAIN)
     _expect_no_term(_NEXT_TERM, cursor, begins)
     if cursor.text.startswith('"', cursor.place):
-        raise BadFilter("a quote that does not begin a value, or has no other", cursor.place)
+        raise BadFilter("a quote must begin a value, and needs a closing one", cursor.place)
     return Value(plain[0].rstrip() if plain else "", begins)
 
 
@@ -257,7 +256,7 @@ def _pattern(cursor: _Cursor, check: Check) -> Value:
     quoted = cursor.take(_QUOTED)
     found = quoted[1].replace('\\"', '"') if quoted else _unquoted_pattern(cursor)
     if not found:
-        raise BadFilter("a regular expression is expected behind =~", begins)
+        raise BadFilter("a regular expression is expected after =~", begins)
     try:
         check(found)
     except ValueError as error:
@@ -299,7 +298,7 @@ def _compared(field: Field, path: tuple[Any, ...], sign: str, values: list[Value
 
 def _searched(field: Field, path: tuple[Any, ...], pattern: Value, place: int) -> Sql:
     if field.kind not in ("text", "signature"):
-        raise BadFilter("=~ searches texts, and this field is none", place)
+        raise BadFilter("=~ searches text, which this field does not have", place)
     return Sql(f"matches(?, {field.sql})", (pattern.text, *path))
 
 
@@ -308,7 +307,7 @@ def _equal(field: Field, path: tuple[Any, ...], value: Value) -> Sql:
         return Sql(f"coalesce({field.sql}, '') = ''", path)
     if field.kind == "result":
         if value.text not in RESULTS:
-            raise BadFilter(f"a result is one of {', '.join(RESULTS)}, not {value.text}", value.position)
+            raise BadFilter(f"a result must be one of {', '.join(RESULTS)}, not {value.text}", value.position)
         return Sql(f"{field.sql} = ?", (RESULTS.index(value.text),))
     if field.kind == "signature" and value.text.isascii() and value.text.isdigit() and len(value.text) < 19:
         return Sql("j.signature_id = ?", (int(value.text),))

@@ -72,7 +72,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         if len(text) > PATTERN_MOST:
-            raise BadPattern(f"a pattern has {PATTERN_MOST} characters at most", PATTERN_MOST)
+            raise BadPattern(f"a pattern must have {PATTERN_MOST} characters at most", PATTERN_MOST)
         self.text = text
         self.any_case = text.startswith("(?i)")
         self.place = 4 if self.any_case else 0
@@ -110,7 +110,7 @@ class _Reader:
         if letter == "[":
             return ("char", self.bracket(begins))
         if letter in "*+?":
-            raise BadPattern(f"nothing stands before {letter} that could be repeated", begins)
+            raise BadPattern(f"there is nothing before {letter} to repeat", begins)
         if letter == "\\":
             return ("char", self.cased(self.escaped(begins)))
         if letter in "^$":
@@ -119,10 +119,10 @@ class _Reader:
 
     def group(self, begins: int) -> Tree:
         if self.take("?") and not self.take(":"):
-            raise BadPattern("of the groups with (? only (?:…) is known, and (?i) at the front", begins)
+            raise BadPattern("of the groups with (? only (?:…) is supported, and (?i) at the beginning", begins)
         self.depth += 1
         if self.depth > DEEPEST:
-            raise BadPattern(f"more than {DEEPEST} groups in each other", begins)
+            raise BadPattern(f"groups must not be nested more than {DEEPEST} deep", begins)
         tree = self.choice()
         self.depth -= 1
         if not self.take(")"):
@@ -131,14 +131,14 @@ class _Reader:
 
     def escaped(self, begins: int) -> CharTest:
         if self.place == len(self.text):
-            raise BadPattern("a \\ with nothing behind it", begins)
+            raise BadPattern("a \\ with nothing after it", begins)
         letter = self.text[self.place]
         self.place += 1
         if letter.lower() in _CLASSES:
             known = _CLASSES[letter.lower()]
             return known if letter.islower() else _not(known)
         if letter.isalnum() and letter not in _NAMED:
-            raise BadPattern(f"\\{letter} is not known", begins)
+            raise BadPattern(f"\\{letter} is not supported", begins)
         return _is(_NAMED.get(letter, letter))
 
     def bracket(self, begins: int) -> CharTest:
@@ -190,7 +190,7 @@ class _Reader:
         low, comma, high = self.text[begins + 1 : ends].partition(",")
         numbers = [low, high] if high else [low]
         if ends < 0 or not all(number.isascii() and number.isdigit() and len(number) < 4 for number in numbers):
-            raise BadPattern("a repetition is {m}, {m,} or {m,n}", begins)
+            raise BadPattern("a repetition must be {m}, {m,} or {m,n}", begins)
         self.place = ends + 1
         least, most = int(low), int(high) if high else None if comma else int(low)
         if most is not None and most < least:

@@ -26,7 +26,7 @@ class BadQuery(ValueError):
     """A parameter that cannot be used: `name`, `value`, and the sentence that says what is accepted."""
 
     def __init__(self, name: str, value: str, accepted: str) -> None:
-        super().__init__(f"{name}={value} is not accepted; it takes {accepted}")
+        super().__init__(f"{name}={value} is not accepted; {name} must be {accepted}")
         self.name = name
 
 

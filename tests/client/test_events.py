@@ -78,7 +78,8 @@ def test_a_reader_far_behind_catches_up_by_pages(daemon: Daemon, client: Client)
 
     got = list(itertools.islice(client.events(types="job.live", after=0), 7001))
 
-    assert len({event.job for event in got}) == 7001
+    assert [event.job for event in got] == list(range(1, 7002))
+    assert [event.seq for event in got] == sorted({event.seq for event in got})
 
 
 def test_an_expired_cursor_is_an_error_only_for_who_gave_one(make_daemon: Callable[..., Daemon]) -> None:

@@ -197,7 +197,7 @@ def test_jobs_are_filtered_by_terms_and_a_mistake_is_told_beside_the_field(lab: 
     expect(rows(second, "jobs").locator(".name")).to_have_text(["b"])
 
     part(page, "q").fill("message~FIFO")
-    expect(part(page, "filter-problem")).to_contain_text("an operator is expected behind message")
+    expect(part(page, "filter-problem")).to_contain_text("an operator is expected after message")
     part(page, "q").fill("hots=n1")
     expect(part(page, "filter-problem")).to_contain_text("there is no field hots")
     expect(rows(page, "jobs")).to_have_count(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import select
@@ -24,7 +23,6 @@ from support.stories import Story
 from simscope_server.reading import filters, patterns
 from simscope_server.reading.filters import BadFilter
 from simscope_server.reading.patterns import BadPattern, Pattern
-from simscope_server.reading.readers import Patience
 
 MINUTE = 60_000
 
@@ -147,7 +145,7 @@ def test_what_a_filter_finds(lab: Story, text: str, expected: str | None) -> Non
         ("result=failed", 7, "live, pass, fail, skip"),
         ("result=fail|lost", 12, "live, pass, fail, skip"),
         ("build=x|host=a", 12, "quotes"),
-        ("result=~f", 6, "texts"),
+        ("result=~f", 6, "searches text"),
         ("result>fail", 6, "number"),
         ("host>3", 4, "number"),
         ("runtime>10y", 8, "duration"),
@@ -161,7 +159,7 @@ def test_what_a_filter_finds(lab: Story, text: str, expected: str | None) -> Non
         ("message=~", 9, "regular expression"),
         ("message=~a(b", 10, "without its )"),
         ("host=a, message=~[a", 17, "without its ]"),
-        ('message=~"*a"', 10, "repeated"),
+        ('message=~"*a"', 10, "to repeat"),
         ('host="a', 5, "quote"),
         ('host=a"b"', 6, "quote"),
         ("metadata.=3", 0, "no field"),
@@ -377,7 +375,7 @@ def test_the_order_is_that_of_the_values(daemon: Daemon) -> None:
 # Each search tells that it has begun; the rows go by slowly, or stand still.
 SLOW_SEARCH = """
 rooms.replace("READ_MOST_S", 1.0)
-rooms.find("Patience").STEPS = 100
+rooms.find("Timeout").STEPS = 100
 matches = rooms.find("patterns").matches
 
 def slow(pattern, text):
@@ -406,22 +404,6 @@ def begun(daemon: Daemon) -> int:
     """How many searches have begun."""
     path = daemon.folder / "begun"
     return path.stat().st_size if path.exists() else 0
-
-
-def test_a_search_that_is_cancelled_twice_keeps_its_connection_until_it_has_ended() -> None:
-    async def cancel_twice() -> list[bool]:
-        found: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        search = asyncio.create_task(Patience().until(found))
-        kept = []
-        for _ in range(3):
-            await asyncio.wait([search], timeout=0.01)
-            kept.append(not search.done())
-            search.cancel()
-        found.set_result([])
-        await asyncio.wait([search])
-        return [*kept, search.cancelled()]
-
-    assert asyncio.run(cancel_twice()) == [True] * 4
 
 
 def test_searches_whose_asker_has_left_are_ended_and_hold_up_nobody(
