@@ -41,7 +41,7 @@ IMPURE_MODULES = {"aiohttp", "aiosqlite", "asyncio", "os", "random", "secrets", 
 IMPURE_MODULES |= {"subprocess", "tempfile", "threading", "watchfiles"}
 CLOCKS = re.compile(r"\b(time\.(time|time_ns|monotonic|monotonic_ns|localtime)|datetime\.(now|today|utcnow)|open)\(")
 
-MOST_LINES = 730
+MOST_LINES = 700
 LONG_FOR_A_REASON = {
     "doors/spool_folder": "scanning, claiming and settling share the names and limits of one folder",
     "messages/decoding": "from bytes to a message or a refusal: the path is read from top to bottom",
