@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from msgspec import convert
 
 from simscope_server.ledger.rules import limit_that_holds
-from simscope_server.messages.protocol import API, LIVE, RESULTS, Row, decode_json, json_object
+from simscope_server.messages.protocol import API, LIVE, RESULTS, TEXT_COLUMNS, Row, decode_json, json_object
 from simscope_server.messages.times import LAST_MS, utc
 from simscope_server.reading import shapes
 from simscope_server.settings import Config
@@ -234,22 +234,12 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> shapes.
     since = row["running_at"] or row["submitted_at"]
     elapsed = seen.now - since if live else row["counted_runtime_ms"]
     usual = usual if live else None
-    return {
+    shown: shapes.JobBesideTexts = {
         "id": row["id"],
         "regression": row["regression"],
         "regression_id": row["regression_id"],
         "uniqueid": row["key"] if isinstance(row["key"], str) else None,
-        "name": row["name"],
         "test": row["test"],
-        "category": row["category"],
-        "reason": row["reason"],
-        "phase": row["phase"],
-        "host": row["host"],
-        "config": row["config"],
-        "seed": row["seed"],
-        "build": row["build"],
-        "testgroup": row["testgroup"],
-        "jobdir": row["jobdir"],
         "result": row["result_name"],
         "done": not live,
         "migrated": bool(row["migrated"]),
@@ -281,6 +271,7 @@ def job_object(row: Row, seen: Viewpoint, usual: Usual | None = None) -> shapes.
         "version": row["version"],
         "_links": _job_links(row, seen.base),
     }
+    return {"id": row["id"], **{name: row[name] for name in TEXT_COLUMNS}, **shown}
 
 
 def _job_links(row: Row, base: str) -> shapes.Links:

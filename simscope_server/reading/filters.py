@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from simscope_server.messages.protocol import RESULTS
+from simscope_server.messages.protocol import RESULTS, TEXT_COLUMNS
 
 FILTER_MOST = 2000  # characters
 
@@ -69,10 +69,7 @@ def _of_regression(column: str) -> str:
 FIELDS = {
     "id": Field("number", "j.id"),
     "result": Field("result", "j.result"),
-    **{
-        name: Field("text", f"j.{name}")
-        for name in "reason name test config seed build testgroup category host phase jobdir regression".split()
-    },
+    **{name: Field("text", f"j.{name}") for name in (*TEXT_COLUMNS, "test", "regression")},
     "message": Field("text", "j.fail_message"),
     "uniqueid": Field("text", "CASE typeof(j.key) WHEN 'text' THEN j.key END"),
     "username": Field("text", "(j.extra ->> '$.username')"),

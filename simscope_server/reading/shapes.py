@@ -5,9 +5,11 @@ Times are RFC 3339 in UTC, or null; durations are in milliseconds. What may be m
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict, get_type_hints
 
 from msgspec import Meta
+
+from simscope_server.messages.protocol import TEXT_COLUMNS
 
 When = Annotated[str, Meta(extra_json_schema={"format": "date-time"})] | None
 
@@ -144,22 +146,14 @@ class SignatureName(TypedDict):
     title: str
 
 
-class Job(TypedDict):
+class JobBesideTexts(TypedDict):
+    """A job but for its text columns, each of which is shown under its own name."""
+
     id: int
     regression: str
     regression_id: int
     uniqueid: str | None
-    name: str | None
     test: str | None
-    category: str
-    reason: str | None
-    phase: str | None
-    host: str | None
-    config: str | None
-    seed: str | None
-    build: str | None
-    testgroup: str | None
-    jobdir: str | None
     result: Result
     done: bool
     migrated: bool
@@ -190,6 +184,16 @@ class Job(TypedDict):
     extra: Free
     version: int
     _links: Links
+
+
+if TYPE_CHECKING:
+    Job = dict[str, Any]
+else:
+    Job = TypedDict(
+        "Job",
+        {name: str if name == "category" else str | None for name in TEXT_COLUMNS}
+        | get_type_hints(JobBesideTexts, include_extras=True),
+    )
 
 
 class JobStatus(TypedDict):

@@ -28,7 +28,7 @@ class Story:
         self.config = Config(**(given | options))
         self.now = 1_700_000_000_000
         self.tick = 0
-        self.conn = sqlite3.connect(":memory:", isolation_level=None)
+        self.conn = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self.conn.row_factory = None
         _make_database(self.conn)
         self.logbook = LogBook(":memory:")
