@@ -209,7 +209,7 @@ def test_how_far_it_is_is_told_and_the_service_manager_is_asked_for_time(
 
     daemon = make_daemon(CONFIG).start(env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
 
-    told = []
+    told: list[str] = []
     while not any("READY=1" in text for text in told):
         told.append(manager.recv(4096).decode())
     assert told[0].startswith("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=")

@@ -1,0 +1,358 @@
+"""Whole deliveries: those of the public documents, receipts, and the care that is taken after a failure."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+
+import pytest
+from support import rooms
+from support.stories import (
+    T1,
+    Story,
+    assert_consistent,
+    counts,
+    deliver,
+    finish_of,
+    status,
+)
+
+from simscope_server.ledger.batch import Batch
+from simscope_server.ledger.deliveries import apply_deliveries, apply_submissions
+from simscope_server.ledger.effects import apply_message
+from simscope_server.messages.protocol import Context, Delivery, Message, Outcome, Receipt, Submission
+
+# The public documents.
+
+
+# Both full examples of the page about uniqueid, as they are printed.
+DOCUMENT_LIVE = """{
+"start_time": "2025-02-01T02:00:11.123-05:00",
+"uniqueid": "ca8d8738-d8a0-4ad3-b0aa-09af0ff87caf",
+"jobdir": "/home/runs/myregr/2/job-3",
+"category": "sim",
+"config": "sim +rand +tbuf +seed=123",
+"seed": "123",
+"build": "mybuild",
+"testgroup": "mytestgroup",
+"metadata": [
+[
+"bufsize",
+"9902"
+]
+],
+"result": "live"
+}"""
+DOCUMENT_FINISH = """{
+"start_time": "2025-02-01T02:00:11.123-05:00",
+"compute_ms": 204825,
+"uniqueid": "ca8d8738-d8a0-4ad3-b0aa-09af0ff87caf",
+"jobdir": "/home/runs/myregr/2/job-3",
+"category": "sim",
+"config": "sim +rand +tbuf +seed=123",
+"seed": "123",
+"build": "mybuild",
+"testgroup": "mytestgroup",
+"metadata": [
+[
+"bufsize",
+"9902"
+]
+]
+"fail_message": "Store buffer underflow at top.fifo1.input2[3]",
+"result": "fail"
+}"""
+# A comma is missing there, before "fail_message". With it:
+DOCUMENT_FINISH_REPAIRED = DOCUMENT_FINISH.replace(']\n"fail_message"', '],\n"fail_message"')
+
+
+def publish(story: Story, kind: str, body: str) -> Outcome:
+    """What the original's command does: one body in a file, type and regression said beside it."""
+    delivery = Delivery("job.json", "spool:job.json", [body.encode()], Context(kind, "myrun/123"))
+    receipts: list[Receipt] = story.change(apply_deliveries, [delivery])
+    return receipts[0].details[0]
+
+
+def test_the_documents_example_word_for_word(story: Story) -> None:
+    live = publish(story, "job-live", DOCUMENT_LIVE)
+    finish = publish(story, "job-finish", DOCUMENT_FINISH_REPAIRED)
+
+    assert (live.outcome, live.warnings) == ("applied", [])
+    assert (finish.outcome, finish.warnings, finish.job) == ("applied", [], live.job)
+    job = story.job("ca8d8738-d8a0-4ad3-b0aa-09af0ff87caf", "myrun/123")
+    assert job["result_name"] == "fail"
+    assert job["fail_message"] == "Store buffer underflow at top.fifo1.input2[3]"
+    assert (job["jobdir"], job["config"]) == ("/home/runs/myregr/2/job-3", "sim +rand +tbuf +seed=123")
+    assert (job["seed"], job["build"], job["testgroup"]) == ("123", "mybuild", "mytestgroup")
+    assert (job["compute_ms"], job["counted_runtime_ms"]) == (204825, 204825)
+    assert json.loads(job["metadata"]) == {"bufsize": "9902"}
+    assert story.events("job.") == ["job.live", "job.failed"]
+    assert_consistent(story)
+
+
+def test_the_documents_finish_as_it_is_printed_is_no_json_and_leaves_the_job_live(story: Story) -> None:
+    publish(story, "job-live", DOCUMENT_LIVE)
+    outcome = publish(story, "job-finish", DOCUMENT_FINISH)
+
+    assert (outcome.outcome, outcome.reason) == ("rejected", "bad-json")
+    assert counts(story, "myrun/123") == {"live": 1}
+
+
+def test_the_older_flow_matches_by_five_fields(story: Story) -> None:
+    five = {"start_time": T1, "jobdir": "/runs/3", "category": "sim", "config": "sim +rand", "seed": "123"}
+
+    live = story.send(("job-live", "r/1", five | {"result": "live", "host": "farm1"}))[0]
+    same = story.send(("job-finish", "r/1", five | {"start_time": "2024-12-31T19:00:00-05:00", "result": "pass"}))[0]
+    other = story.send(("job-finish", "r/1", five | {"seed": "124", "result": "pass"}))[0]
+
+    assert same.job == live.job
+    assert other.job != live.job
+    assert story.rows("SELECT host FROM job WHERE id = ?", live.job) == [{"host": "farm1"}]
+    assert counts(story) == {"pass": 2}
+
+
+def test_a_uniqueid_that_is_left_out_is_another_job(story: Story) -> None:
+    story.live(start_time=T1)
+
+    outcome = story.send(("job-finish", "r/1", {"category": "sim", "start_time": T1, "result": "pass"}))[0]
+
+    assert outcome.job != story.job()["id"]
+    assert counts(story) == {"pass": 1, "live": 1}
+
+
+def test_the_same_uniqueid_in_another_regression_is_another_job(story: Story) -> None:
+    one, other = story.live("r/1", "7"), story.live("r/2", "7")
+
+    story.finish("r/1", "7")
+
+    assert one.job != other.job
+    assert (counts(story, "r/1"), counts(story, "r/2")) == ({"pass": 1}, {"live": 1})
+
+
+def test_the_twelve_messages_of_a_whole_regression(story: Story) -> None:
+    story.regr("regr-start", submitted=5)
+    assert status(story) == ("live", None)
+    for uniqueid in "12345":
+        story.live(uniqueid=uniqueid)
+    assert counts(story) == {"live": 5}
+    for uniqueid, result in zip("12345", ["pass", "pass", "fail", "skip", "pass"], strict=True):
+        assert status(story) == ("live", None)
+        story.finish(uniqueid=uniqueid, result=result, fail_message="boom" if result == "fail" else "")
+    outcome = story.regr("regr-finish")
+
+    assert outcome.outcome == "applied"
+    assert status(story) == ("complete", "finish")
+    assert counts(story) == {"pass": 3, "fail": 1, "skip": 1}
+    assert story.events() == [
+        "regression.started",
+        *["job.live"] * 5,
+        "job.passed",
+        "job.passed",
+        "job.failed",
+        "regression.first_failure",
+        "job.skipped",
+        "job.passed",
+        "regression.finished",
+    ]
+    assert_consistent(story)
+
+
+def test_the_twelve_messages_in_one_batch_come_to_the_same(story: Story) -> None:
+    bodies = [{"category": "sim", "uniqueid": uniqueid, "result": "live"} for uniqueid in "12345"]
+
+    story.send(
+        ("regr-start", "r/1", {"submitted": 5}),
+        ("batch-job-live", "r/1", bodies),
+        ("batch-job-finish", "r/1", [body | {"result": "pass"} for body in bodies]),
+        ("regr-finish", "r/1", None),
+    )
+
+    assert status(story) == ("complete", "finish")
+    assert counts(story) == {"pass": 5}
+    assert story.events("regression.") == ["regression.started", "regression.finished"]
+    assert story.events("job.") == ["job.live"] * 5 + ["job.passed"] * 5
+    assert_consistent(story)
+
+
+# Receipts.
+
+
+def test_a_receipt_counts_what_became_of_every_message(story: Story) -> None:
+    receipt = deliver(
+        story,
+        finish_of("a", start_time=T1, compute_ms=1, config="c"),
+        finish_of("a", start_time=T1, compute_ms=1, config="c"),
+        {"type": "job-live", "regression": "r/1", "body": {"category": "sim", "uniqueid": "a", "result": "live"}},
+        b'{"type":',
+        finish_of("b"),
+        finish_of("c", compute_ms="x"),
+    )
+
+    assert (receipt.messages, receipt.applied, receipt.duplicate, receipt.ignored, receipt.rejected) == (6, 2, 1, 1, 2)
+    [row] = story.rows("SELECT * FROM receipt")
+    assert (row["id"], row["name"], row["received_at"]) == (receipt.id, "file.json", story.now)
+    assert (row["applied"], row["duplicate"], row["ignored"], row["rejected"]) == (2, 1, 1, 2)
+    details = json.loads(row["details"])
+    assert [(each["index"], each["outcome"], each["reason"]) for each in details] == [
+        (1, "duplicate", "same-content"),
+        (2, "ignored", "already-finished"),
+        (3, "rejected", "bad-json"),
+        (4, "applied", None),  # with a warning
+        (5, "rejected", "wrong-type"),
+    ]
+    assert details[3]["warnings"] == ["missing start_time", "missing compute_ms", "missing config"]
+    assert details[4]["path"] == "$.body.compute_ms"
+    assert (details[4]["type"], details[4]["regression"]) == ("job-finish", "r/1")
+    assert details[0]["job"] == details[1]["job"] == story.job()["id"]
+
+
+def test_a_receipt_of_messages_that_were_plainly_applied_has_no_details(story: Story) -> None:
+    deliver(story, finish_of("a", start_time=T1, compute_ms=1, config="c"))
+
+    assert story.rows("SELECT applied, details FROM receipt") == [{"applied": 1, "details": None}]
+
+
+def test_a_receipt_keeps_the_first_100_details(story: Story) -> None:
+    receipt = deliver(story, *[b"x"] * 130)
+
+    [row] = story.rows("SELECT * FROM receipt")
+    assert row["rejected"] == receipt.rejected == 130
+    assert [each["index"] for each in json.loads(row["details"])] == list(range(100))
+
+
+def test_a_receipt_of_many_warnings_tells_of_a_refusal_all_the_same(story: Story) -> None:
+    receipt = deliver(story, *(finish_of(f"job-{number}") for number in range(120)), b"x")
+
+    assert (receipt.applied, receipt.rejected, len(receipt.details)) == (120, 1, 100)
+    assert [told["index"] for told in receipt.refused()] == [120]
+
+
+def test_of_too_many_details_the_gravest_are_kept_in_their_order(story: Story) -> None:
+    receipt = deliver(
+        story,
+        *(finish_of(f"job-{number}") for number in range(60)),
+        *(finish_of("job-0") for _ in range(60)),
+        *[b"x"] * 60,
+    )
+
+    assert (receipt.applied, receipt.duplicate, receipt.rejected) == (60, 60, 60)
+    assert [told.index for told in receipt.notable()] == [*range(60, 100), *range(120, 180)]
+
+
+def test_a_delivery_that_could_not_be_read_has_a_receipt_too(story: Story) -> None:
+    refusal = Outcome(0, None, None, "rejected", "unreadable", None, "gone")
+    delivery = Delivery("x.json", "spool:x.json", [], Context(), refusal, ("1/x.json", 7, 8))
+
+    [([receipt], settling)] = story.change(apply_submissions, [Submission([delivery])])
+
+    assert (receipt.rejected, receipt.messages) == (1, 1)
+    assert json.loads(story.rows("SELECT files FROM settling WHERE id = ?", settling)[0]["files"]) == [
+        ["1/x.json", 7, 8, receipt.id]
+    ]
+
+
+def test_the_files_of_a_batch_are_noted_until_they_are_settled(story: Story) -> None:
+    good = [json.dumps(finish_of(name)).encode() for name in "ab"]
+    deliveries = [
+        Delivery(f"{n}.json", "spool", [item], Context(), None, (f"1/{n}.json", n, 0)) for n, item in enumerate(good)
+    ]
+
+    [(_, settling)] = story.change(apply_submissions, [Submission(deliveries)])
+    assert len(story.rows("SELECT * FROM settling")) == 1
+    [(_, nothing)] = story.change(apply_submissions, [Submission([], [settling])])
+
+    assert nothing == 0
+    assert story.rows("SELECT * FROM settling") == []
+
+
+def test_events_tell_who_caused_them(story: Story) -> None:
+    deliver(story, finish_of("a"))
+
+    assert {row["origin"] for row in story.rows("SELECT origin FROM event")} == {"spool:file.json"}
+
+
+# Careful mode.
+
+
+class Mistake(Exception):
+    pass
+
+
+def stumble(monkeypatch: pytest.MonkeyPatch, uniqueid: str, error: Exception) -> None:
+    """Raise after a message about that job was applied, when rows and counters are half changed."""
+    apply = apply_message
+
+    def apply_and_stumble(batch: Batch, message: Message) -> Outcome:
+        outcome = apply(batch, message)
+        if message.key == uniqueid:
+            raise error
+        return outcome
+
+    rooms.replace("apply_message", apply_and_stumble, monkeypatch)
+
+
+def test_a_message_that_raises_is_refused_and_the_others_are_applied(
+    story: Story, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumble(monkeypatch, "b", Mistake("oh"))
+
+    with caplog.at_level(logging.ERROR, "simscoped"):
+        receipt = deliver(
+            story,
+            finish_of("a"),
+            finish_of("b", "fail", fail_message="boom"),
+            b"x",
+            finish_of("c", "fail", fail_message="boom"),
+            finish_of("a"),
+            careful=True,
+        )
+
+    assert [(each.outcome, each.reason) for each in receipt.details] == [
+        ("applied", None),
+        ("rejected", "internal-error"),
+        ("rejected", "bad-json"),
+        ("applied", None),
+        ("duplicate", "same-content"),
+    ]
+    assert (receipt.details[1].index, receipt.details[1].detail) == (1, "Mistake: oh")
+    assert "message 1 of file.json" in caplog.text
+    assert counts(story) == {"pass": 1, "fail": 1}
+    assert [row["key"] for row in story.rows("SELECT key FROM job ORDER BY id")] == ["a", "c"]
+    assert story.events("job.") == ["job.passed", "job.failed"]
+    assert_consistent(story)
+
+
+def test_the_first_message_of_a_regression_may_raise(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumble(monkeypatch, "a", Mistake("oh"))
+
+    receipt = deliver(story, finish_of("a"), finish_of("b"), careful=True)
+
+    assert (receipt.applied, receipt.rejected) == (1, 1)
+    assert story.events() == ["regression.started", "job.passed"]
+    assert_consistent(story)
+
+
+def test_not_careful_a_message_that_raises_leaves_no_trace(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    story.finish(uniqueid="z")
+    before = list(story.conn.iterdump())
+    stumble(monkeypatch, "b", Mistake("oh"))
+
+    with pytest.raises(Mistake):
+        deliver(story, finish_of("a"), finish_of("b"))
+
+    assert list(story.conn.iterdump()) == before
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_IOERR | 3 << 8])
+def test_a_disk_that_fails_is_no_reason_to_refuse_a_message(
+    story: Story, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    error = sqlite3.OperationalError("disk")
+    error.sqlite_errorcode = code
+    stumble(monkeypatch, "b", error)
+
+    with pytest.raises(sqlite3.OperationalError):
+        deliver(story, finish_of("a"), finish_of("b"), careful=True)
+
+    assert story.rows("SELECT * FROM job") == []
