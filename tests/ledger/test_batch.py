@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support import rooms
 from support.stories import (
     SIGNATURE,
     T1,
@@ -19,6 +20,7 @@ from support.stories import (
 )
 
 from simscope_server.ledger.actions import tank_job
+from simscope_server.ledger.batch import Known
 
 # Statistics.
 
@@ -201,3 +203,122 @@ def test_the_name_of_a_regression_tells_its_series(separator: str, name: str, se
 
     row = story.regression(name)
     assert (row["series"], row["number"]) == series
+
+
+# What is remembered from one transaction to the next.
+
+
+def known(*regressions: str, tests: int = 0) -> Known:
+    known = Known()
+    known.regressions = {name: (name,) for name in regressions}
+    known.tests = {("sim", f"{regressions}-{number}"): number for number in range(tests)}
+    return known
+
+
+def test_no_more_is_remembered_than_the_bound_and_what_came_last_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms.replace("KNOWN_MOST", 2, monkeypatch)
+    memory = Known()
+
+    memory.learn(known("a"))
+    memory.learn(known("b", tests=1))
+    assert memory.regressions.keys() == {"a", "b"}
+    memory.learn(known("c", tests=1))
+    assert (list(memory.regressions), len(memory.tests)) == (["c"], 2)
+    memory.learn(known("d", tests=1))
+
+    assert memory.regressions.keys() == {"c", "d"}
+    assert memory.tests == {("sim", "('d',)-0"): 0}
+
+
+def test_a_thousand_regressions_and_tests_are_remembered() -> None:
+    memory = Known()
+    memory.learn(known(*(str(number) for number in range(999)), tests=999))
+
+    memory.learn(known("last", tests=1))
+    assert (len(memory.regressions), len(memory.tests)) == (1000, 1000)
+    memory.learn(known("one more", tests=1))
+
+    assert (len(memory.regressions), len(memory.tests)) == (1, 1)
+
+
+def test_what_is_forgotten_is_looked_up(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms.replace("KNOWN_MOST", 2, monkeypatch)
+    for turn in range(2):
+        for number in range(5):
+            story.finish(f"r/{number}", f"{turn}", name=f"test{number}")
+
+    assert story.rows("SELECT n_pass FROM regression") == [{"n_pass": 2}] * 5
+    assert story.rows("SELECT title FROM test ORDER BY id") == [{"title": f"test{number}"} for number in range(5)]
+    assert len(story.known.regressions) == len(story.known.tests) == 2
+    assert_consistent(story)
+
+
+def test_what_is_remembered_is_not_looked_up(story: Story) -> None:
+    story.finish(uniqueid="a", name="smoke")
+    asked: list[str] = []
+    story.conn.set_trace_callback(asked.append)
+
+    story.finish(uniqueid="b", name="smoke")
+
+    assert [sql for sql in asked if "FROM regression WHERE" in sql or "FROM test WHERE" in sql] == []
+
+
+# Tests, of which jobs are runs.
+
+
+def test_jobs_that_differ_in_the_seed_are_runs_of_one_test(story: Story) -> None:
+    story.finish(uniqueid="a", config="sim +seed=7", seed="7")
+    story.finish(uniqueid="b", config="sim +seed=8", seed="8")
+    story.finish(uniqueid="c", config="sim +seed=8", seed="8", category="formal")
+    story.finish(uniqueid="d")
+
+    assert [row["test_id"] for row in story.rows("SELECT test_id FROM job ORDER BY id")] == [1, 1, 2, None]
+    assert story.rows("SELECT title, category FROM test ORDER BY id") == [
+        {"title": "sim +seed=*", "category": "sim"},
+        {"title": "sim +seed=*", "category": "formal"},
+    ]
+
+
+def test_a_long_title_of_a_test_is_cut_and_tells_it_apart_whole(story: Story) -> None:
+    for uniqueid, name in (("a", "x" * 500), ("b", "x" * 501), ("c", "x" * 501), ("d", "x" * 500 + "y")):
+        story.finish(uniqueid=uniqueid, name=name)
+
+    assert [row["test_id"] for row in story.rows("SELECT test_id FROM job ORDER BY id")] == [1, 2, 2, 3]
+    assert {row["title"] for row in story.rows("SELECT title FROM test")} == {"x" * 500}
+
+
+@pytest.mark.parametrize("said", [{"name": "b"}, {"config": "c2"}, {"seed": "7"}, {"category": "formal"}])
+def test_a_job_that_turns_out_to_run_something_else_is_a_run_of_that(story: Story, said: dict[str, Any]) -> None:
+    story.live(config="sim +s=7", **({"name": "a"} if "name" in said else {}))
+
+    story.finish(**said)
+
+    rows = story.rows("SELECT t.id, t.category FROM job AS j JOIN test AS t ON t.id = j.test_id")
+    assert rows == [{"id": 2, "category": said.get("category", "sim")}]
+
+
+def test_a_signature_is_seen_last_when_it_is_seen_and_noted_for_every_series(story: Story) -> None:
+    story.finish("night/1", "a", "fail", fail_message="boom")
+    first = story.now
+    story.pass_time(60)
+    story.finish("day/1", "a", "fail", fail_message="boom")
+    story.finish("alone", "a", "fail", fail_message="boom")
+
+    [row] = story.rows("SELECT first_seen_at, first_regression_id, last_seen_at FROM signature")
+    assert row == {"first_seen_at": first, "first_regression_id": 1, "last_seen_at": story.now}
+    found = [tuple(row.values()) for row in story.rows("SELECT * FROM sighting ORDER BY series")]
+    assert found == [
+        (1, "alone", story.now),
+        (1, "day", story.now),
+        (1, "night", first),
+    ]
+
+
+def test_a_job_is_found_again_in_one_batch_and_over_batches_whatever_its_key(story: Story) -> None:
+    five = {"category": "sim", "start_time": T1, "jobdir": "/x"}
+    live, finish = ("job-live", "r/1", five | {"result": "live"}), ("job-finish", "r/1", five | {"result": "pass"})
+
+    told = [*story.send(live, live), *story.send(finish, ("job-live", "r/2", five | {"result": "live"}))]
+
+    assert [outcome.job for outcome in told] == [1, 1, 1, 2]
+    assert_consistent(story)

@@ -18,10 +18,12 @@ from support.stories import (
     status,
 )
 
+from simscope_server.ledger import deliveries
 from simscope_server.ledger.batch import Batch
-from simscope_server.ledger.deliveries import apply_deliveries, apply_submissions
-from simscope_server.ledger.effects import apply_message
+from simscope_server.ledger.deliveries import apply_deliveries, apply_submissions, decode_ahead
+from simscope_server.ledger.effects import apply_message, flush
 from simscope_server.messages.protocol import Context, Delivery, Message, Outcome, Receipt, Submission
+from simscope_server.settings import Config
 
 # The public documents.
 
@@ -356,3 +358,151 @@ def test_a_disk_that_fails_is_no_reason_to_refuse_a_message(
         deliver(story, finish_of("a"), finish_of("b"), careful=True)
 
     assert story.rows("SELECT * FROM job") == []
+
+
+def stumble_when_written(monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
+    """Raise after a message was applied and everything of it is written, so many times."""
+    left = [Mistake("oh")] * times
+
+    def flush_and_stumble(batch: Batch) -> None:
+        flush(batch)
+        if left:
+            raise left.pop()
+
+    monkeypatch.setattr(deliveries, "flush", flush_and_stumble)
+
+
+def test_what_a_message_wrote_before_it_raised_is_not_remembered(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    stumble_when_written(monkeypatch)
+    wrong = finish_of("a", "fail", name="smoke", fail_message="boom", log={"lines": ["one"]})
+    right = finish_of("b", "fail", name="smoke", fail_message="boom", log={"lines": ["two"]})
+
+    receipt = deliver(story, wrong, right, careful=True)
+    deliver(story, finish_of("c", "fail", name="smoke", fail_message="boom"))
+
+    assert [told.reason for told in receipt.details] == ["internal-error", None]
+    assert story.rows("SELECT regression_id, key, test_id, signature_id FROM job ORDER BY id") == [
+        {"regression_id": 1, "key": key, "test_id": 1, "signature_id": 1} for key in "bc"
+    ]
+    assert [len(story.rows(f"SELECT * FROM {table}")) for table in ("regression", "test", "signature")] == [1, 1, 1]
+    assert story.events() == ["regression.started", "job.failed", "regression.first_failure", "job.failed"]
+    assert story.logbook.conn.execute("SELECT message FROM log_line").fetchall() == [("two",)]
+    assert_consistent(story)
+
+
+def test_what_was_remembered_of_a_regression_is_not_what_a_message_that_raised_made_of_it(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.finish(uniqueid="z")
+    stumble_when_written(monkeypatch)
+
+    deliver(story, {"type": "regr-finish", "regression": "r/1", "body": {"tag": "x"}}, finish_of("a"), careful=True)
+    story.regr("regr-update", component="core")
+
+    row = story.regression()
+    assert (row["status"], row["tag"], row["n_pass"]) == ("live", None, 2)
+    assert_consistent(story)
+
+
+# Decoded beside the writer, or by it.
+
+
+def a_request(count: int, size: int = 200) -> Delivery:
+    """A request of so many messages of so many bytes."""
+    empty = len(json.dumps(finish_of("a", host="")))
+    return Delivery("x", "x", [json.dumps(finish_of("a", host="h" * (size - empty))).encode()] * count, Context())
+
+
+@pytest.mark.parametrize(
+    ("delivery", "ahead"),
+    [
+        (a_request(1), True),
+        (a_request(1000), True),
+        (a_request(1001), False),
+        (a_request(1, 1 << 20), True),
+        (a_request(1, (1 << 20) + 1), False),
+    ],
+    ids=["one", "a batch", "more than a batch", "a MiB", "more than a MiB"],
+)
+def test_a_request_is_decoded_beside_the_writer_unless_it_is_long(
+    story: Story, delivery: Delivery, ahead: bool
+) -> None:
+    weight, size = delivery.weight(), delivery.size()
+
+    decode_ahead(delivery, Config(message_kib=2048))
+
+    assert (delivery.messages is not None, delivery.items == []) == (ahead, ahead)
+    assert delivery.weight() == weight
+    assert (delivery.size() == 0) is ahead or delivery.size() == size
+
+
+def test_it_makes_no_difference_where_a_request_is_decoded() -> None:
+    told = []
+    for ahead in (False, True):
+        story = Story()
+        items = [json.dumps(finish_of("a")).encode(), b"x", json.dumps(finish_of("a")).encode()]
+        delivery = Delivery("x", "http:x", items, Context())
+        if ahead:
+            decode_ahead(delivery, story.config)
+        [receipt] = story.change(apply_deliveries, [delivery])
+        told.append([(each.index, each.outcome, each.reason) for each in receipt.details])
+
+    assert (
+        told[0]
+        == told[1]
+        == [
+            (0, "applied", None),
+            (1, "rejected", "bad-json"),
+            (2, "duplicate", "same-content"),
+        ]
+    )
+
+
+def test_a_delivery_of_more_than_a_batch_is_applied_in_pieces(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+
+    def counting_flush(batch: Batch) -> None:
+        flushed.append(len(batch.touched))
+        flush(batch)
+
+    monkeypatch.setattr(deliveries, "flush", counting_flush)
+
+    receipt = deliver(story, *(finish_of(str(number)) for number in range(2001)))
+
+    assert flushed == [1000, 1000, 1]
+    assert (receipt.applied, counts(story)) == (2001, {"pass": 2001})
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_a_receipt_that_is_returned_has_all_details_of_100_messages_and_the_notable_ones_of_more(
+    story: Story, count: int
+) -> None:
+    receipt = deliver(story, *(finish_of(str(n), start_time=T1, compute_ms=1, config="c") for n in range(count)))
+
+    assert len(receipt.details) == (100 if count == 100 else 0)
+
+
+def test_submissions_are_answered_each_for_itself(story: Story) -> None:
+    items = [json.dumps(finish_of(name)).encode() for name in "abc"]
+    claimed = Delivery("1.json", "spool", items[:1], Context(), None, ("1/1.json", 1, 0))
+    requests = [Delivery(name, "http", [item], Context()) for name, item in zip("xy", items[1:], strict=True)]
+
+    told = story.change(apply_submissions, [Submission([claimed]), Submission(requests)])
+
+    assert [([receipt.name for receipt in receipts], settling) for receipts, settling in told] == [
+        (["1.json"], 1),
+        (["x", "y"], 0),
+    ]
+    assert json.loads(story.rows("SELECT files FROM settling")[0]["files"]) == [["1/1.json", 1, 0, 0]]
+
+
+def test_only_the_notes_that_are_settled_go(story: Story) -> None:
+    for name in "ab":
+        item = json.dumps(finish_of(name)).encode()
+        story.change(
+            apply_submissions, [Submission([Delivery(name, "spool", [item], Context(), None, (f"1/{name}", 1, 0))])]
+        )
+
+    story.change(apply_submissions, [Submission([], [1])])
+
+    assert story.rows("SELECT id FROM settling") == [{"id": 2}]

@@ -20,7 +20,8 @@ from support.stories import (
     wait,
 )
 
-from simscope_server.ledger.expiry import expire, is_tick_old, prune_jobs, prune_records, save_tick
+from simscope_server.ledger.actions import once
+from simscope_server.ledger.expiry import anything_due, expire, is_tick_old, prune_jobs, prune_records, save_tick
 
 # Time limits.
 
@@ -428,3 +429,99 @@ def test_numbers_are_never_used_again_after_pruning(story: Story) -> None:
 
     assert (last, new.job) == (1, 2)
     assert story.job("b")["version"] > newest
+
+
+@pytest.mark.parametrize(("rows", "turns"), [(3, 3), (4, 2), (5, 2), (6, 2), (7, 1)])
+def test_a_slice_of_records_that_is_just_full_may_have_more_behind_it(
+    story: Story, monkeypatch: pytest.MonkeyPatch, rows: int, turns: int
+) -> None:
+    rooms.replace("PRUNE_ROWS", rows, monkeypatch)
+    story.live()
+    for number in range(4):
+        story.live(host=f"farm{number}")
+    story.pass_time(31 * DAY_S)
+
+    assert slices(story, prune_records) == turns
+
+    assert (story.events(), story.rows("SELECT * FROM receipt")) == (["regression.started", "job.live"], [])
+
+
+@pytest.mark.parametrize(("rows", "turns"), [(2, 2), (3, 2), (4, 1)])
+def test_a_slice_of_receipts_that_is_just_full_may_have_more_behind_it(
+    story: Story, monkeypatch: pytest.MonkeyPatch, rows: int, turns: int
+) -> None:
+    rooms.replace("PRUNE_ROWS", rows, monkeypatch)
+    for _ in range(3):
+        story.finish()
+    story.pass_time(31 * DAY_S)
+
+    assert slices(story, prune_records) == turns
+
+    assert story.rows("SELECT * FROM receipt") == []
+
+
+def test_records_are_kept_for_as_many_days_as_said_and_no_longer() -> None:
+    story = Story(keep_receipts_days=3, keep_events_days=5)
+    story.live()
+    story.live(host="farm1")
+    story.change(once, "key", "asked", lambda batch: "answer")
+    left = []
+    for seconds in (3 * DAY_S, 0.001, 2 * DAY_S - 0.001, 0.001):
+        story.pass_time(seconds)
+        story.change(prune_records)
+        tables = [len(story.rows(f"SELECT * FROM {table}")) for table in ("receipt", "idempotency")]
+        left.append((tables, story.events("job.updated") != []))
+
+    assert left == [([2, 1], True), ([0, 0], True), ([0, 0], True), ([0, 0], False)]
+
+
+def test_what_is_over_at_a_tick_is_over_at_that_tick_and_not_before(story: Story) -> None:
+    story.live(time_limit_ms=1000)
+    story.regr("regr-start", time_limit_hours=1)
+    due = [anything_due(story.conn, story.config, tick) for tick in (999, 1000)]
+    wait(story, 1)
+
+    due += [anything_due(story.conn, story.config, tick) for tick in (1000, HOUR_S * 1000 - 1, HOUR_S * 1000)]
+
+    assert due == [False, True, False, False, True]
+
+
+def test_without_the_signature_live_jobs_of_what_is_over_are_nothing_to_do() -> None:
+    story = Story(livetimeoutsignature="")
+    story.live()
+    story.regr("regr-finish")
+
+    assert not anything_due(story.conn, story.config, story.tick)
+    assert story.change(expire) is False
+
+
+@pytest.mark.parametrize("jobs", [4, 5])
+def test_jobs_run_into_their_own_limits_in_slices(story: Story, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    for number in range(jobs):
+        story.live(uniqueid=str(number), time_limit_ms=1000)
+    rooms.replace("SLICE_JOBS", 2, monkeypatch)
+    story.pass_time(1)
+
+    assert slices(story) == 3
+
+    assert counts(story) == {"fail": jobs}
+    assert_consistent(story)
+
+
+def test_a_change_by_the_clock_is_told_as_the_daemons() -> None:
+    story = Story(autotimeouthours=0)
+    story.live()
+    wait(story, 7 * DAY_S)
+
+    events = story.rows("SELECT type, origin, job_id FROM event ORDER BY seq DESC LIMIT 1")
+    assert events == [{"type": "job.pruned", "origin": "daemon:prune", "job_id": 1}]
+
+
+def test_the_uptime_is_saved_by_every_transaction_and_never_goes_back(story: Story) -> None:
+    story.pass_time(60)
+    story.change(save_tick)
+    story.tick -= 1000
+
+    story.change(save_tick)
+
+    assert story.rows("SELECT tick FROM daemon") == [{"tick": 60_000}]
