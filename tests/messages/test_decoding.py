@@ -19,11 +19,13 @@ from support.decodings import (
 )
 
 from simscope_server.doors.spool_folder import context_of_file
+from simscope_server.messages.decoding import split_items
 from simscope_server.messages.protocol import (
     TYPES,
     Context,
     Message,
     Outcome,
+    Refused,
 )
 
 # Envelopes and bare bodies.
@@ -359,3 +361,37 @@ def test_text_is_kept_as_it_is(text: str) -> None:
         raw = json.dumps({"type": "job-live", "regression": "r/1", "body": job(host=text)}, ensure_ascii=ascii_only)
 
         assert one(raw).values["host"] == text
+
+
+@pytest.mark.parametrize("blanks", [63, 64, 65])
+def test_an_array_is_one_however_far_its_bracket_is(blanks: int) -> None:
+    raw = " " * blanks + f"[{live()}, {json.dumps(job('pass', uniqueid='b'))}, [5]]"
+
+    messages = decode(raw, IN_RUN)
+
+    assert [getattr(message, "key", None) for message in messages] == ["a", "b", None]
+    assert (messages[2].reason, messages[2].index) == ("wrong-type", 2)
+
+
+def test_elements_with_bad_text_between_blanks_are_cut_as_others() -> None:
+    raw = b'[ {"a": [1, {"b": "],["}]} , "\xff" ,{}]'
+
+    assert split_items(raw, lines=False) == [b' {"a": [1, {"b": "],["}]} ', b' "\xff" ', b"{}"]
+
+
+def test_an_array_of_one_bad_text_is_one_item() -> None:
+    assert split_items(b'["\xff"]', lines=False) == [b'"\xff"']
+
+
+@pytest.mark.parametrize("raw", [b'["\xff"] [', b'["\xff"', b'["\xff"}', b'"\xff"', b'{"a": "\xff"}'])
+def test_bad_text_that_is_not_in_an_array_that_closes_refuses_the_whole(raw: bytes) -> None:
+    with pytest.raises(Refused) as told:
+        split_items(raw, lines=False)
+
+    assert told.value.reason == "bad-text"
+
+
+def test_a_regression_may_be_named_in_an_array_of_bodies_each_by_its_own() -> None:
+    raw = json.dumps([job() | {"regression": "r/8"}, job("pass") | {"regression": "r/9"}])
+
+    assert [message.regression for message in decode(raw)] == ["r/8", "r/9"]

@@ -252,3 +252,41 @@ def test_a_name_in_the_body_that_is_not_the_envelopes_is_a_warning() -> None:
     assert message.regression == "r/1"
     assert len(message.warnings) == 1
     assert "'r/2'" in message.warnings[0]
+
+
+# What one message leaves to the next.
+
+
+def test_the_time_that_a_body_is_told_with_is_the_year_2_as_it_is() -> None:
+    assert one(finish(start_time="0002-01-01T00:00:00Z")).values["start_at"] == -62_104_060_800_000
+
+
+def test_verdicts_of_a_live_message_are_left_out_and_of_a_finish_taken() -> None:
+    said: dict[str, Any] = {"exit_code": 0, "cycles": 5, "compute_ms": 5, "bucket": "b", "fail_message": "m"}
+
+    assert one(live(**said)).values == {"category": "sim"}
+    assert one(finish("fail", **said)).values == said | {"category": "sim"}
+
+
+@pytest.mark.parametrize("field", ["fail_message", "bucket", "time_limit_ms"])
+def test_an_empty_value_says_that_there_is_none(field: str) -> None:
+    empty: dict[str, Any] = {field: 0 if field == "time_limit_ms" else ""}
+
+    assert one(finish("fail", **empty)).values[field] is None
+
+
+def test_lines_of_output_go_with_the_message() -> None:
+    message = one(live(log={"lines": ["a"], "offset": 3}))
+
+    assert (message.log, message.extra) == ({"lines": ["a"], "offset": 3}, {})
+    assert one(live()).log is None
+
+
+def test_a_job_has_no_time_for_a_verdict_by_a_live_message() -> None:
+    message = one(live(start_time="2025-01-02T00:00:00Z", finish_time="2025-01-01T00:00:00Z"))
+
+    assert "finish_at" not in message.values
+
+
+def test_pending_is_no_field_that_is_kept() -> None:
+    assert one(update(pending=True, custom_metadata=[["a", "1"]], tag="t")).extra == {"tag": "t"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ from support.decodings import (
 
 from simscope_server.messages.protocol import (
     REASONS,
+    TYPES,
+    to_json,
 )
 
 # Refusals. (what is sent, reason, path)
@@ -315,3 +318,153 @@ def test_nesting_of_33_levels_is_refused_in_a_bare_body() -> None:
     reason, _ = refusal(json.dumps(job(later=nested(32))), IN_RUN)
 
     assert reason == "too-deep"
+
+
+# Bounds, from both sides.
+
+DAY_24 = "2025-01-25T00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "reason", "path"),
+    [
+        (
+            finish(start_time="2025-01-01T00:00:00Z", finish_time=f"{DAY_24}Z"),
+            finish(start_time="2025-01-01T00:00:00Z", finish_time=f"{DAY_24}.001Z"),
+            "bad-duration",
+            "$.body.finish_time",
+        ),
+        (
+            finish(start_time="2025-01-01T00:00:00Z", finish_time="2025-01-01T00:00:00Z"),
+            finish(start_time="2025-01-01T00:00:00.001Z", finish_time="2025-01-01T00:00:00Z"),
+            "bad-duration",
+            "$.body.finish_time",
+        ),
+        (finish(compute_ms=0), finish(compute_ms=-1), "bad-duration", "$.body.compute_ms"),
+        (update(time_limit_hours=0), update(time_limit_hours=-0.001), "bad-duration", "$.body.time_limit_hours"),
+        (
+            update(time_limit_hours=876_000),
+            update(time_limit_hours=876_000.001),
+            "bad-duration",
+            "$.body.time_limit_hours",
+        ),
+        (live(log={"offset": 0}), live(log={"offset": -1}), "bad-number", "$.body.log.offset"),
+        (live(log={"offset": 2**53}), live(log={"offset": 2**53 + 1}), "bad-number", "$.body.log.offset"),
+        (live(seed=-(2**63)), live(seed=-(2**63) - 1), "bad-number", "$.body.seed"),
+        (live(seed=2**64 - 1), live(seed=2**64), "bad-number", "$.body.seed"),
+        (update(submitted=2**63 - 1), update(submitted=2**63), "bad-number", "$.body.submitted"),
+        (update(running=-(2**63)), update(running=-(2**63) - 1), "bad-number", "$.body.running"),
+        (
+            live(files=[{"size": 2**63 - 1}]),
+            live(files=[{"size": 2**63}]),
+            "bad-number",
+            "$.body.files[0].size",
+        ),
+        (
+            live(start_time="9999-12-31T23:59:59.999999Z"),
+            live(start_time="9999-12-31T23:59:59.999999-00:01"),
+            "bad-time",
+            "$.body.start_time",
+        ),
+        (
+            envelope("regr-finish", {}, regression="a b~\xa0"),
+            envelope("regr-finish", {}, regression="a\x1fb"),
+            "bad-regression",
+            "$.regression",
+        ),
+    ],
+    ids=lambda value: str(value)[-60:],
+)
+def test_a_value_at_its_bound_is_taken_and_the_next_one_refused(
+    inside: str, outside: str, reason: str, path: str
+) -> None:
+    assert one(inside).regression
+    assert refusal(outside) == (reason, path)
+
+
+@pytest.mark.parametrize("sort", [live, finish, update])
+def test_a_message_of_any_sort_may_be_as_large_as_said_and_no_larger(sort: Callable[..., str]) -> None:
+    empty = len(sort(later=""))
+
+    assert one(sort(later="a" * (1024 - empty)), message_kib=1).extra["later"]
+    assert refusal(sort(later="a" * (1025 - empty)), message_kib=1) == ("too-large", None)
+
+
+def test_a_job_of_a_large_batch_may_be_as_large_as_a_message_and_no_larger() -> None:
+    empty = len(to_json(job(later="")))
+    bodies = [job(later="a" * (size - empty)) for size in (1024, 1025)]
+
+    taken, refused = decode(envelope("batch-job-live", bodies), message_kib=1)
+
+    assert (taken.key, refused.reason) == ("a", "too-large")
+    assert refused.detail == "1025 bytes; [limits] message_kib = 1 are accepted"
+
+
+@pytest.mark.parametrize(
+    ("place", "depth"),
+    [
+        (lambda value: envelope("batch-job-live", [job(later=value)]), 29),
+        (lambda value: update(later=value), 30),
+        (lambda value: envelope("regr-start", {"custom_metadata": [], "later": {"x": value}}), 29),
+        (lambda value: live(progress={"x": value}), 29),
+        (lambda value: live(files=[{"x": value}]), 28),
+    ],
+    ids=["batch", "regression", "object", "progress", "files"],
+)
+def test_nesting_is_counted_alike_wherever_it_is(place: Callable[[Any], str], depth: int) -> None:
+    assert one(place(nested(depth))).regression == "r/1"
+    assert refusal(place(nested(depth + 1)))[0] == "too-deep"
+
+
+def test_what_a_refusal_quotes_of_a_time_is_cut() -> None:
+    [long] = decode(live(start_time="x" * 101))
+
+    assert long.detail == f"{'x' * 100!r} is not a time in RFC 3339 with a zone"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (5, "a number"),
+        (1.5, "a number"),
+        ("x", "a text"),
+        (True, "true or false"),
+        ([], "an array"),
+    ],
+)
+def test_a_body_that_is_no_object_is_named(said: Any, words: str) -> None:
+    [outcome] = decode(envelope("job-live", said))
+
+    assert outcome.detail == f"must be an object, not {words}"
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (live(result="x"), "result 'x' is not one of live, pass, fail, skip"),
+        (finish("live"), "result 'live' does not go with job-finish"),
+        (finish(compute_ms=-1), "-1 ms is below 0 or above 24 days"),
+        (update(time_limit_hours=-1), "-1.0 hours is below 0 or above a century"),
+        (envelope("batch-job-live", {}), "batch-job-live takes an array of job objects"),
+        (envelope("job-lives", {}), f"type 'job-lives' is not one of {', '.join(TYPES)}"),
+        ("{}", f"nothing says the message type; it is one of {', '.join(TYPES)}"),
+        (envelope("job-live", None), "a message about jobs needs a body"),
+        ("5", "a message is an object, not a number"),
+        (live(uniqueid=""), "a job needs a uniqueid, or else a start_time"),
+        (live(category=""), "a job needs a category"),
+        (live(later=2**64), "an integer beyond 64 bits"),
+        (live(host="\0"), "U+0000 in a text"),
+        (live(later=nested(99)), "nested deeper than 32 levels"),
+        (envelope("regr-finish", {}, regression=5), "a regression name is text, not a number"),
+        (envelope("regr-finish", {}, regression=None), "nothing says which regression this is about"),
+        (
+            envelope("regr-finish", {}, regression="x" * 513),
+            "a regression name is 1 to 512 characters without control characters; this has 513",
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_refusal_is_told_in_a_sentence(raw: str, detail: str) -> None:
+    [outcome] = decode(raw)
+
+    assert outcome.detail == detail
