@@ -6,18 +6,7 @@ from typing import Any
 
 import pytest
 from support import rooms
-from support.stories import (
-    SIGNATURE,
-    T1,
-    T2,
-    Story,
-    assert_consistent,
-    counts,
-    deliver,
-    finish_of,
-    wait,
-    words,
-)
+from support.stories import SIGNATURE, T1, T2, Story, assert_consistent, counts, deliver, finish_of, wait, words
 
 from simscope_server.ledger.actions import tank_job
 from simscope_server.ledger.batch import Known

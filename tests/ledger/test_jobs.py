@@ -6,19 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from support.stories import (
-    HOUR_S,
-    T1,
-    T2,
-    T3,
-    Story,
-    assert_consistent,
-    counts,
-    extra,
-    state,
-    status,
-    told,
-)
+from support.stories import HOUR_S, T1, T2, T3, Story, assert_consistent, counts, extra, state, status, told
 
 # Live messages.
 

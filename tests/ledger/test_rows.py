@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 
 from simscope_server.ledger.rows import Job, Tally, counted_runtime, tally
-from simscope_server.ledger.rules import (
-    ALIVE,
-    DONE,
-    LIMITED,
-    MIGRATED,
-    TANKED,
-)
+from simscope_server.ledger.rules import ALIVE, DONE, LIMITED, MIGRATED, TANKED
 from simscope_server.messages.protocol import FAIL, LIVE, PASS, SKIP
 
 

@@ -6,20 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from support.stories import (
-    DAY_S,
-    HOUR_S,
-    T1,
-    T2,
-    T3,
-    Story,
-    assert_consistent,
-    counts,
-    fields,
-    status,
-    told,
-    wait,
-)
+from support.stories import DAY_S, HOUR_S, T1, T2, T3, Story, assert_consistent, counts, fields, status, told, wait
 
 
 def test_a_job_before_its_start_creates_the_regression_live(story: Story) -> None:

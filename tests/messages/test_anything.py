@@ -10,14 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import rooms
-from support.decodings import (
-    NOT_AT_DECODING,
-    NOT_REFUSALS,
-    finish,
-    live,
-    nested,
-    update,
-)
+from support.decodings import NOT_AT_DECODING, NOT_REFUSALS, finish, live, nested, update
 
 from simscope_server.messages.decoding import _decode_item, decode_items, split_items
 from simscope_server.messages.protocol import (

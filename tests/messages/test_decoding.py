@@ -6,27 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from support.decodings import (
-    IN_RUN,
-    decode,
-    envelope,
-    finish,
-    job,
-    live,
-    nested,
-    one,
-    refusal,
-)
+from support.decodings import IN_RUN, decode, envelope, finish, job, live, nested, one, refusal
 
 from simscope_server.doors.spool_folder import context_of_file
 from simscope_server.messages.decoding import split_items
-from simscope_server.messages.protocol import (
-    TYPES,
-    Context,
-    Message,
-    Outcome,
-    Refused,
-)
+from simscope_server.messages.protocol import TYPES, Context, Message, Outcome, Refused
 
 # Envelopes and bare bodies.
 

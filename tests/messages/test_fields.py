@@ -6,14 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from support.decodings import (
-    envelope,
-    finish,
-    live,
-    one,
-    update,
-    without,
-)
+from support.decodings import envelope, finish, live, one, update, without
 
 # Times.
 

@@ -26,11 +26,7 @@ from support.decodings import (
     without,
 )
 
-from simscope_server.messages.protocol import (
-    REASONS,
-    TYPES,
-    to_json,
-)
+from simscope_server.messages.protocol import REASONS, TYPES, to_json
 
 # Refusals. (what is sent, reason, path)
 

@@ -6,12 +6,7 @@ import json
 from typing import Any
 
 from simscope_server.messages.decoding import decode_items, items_of
-from simscope_server.messages.protocol import (
-    Context,
-    Message,
-    Outcome,
-    Refused,
-)
+from simscope_server.messages.protocol import Context, Message, Outcome, Refused
 from simscope_server.settings import Config
 
 NOT_REFUSALS = {
