@@ -363,6 +363,15 @@ def test_elements_with_bad_text_between_blanks_are_cut_as_others() -> None:
     assert split_items(raw, lines=False) == [b' {"a": [1, {"b": "],["}]} ', b' "\xff" ', b"{}"]
 
 
+@pytest.mark.parametrize("blanks", [0, 64, 1000])
+def test_a_bad_element_is_refused_alone_however_far_the_bracket_is(blanks: int) -> None:
+    raw = b"\n" * blanks + b'[{"a": "\xff"}, ' + live().encode() + b"]"
+
+    bad, good = decode(raw)
+
+    assert (bad.reason, good.key) == ("bad-text", "a")
+
+
 def test_an_array_of_one_bad_text_is_one_item() -> None:
     assert split_items(b'["\xff"]', lines=False) == [b'"\xff"']
 
