@@ -32,7 +32,7 @@ from simscope_server.settings import Config
 class FailingConnection(sqlite3.Connection):
     """A connection of which one statement fails, as if the disk were full; and a list of what is committed when."""
 
-    trouble: tuple[str, str] | None = None  # end of the file's name, beginning of the statement
+    trouble: tuple[str, str | tuple[str, ...]] | None = None  # end of the file's name, beginnings of statements
     commits: ClassVar[list[str]] = []
 
     def __init__(self, path: Any, *args: Any, **named: Any) -> None:
@@ -166,6 +166,20 @@ def test_a_transaction_of_which_any_statement_fails_leaves_no_trace_and_can_be_d
         ("job.failed",),
     ]
     assert asker.lines() == ["one", "two"]
+
+
+def test_where_not_even_the_lines_can_be_rolled_back_the_database_is_and_goes_on_afterwards(asker: Asker) -> None:
+    before = asker.dump()
+
+    FailingConnection.trouble = ("logs", ("COMMIT", "ROLLBACK"))
+    failed = [asker.send(FIRST).error for _ in range(2)]
+    FailingConnection.trouble = None
+
+    assert [type(error) for error in failed] == [StorageError] * 2
+    assert asker.dump() == before
+    assert asker.send(FIRST).error is None
+    assert asker.lines() == ["one", "two"]
+    assert asker.rows("SELECT message FROM log_line ORDER BY number", ".logs") == [("one",), ("two",)]
 
 
 def test_what_a_failed_commit_would_have_changed_is_not_remembered(asker: Asker) -> None:
