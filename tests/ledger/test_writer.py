@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 import time
@@ -446,3 +447,32 @@ def test_a_signal_to_all_processes_loses_no_request(
     assert [told["applied"] for told in answers] == [1]
     assert daemon.process.wait(20) == 0
     assert daemon.rows("SELECT key FROM job") == [("a",)]
+
+
+# The process.
+
+WRITE = """
+import os, sys
+from pathlib import Path
+from simscope_server.ledger.writer import GOODBYE, Line, framed, start_writer
+from simscope_server.settings import Config
+writer = start_writer(Config(db=Path(sys.argv[1])), print)
+assert Line(writer.line).next().error is None
+if sys.argv[2] == "goodbye":
+    writer.line.sendall(framed(GOODBYE))
+else:
+    writer.line.close()
+print(os.waitstatus_to_exitcode(os.waitpid(writer.pid, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(("how", "status", "left"), [("goodbye", 0, False), ("hanging up", 1, True)])
+def test_a_writer_tidies_up_at_the_goodbye_and_leaves_all_as_it_is_when_the_daemon_is_gone(
+    tmp_path: Path, how: str, status: int, left: bool
+) -> None:
+    command = [sys.executable, "-c", WRITE, str(tmp_path / "x.db"), how]
+
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (ran.stdout, ran.stderr) == (f"{status}\n", "")
+    assert [(tmp_path / f"x.db{name}").exists() for name in ("", "-wal", ".logs-wal")] == [True, left, left]
