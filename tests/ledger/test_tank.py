@@ -225,6 +225,37 @@ def test_untanking_between_the_slices_does_not_forget_a_finish(story: Story, mon
     assert status(story) == ("aborted", "finish")
 
 
+def test_without_the_signature_of_timeouts_tanking_gives_live_jobs_up_all_the_same() -> None:
+    story = Story(livetimeoutsignature="")
+    story.live()
+
+    tank(story)
+
+    assert state(story) == ("fail", "tanked", "Tanked")
+    story.change(untank_regression, 1)
+    assert (state(story), counts(story)) == (("live", None, None), {"live": 1})
+    assert_consistent(story)
+
+
+def test_what_was_tanked_in_the_middle_of_its_end_ends_when_it_is_said_again(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rooms.replace("SLICE_JOBS", 1, monkeypatch)
+    for uniqueid in "abc":
+        story.live(uniqueid=uniqueid)
+    story.regr("regr-finish")
+
+    tank(story)
+
+    assert story.events("regression.")[-3:] == ["regression.first_failure", "regression.finished", "regression.tanked"]
+    assert counts(story) == {"fail": 3, "migrated": 3}
+    assert {state(story, uniqueid)[1] for uniqueid in "bc"} == {"tanked"}
+    story.change(untank_regression, 1)
+    slices(story)
+    assert status(story) == ("aborted", "finish")
+    assert_consistent(story)
+
+
 # After a long absence.
 
 
@@ -314,34 +345,3 @@ def test_what_is_tanked_is_not_told_to_be_active_by_that(story: Story) -> None:
     story.change(untank_regression, 1)
 
     assert story.regression()["last_activity_at"] == story.now
-
-
-def test_without_the_signature_of_timeouts_tanking_gives_live_jobs_up_all_the_same() -> None:
-    story = Story(livetimeoutsignature="")
-    story.live()
-
-    tank(story)
-
-    assert state(story) == ("fail", "tanked", "Tanked")
-    story.change(untank_regression, 1)
-    assert (state(story), counts(story)) == (("live", None, None), {"live": 1})
-    assert_consistent(story)
-
-
-def test_what_was_tanked_in_the_middle_of_its_end_ends_when_it_is_said_again(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rooms.replace("SLICE_JOBS", 1, monkeypatch)
-    for uniqueid in "abc":
-        story.live(uniqueid=uniqueid)
-    story.regr("regr-finish")
-
-    tank(story)
-
-    assert story.events("regression.")[-3:] == ["regression.first_failure", "regression.finished", "regression.tanked"]
-    assert counts(story) == {"fail": 3, "migrated": 3}
-    assert {state(story, uniqueid)[1] for uniqueid in "bc"} == {"tanked"}
-    story.change(untank_regression, 1)
-    slices(story)
-    assert status(story) == ("aborted", "finish")
-    assert_consistent(story)
