@@ -1,4 +1,4 @@
-"""What one transaction adds up: statistics, signatures, the first failure, series."""
+"""What a transaction adds up, and remembers for the next: statistics, signatures, series, tests of which jobs are runs."""
 
 from __future__ import annotations
 
