@@ -1,4 +1,4 @@
-"""What a transaction adds up, and remembers for the next: statistics, signatures, series, tests of which jobs are runs."""
+"""What a transaction adds up, and remembers for the next: statistics, signatures, series, tests."""
 
 from __future__ import annotations
 

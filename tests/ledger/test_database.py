@@ -149,6 +149,14 @@ def test_a_file_that_is_no_database_is_refused_for_good_and_one_that_cannot_be_o
         open_database(Path("/dev/null/x.db"))
 
 
+def test_a_file_of_ours_that_lost_its_tables_is_told_in_a_sentence(path: Path) -> None:
+    with contextlib.closing(open_database(path)) as conn:
+        conn.execute("DROP TABLE daemon")
+
+    with pytest.raises(NotNow, match=f"^{path}: cannot be opened as a database: no such table: daemon$"):
+        open_database(path)
+
+
 def test_a_database_that_another_has_locked_is_trouble_with_the_disk(path: Path) -> None:
     with contextlib.closing(open_database(path)) as conn:
         conn.execute("PRAGMA locking_mode = EXCLUSIVE")
