@@ -192,15 +192,21 @@ class Writer:
             passing("before-commit")
             self._conn.execute("COMMIT")
         except BaseException:
-            self._logbook.rollback()
-            if self._conn.in_transaction:
-                self._conn.execute("ROLLBACK")
+            self._roll_back()
             raise
         passing("after-commit")
         self._seq = batch.counters.seq
         self._known = batch.known
         self._known.learn(batch.learned)
         return Reply(None, result, self._seq, frozenset(batch.logged))
+
+    def _roll_back(self) -> None:
+        """The database too where the lines cannot be: they do no harm, but a transaction left open ends all writing."""
+        try:
+            self._logbook.rollback()
+        finally:
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
 
 
 class WriterProcess(NamedTuple):

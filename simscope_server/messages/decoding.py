@@ -71,7 +71,7 @@ def split_items(raw: bytes, *, lines: bool) -> list[bytes]:
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     if lines:
         return [line for line in raw.splitlines() if line.strip()]
-    is_array = raw[:64].lstrip()[:1] == b"["
+    is_array = raw.lstrip()[:1] == b"["
     try:
         _check_utf8(raw)
         found = _decoded(raw, list[msgspec.Raw] if is_array else msgspec.Raw)

@@ -86,7 +86,7 @@ def job_histories(draw: st.DrawFn, regression: str, number: int) -> list[Said]:
     truth = {field: draw(strategy) for field, strategy in JOB_TRUTH.items() if field != "metadata"}
     said = {field: st.just(value) for field, value in truth.items()} | {"metadata": JOB_TRUTH["metadata"]}
     start = {"start_time": st.just(T1)}
-    identity = {"uniqueid": f"job-{number}"}
+    identity: dict[str, Any] = {"uniqueid": f"job-{number}"}
     if draw(st.booleans(), label="five fields"):
         identity = {"start_time": T1, "jobdir": f"/runs/{number}", "config": truth["config"], "seed": truth["seed"]}
     base = {"category": "sim"} | identity
@@ -216,7 +216,7 @@ def kept(row: dict[str, Any]) -> dict[str, Any]:
 
 @EVERYDAY
 @given(worlds())
-def test_order_repetition_and_batches_do_not_matter(world):
+def test_order_repetition_and_batches_do_not_matter(world: Worlds) -> None:
     one = tell(world.one, world.options)
     other = tell(world.other, world.options)
 
@@ -226,7 +226,7 @@ def test_order_repetition_and_batches_do_not_matter(world):
 
 @EVERYDAY
 @given(worlds())
-def test_the_whole_history_once_more_changes_nothing_but_heartbeats(world):
+def test_the_whole_history_once_more_changes_nothing_but_heartbeats(world: Worlds) -> None:
     story = tell(world.one, world.options)
     before = stored(story)
     story.pass_time(60)
@@ -256,7 +256,9 @@ def stored(story: Story) -> dict[str, list[dict[str, Any]]]:
 @given(
     worlds(), st.lists(st.tuples(st.sampled_from(["tank", "untank", "wait", "extend"]), st.integers(0, 99)), max_size=6)
 )
-def test_whatever_is_done_by_hand_and_by_the_clock_the_counters_hold(world, deeds):
+def test_whatever_is_done_by_hand_and_by_the_clock_the_counters_hold(
+    world: Worlds, deeds: list[tuple[str, int]]
+) -> None:
     """Tanking, untanking, extending, time limits: nothing is promised of the order, all of the book-keeping."""
     story = Story(**world.options)
     for number, batch in enumerate(world.one.batches):

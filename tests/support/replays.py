@@ -64,7 +64,7 @@ def make_log(seed: int, count: int) -> list[Entry]:
 
 def _ends_together(at: int) -> list[Entry]:
     """Some regressions that run into their time limits at once, and then some that are silent for too long at once."""
-    limited = [("regr-start", f"limited/{number}", {"time_limit_hours": 1}) for number in range(3)]
+    limited: list[Said] = [("regr-start", f"limited/{number}", {"time_limit_hours": 1}) for number in range(3)]
     silent: list[Said] = [("regr-start", f"silent/{number}", {}) for number in range(3)]
     told = [Entry(at, *_delivery("together", limited + silent))]
     return told + [Entry(at + late * HOUR_MS, expire, ()) for late in (1, 2, 2, 3)]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
 
 from simscope_server.ledger.batch import Batch, Known
 from simscope_server.ledger.database import Moment, _make_database
 from simscope_server.ledger.deliveries import apply_deliveries
 from simscope_server.ledger.effects import flush
+from simscope_server.ledger.expiry import expire, prune_jobs
 from simscope_server.ledger.logbook import LogBook
-from simscope_server.ledger.rows import Tally
-from simscope_server.messages.protocol import Context, Delivery, Outcome
+from simscope_server.ledger.rows import Regression, Tally
+from simscope_server.messages.protocol import Context, Delivery, Outcome, Receipt, json_object
 from simscope_server.settings import Config
 
 T = TypeVar("T")
 SIGNATURE = "LIVE Job Timeout or Missing"
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+T1, T2, T3 = (f"2025-01-0{day}T00:00:00Z" for day in (1, 2, 3))
 
 
 class Story:
@@ -69,8 +75,8 @@ class Story:
         """Apply (type, regression, body) messages in one batch. -> their outcomes."""
         items = [json.dumps({"type": kind, "regression": name, "body": body}).encode() for kind, name, body in messages]
         delivery = Delivery("story", "story", items, Context())
-        [receipt] = self.change(apply_deliveries, [delivery])
-        return receipt.details
+        receipts: list[Receipt] = self.change(apply_deliveries, [delivery])
+        return receipts[0].details
 
     def live(self, regression: str = "r/1", uniqueid: str = "a", **fields: Any) -> Outcome:
         body = {"category": "sim", "uniqueid": uniqueid, "result": "live"} | fields
@@ -131,3 +137,66 @@ def counts(story: Story, name: str = "r/1") -> dict[str, int]:
     """The counters of a regression that are not 0."""
     row = story.regression(name)
     return {key[2:]: row[key] for key in ("n_pass", "n_fail", "n_skip", "n_live", "n_migrated") if row[key]}
+
+
+def row_of_regression(**columns: Any) -> Regression:
+    """What a rule needs to see of a row."""
+    return cast(Regression, SimpleNamespace(**columns))
+
+
+def wait(story: Story, seconds: float) -> None:
+    """Let time pass, and let the daemon act on it until there is nothing more to do."""
+    story.pass_time(seconds)
+    for act in (expire, prune_jobs):
+        while story.change(act):
+            pass
+
+
+def slices(story: Story, act: Callable[[Batch], bool] = expire) -> int:
+    """Let the daemon go on with what is not done yet. -> how many times it took."""
+    for number in itertools.count(1):
+        if not story.change(act):
+            return number
+    raise AssertionError
+
+
+def told(story: Story, kind: str) -> list[dict[str, Any]]:
+    """The data of all events of a type, oldest first."""
+    return [json_object(row["data"]) for row in story.rows("SELECT data FROM event WHERE type = ? ORDER BY seq", kind)]
+
+
+def state(story: Story, uniqueid: str = "a") -> tuple[str, str | None, str | None]:
+    """Result, reason and signature of a job."""
+    job = story.job(uniqueid)
+    return job["result_name"], job["reason"], job["signature"]
+
+
+def status(story: Story, name: str = "r/1") -> tuple[str, str | None]:
+    row = story.regression(name)
+    return row["status"], row["status_reason"]
+
+
+def extra(story: Story, uniqueid: str = "a") -> dict[str, Any]:
+    return json_object(story.job(uniqueid)["extra"])
+
+
+def fields(story: Story, name: str = "r/1") -> dict[str, Any]:
+    return json_object(story.regression(name)["fields"])
+
+
+def deliver(story: Story, *items: Any, careful: bool = False) -> Receipt:
+    """One delivery of envelopes (or of bytes as they are). -> its receipt."""
+    raw = [item if isinstance(item, bytes) else json.dumps(item).encode() for item in items]
+    delivery = Delivery("file.json", "spool:file.json", raw, Context())
+    receipts: list[Receipt] = story.change(apply_deliveries, [delivery], careful=careful)
+    return receipts[0]
+
+
+def finish_of(uniqueid: str, result: str = "pass", **said: Any) -> dict[str, Any]:
+    body = {"category": "sim", "uniqueid": uniqueid, "result": result} | said
+    return {"type": "job-finish", "regression": "r/1", "body": body}
+
+
+def words(number: int) -> str:
+    """A message of words, without a number that a title would leave out."""
+    return "stuck in " + "".join(chr(ord("a") + int(digit)) for digit in f"{number:03d}")
