@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from simscope_server.doors.spool_folder import REASON, free_name, is_reason, move, remove_empty
+from simscope_server.doors.spool_folder import REASON, free_path, is_reason, move, remove_empty
 from simscope_server.ledger.database import check_database, copy_whole, read_only
 from simscope_server.messages.protocol import NotNow, SimscopedError
 from simscope_server.reading import answers, queries
@@ -28,7 +28,7 @@ def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]
     back = []
     for path in refused:
         if not names or {path, os.path.basename(path)}.intersection(meant.values()):
-            target = free_name(f"{config.spool_dir}/{path}")
+            target = free_path(f"{bad}/{path}", f"{config.spool_dir}/{path}")
             move(f"{bad}/{path}", target)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{bad}/{path}{REASON}")

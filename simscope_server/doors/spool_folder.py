@@ -17,7 +17,6 @@ the removal of its files is on disk too; a sync of .work once a second sees to t
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import errno
 import json
@@ -329,13 +328,15 @@ class SpoolFolder:
             self._put_aside(work, name, refused)
         elif self.config.done == "keep":
             day = time.strftime("%Y-%m-%d")
-            move(f"{self.work}/{work}", free_name(f"{self.root}/.done/{day}/{name}"))
+            source = f"{self.work}/{work}"
+            move(source, free_path(source, f"{self.root}/.done/{day}/{name}"))
         else:
             os.unlink(f"{self.work}/{work}")
 
     def _put_aside(self, work: str, name: str, refused: Sequence[Any]) -> None:
         """Move a refused file to .bad, with the reasons beside it (written first, so that none is without)."""
-        target = free_name(f"{self.root}/.bad/{name}")
+        source = f"{self.work}/{work}"
+        target = free_path(source, f"{self.root}/.bad/{name}")
         first = refused[0]
         why = {
             "name": name,
@@ -347,7 +348,7 @@ class SpoolFolder:
         try:
             with open(target + REASON, "w", encoding="utf-8") as file:
                 json.dump(why, file, ensure_ascii=False, indent=2)
-            os.rename(f"{self.work}/{work}", target)
+            os.rename(source, target)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(target + REASON)
@@ -454,21 +455,14 @@ def move(source: str, target: str) -> None:
     os.rename(source, target)
 
 
-def free_name(path: str) -> str:
-    """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES. As the
-    names before a taken one are taken as a rule, few of many are looked at."""
-    folder, name = os.path.split(path)
-    stem, suffix = os.path.splitext(name)
-
-    def numbered(number: int) -> str:
-        ending = f"~{number}{suffix}" if number > 1 else suffix
-        return f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"
-
-    most = 1
-    while not _is_free(numbered(most)):
-        most *= 2
-    least = most // 2 + 1
-    return numbered(least + bisect.bisect_left(range(least, most), True, key=lambda number: _is_free(numbered(number))))
+def free_path(source: str, target: str) -> str:
+    """Where a file can be moved to: `target`, its name cut to NAME_BYTES; where that is taken, with ~INODE before its
+    suffix, a number that no other file has (again, should somebody have put another file there)."""
+    folder, name = os.path.split(target)
+    stem, ending = os.path.splitext(name)
+    while not _is_free(path := f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"):
+        ending = f"~{os.lstat(source).st_ino}{ending}"
+    return path
 
 
 def _beginning(text: str, most: int) -> str:
