@@ -4,14 +4,14 @@ A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> 
 
   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
   take    reads each of a chunk of them, and renames it into a new folder .work/N, which keeps its path
-  submit  applies them; the transaction notes the claimed files as settling
-  settle  removes, keeps or puts aside each file; the note is deleted with a later batch
+  submit  applies them; the transaction notes the claimed files
+  clear   removes, keeps or puts aside each file; the note is deleted with a later batch
 
 A file is read where it lies, and claimed when it is whole; one that looks cut short is not touched until it changed
 and rested for REST_MS: then it is read again; or was seen unchanged for settle_ms: then it is taken as it is.
 
 Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
-and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
+and they are cleared away unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
 the removal of its files is on disk too; a sync of .work once a second sees to that.
 """
 
@@ -287,7 +287,7 @@ class SpoolFolder:
     def _content(self, handle: int, size: int) -> bytes | Refused:
         if size <= self.config.body_mib << 20:
             return _read_all(handle, size)
-        return Refused("too-large", f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted")
+        return Refused("too-large", f"{size} bytes; [limits] body_mib = {self.config.body_mib} allows fewer")
 
     def _delivery(self, name: str, read: Read) -> Delivery:
         context = context_of_file(name)
@@ -300,15 +300,15 @@ class SpoolFolder:
             delivery.refusal = rejected(context.type, context.regression, refusal)
         return delivery
 
-    # Settling.
+    # Clearing away.
 
-    def settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def clear_away(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Clear claimed files away whose effect is committed: (path below .work, what was refused of it)."""
         for place, (work, refused) in enumerate(verdicts):
             if place == len(verdicts) // 2:
                 passing("half-settled")
             try:
-                self._clear_away(work, refused)
+                self._clear(work, refused)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -322,7 +322,7 @@ class SpoolFolder:
         for base in {work.partition("/")[0] for work in works}:
             remove_empty(f"{self.work}/{base}")
 
-    def _clear_away(self, work: str, refused: Sequence[Any]) -> None:
+    def _clear(self, work: str, refused: Sequence[Any]) -> None:
         name = work.partition("/")[2]
         if refused:
             self._put_aside(work, name, refused)
@@ -355,6 +355,8 @@ class SpoolFolder:
             raise
         place = f" at {first['path']}" if first.get("path") else ""
         log.warning("spool: refused: %s: %s%s: %s", name, first.get("reason"), place, first.get("detail"))
+
+    # What an earlier run left.
 
     def left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
