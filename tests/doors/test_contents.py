@@ -7,13 +7,7 @@ from typing import Any
 
 import pytest
 from support.daemons import Daemon, done, live
-from support.spools import (
-    SPOOL,
-    envelope,
-    lines,
-    receipt,
-    results,
-)
+from support.spools import SPOOL, envelope, lines, receipt, results
 
 CONFIG = SPOOL
 

@@ -9,16 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from support.daemons import LIVE_SIGS, Daemon, live, wait_until
-from support.spools import (
-    SPOOL,
-    count,
-    envelope,
-    put,
-    receipt,
-    rescanned,
-    results,
-    skipped,
-)
+from support.spools import SPOOL, count, envelope, put, receipt, rescanned, results, skipped
 
 CONFIG = SPOOL
 

@@ -10,15 +10,7 @@ import time
 from collections.abc import Callable
 
 from support.daemons import LIVE_SIGS, Daemon, live, wait_until
-from support.spools import (
-    SPOOL,
-    count,
-    in_work,
-    long_name,
-    put,
-    receipt,
-    receipts,
-)
+from support.spools import SPOOL, count, in_work, long_name, put, receipt, receipts
 
 CONFIG = SPOOL
 

@@ -10,15 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.daemons import LIVE_SIGS, Daemon, driven, live, wait_until
-from support.spools import (
-    SPOOL,
-    in_work,
-    receipt,
-    receipts,
-    refused,
-    results,
-    skipped,
-)
+from support.spools import SPOOL, in_work, receipt, receipts, refused, results, skipped
 
 CONFIG = SPOOL
 

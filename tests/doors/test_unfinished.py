@@ -11,16 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.daemons import LIVE_SIGS, Daemon, done, driven, live, wait_until
-from support.spools import (
-    SETTLE_MS,
-    SPOOL,
-    envelope,
-    in_work,
-    lines,
-    receipt,
-    receipts,
-    results,
-)
+from support.spools import SETTLE_MS, SPOOL, envelope, in_work, lines, receipt, receipts, results
 
 CONFIG = SPOOL
 
