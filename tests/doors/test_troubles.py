@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,6 @@ CONFIG = SPOOL
 
 
 SOON_AT_REST = "rooms.replace('AWAKE_FOR_S', 0.1)\n"
-AT_REST_S = 0.4  # after the last file: by then the daemon has stopped looking all the time
 
 
 SILENT = """
@@ -28,19 +26,6 @@ async def silent(*_, stop_event, **__):
 
 rooms.replace("awatch", silent)
 """
-
-
-def test_files_are_found_on_a_file_system_without_events(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
-    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 100\n'
-    daemon = make_daemon(config, program=driven(tmp_path / "daemon", SOON_AT_REST + SILENT)).start()
-    daemon.drop("r/first.json", live("first"))
-    receipt(daemon, "r/first.json")
-    time.sleep(AT_REST_S)
-
-    daemon.drop("r/second.json", live("second"))
-
-    receipt(daemon, "r/second.json")
-    assert results(daemon, "r") == {"first": "live", "second": "live"}
 
 
 TELLS_OF_SCANS = """
@@ -58,6 +43,18 @@ def scanning(self):
 
 rooms.find("Spool")._sleep_until_news, rooms.find("SpoolFolder").scan = resting, scanning
 """
+
+
+def test_files_are_found_on_a_file_system_without_events(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    config = f'{LIVE_SIGS}[spool]\ndir = "spool"\npoll_ms = 100\n'
+    prelude = SOON_AT_REST + TELLS_OF_SCANS + SILENT
+    daemon = make_daemon(config, program=driven(tmp_path / "daemon", prelude)).start()
+    wait_until((daemon.folder / "resting").exists)
+
+    daemon.drop("r/x.json", live("x"))
+
+    receipt(daemon, "r/x.json")
+    assert results(daemon, "r") == {"x": "live"}
 
 
 def pauses(daemon: Daemon) -> list[float]:
