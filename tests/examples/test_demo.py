@@ -45,7 +45,8 @@ def regress(tmp_path: Path, *options: str) -> str:
 def regression_when_over(daemon: Daemon) -> dict[str, Any]:
     """The regression as soon as its regr-finish has been taken."""
     wait_until(lambda: daemon.get(PATH)["status"] != "live", 10, "the regression's finish")
-    return daemon.get(PATH)
+    regression: dict[str, Any] = daemon.get(PATH)
+    return regression
 
 
 def jobs_by_name(daemon: Daemon) -> dict[str, dict[str, Any]]:

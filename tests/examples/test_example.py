@@ -129,7 +129,7 @@ def check_logs(folder: Path, outcomes: dict[int, str]) -> None:
 
 def log_of_model(seed: int) -> list[str]:
     """The log that a seed must have, line by line."""
-    bench = standin.Bench(seed, pace=lambda: not bench.dut.lost)
+    bench: Any = standin.Bench(seed, pace=lambda: not bench.dut.lost)
     lines = [line for line in bench.run() if "standard input" not in line]
     return [sim.CRASH_MESSAGE.decode().rstrip() if line == standin.CRASH_LINE else line for line in lines]
 

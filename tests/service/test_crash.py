@@ -255,8 +255,7 @@ def test_a_daemon_whose_writer_is_killed_ends_and_says_so_and_nothing_is_lost(
 
     os.kill(int(children[0]), signal.SIGKILL)
 
-    wait_until(lambda: daemon.process.poll() is not None, what="the daemon to end")
-    assert daemon.process.poll() == 1
+    assert daemon.process.wait(10) == 1
     assert "the process that writes the database is gone" in daemon.log.read_text()
     daemon.start()
     wait_until(lambda: all_taken(daemon))
@@ -279,7 +278,7 @@ def test_a_daemon_killed_while_it_makes_the_database_starts_again(
     make_daemon: Callable[..., Daemon], tmp_path: Path, prelude: str
 ) -> None:
     daemon = make_daemon(CONFIG, program=driven(tmp_path / "daemon", prelude)).start(wait=False)
-    wait_until(lambda: daemon.process.poll() is not None)
+    wait_until(lambda: killed(daemon))
 
     daemon.program = PLAIN
     daemon.start()

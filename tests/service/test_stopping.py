@@ -163,7 +163,7 @@ def read_all(channel: socket.socket) -> None:
 
 def gap_between_signs(channel: socket.socket) -> float:
     """Seconds between the next sign of life and the one after it."""
-    times = []
+    times: list[float] = []
     while len(times) < 2:
         if channel.recv(4096) == b"WATCHDOG=1":
             times.append(time.monotonic())
