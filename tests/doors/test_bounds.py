@@ -25,11 +25,12 @@ A_LITTLE = 1 / 1024
 
 
 class Clock:
-    """What time.monotonic() gives in the room of the folder."""
+    """What time.monotonic() and time.time() give in the room of the folder."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        patch.setattr(spool_folder, "time", SimpleNamespace(**vars(time) | {"monotonic": lambda: self.now}))
+        here = {"monotonic": lambda: self.now, "time": lambda: self.now}
+        patch.setattr(spool_folder, "time", SimpleNamespace(**vars(time) | here))
 
 
 @pytest.fixture
@@ -163,6 +164,7 @@ def test_a_file_that_is_cut_short_is_read_again_when_it_has_changed_and_rested(
     (delivery,) = taken(folder)
 
     assert delivery.refusal is None
+    assert folder.waits_since() == math.inf
 
 
 def test_where_settle_ms_is_shorter_than_the_rest_it_is_enough(tmp_path: Path, clock: Clock) -> None:
@@ -224,3 +226,19 @@ def test_it_is_told_since_when_the_file_waits_that_waits_longest_until_it_has_se
     assert (ready(folder), folder.waits_since()) == (["x.ndjson"], 1000 + REST_S)
     clock.now += REST_S
     assert (ready(folder), folder.waits_since()) == (["x.ndjson", "y.ndjson"], math.inf)
+
+
+def test_an_empty_folder_is_removed_when_it_is_older_than_an_hour(folder: SpoolFolder, clock: Clock) -> None:
+    for name in ("r", "r/empty", "r/used"):
+        Path(folder.root, name).mkdir()
+    write(folder, "r/used/x.json.tmp", "")
+    clock.now = 1_700_003_600
+    for name in ("r/empty", "r/used", "r"):
+        os.utime(Path(folder.root, name), (1_700_000_000,) * 2)
+
+    ready(folder)
+    assert Path(folder.root, "r/empty").exists()
+    clock.now += A_LITTLE
+    ready(folder)
+
+    assert [path.name for path in Path(folder.root, "r").iterdir()] == ["used"]

@@ -122,7 +122,7 @@ def test_an_unreadable_file_is_refused_and_one_that_cannot_be_moved_is_reported(
 
     told = receipt(daemon, "r/unreadable.json")
     receipt(daemon, "r/open.json")
-    assert told["details"][0]["reason"] == "unreadable"
+    assert (told["details"][0]["reason"], told["details"][0]["detail"]) == ("unreadable", "Permission denied")
     wait_until((daemon.spool / ".bad" / "r" / "unreadable.json").exists)
     for name in ("r/immovable.json", "r/unmakeable/x.json"):
         assert (daemon.spool / name).exists()

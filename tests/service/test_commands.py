@@ -335,3 +335,10 @@ def test_the_environment_overrides_listen_db_and_token(make_daemon: Callable[...
     assert (tmp_path / "other.db").exists()
     assert not daemon.db.exists()
     assert daemon.post("/publish/job-live?regression=r", live())[0] == 401
+
+
+def test_without_an_address_all_are_listened_on(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(CONFIG).start(env={"SIMSCOPE_LISTEN": ":0", "SIMSCOPE_TOKEN": "s3cret"})
+    port = urllib.parse.urlsplit(daemon.url).port
+
+    assert daemon.request("GET", f"http://127.0.0.1:{port}/healthz")[0] == 200

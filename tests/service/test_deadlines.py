@@ -239,10 +239,20 @@ def slow(self, found):
 
 rooms.find("SpoolFolder")._claim = slow
 """
+SLOW_INTAKE = """
+submit = rooms.find("Intake").submit
+
+async def slow(self, *submission):
+    await asyncio.sleep(1.2)
+    return await submit(self, *submission)
+
+rooms.find("Intake").submit = slow
+"""
 
 
+@pytest.mark.parametrize("prelude", [SLOW_SPOOL, SLOW_INTAKE], ids=["slow to claim", "slow to apply"])
 def test_the_spool_that_waited_is_drained_before_any_deadline_fires(
-    make_daemon: Callable[..., Daemon], tmp_path: Path
+    make_daemon: Callable[..., Daemon], tmp_path: Path, prelude: str
 ) -> None:
     daemon = make_daemon(f"{CONFIG}{hours(3600)}").start()
     publish(daemon, "job-live", "r", live())
@@ -250,7 +260,7 @@ def test_the_spool_that_waited_is_drained_before_any_deadline_fires(
     put_forward(daemon, 100)
     ((active,),) = daemon.rows("SELECT active_tick FROM regression")
     daemon.drop("r/beat.json", live())
-    daemon.program = driven(tmp_path / "daemon", SLOW_SPOOL)
+    daemon.program = driven(tmp_path / "daemon", prelude)
 
     daemon.start()
 
@@ -326,11 +336,13 @@ def test_kept_files_of_exactly_so_many_days_ago_stay_and_older_ones_go(
     monkeypatch.setattr(deadlines, "time", SimpleNamespace(**vars(time) | {"time": noon.timestamp}))
     for ago in range(10):
         (tmp_path / f"{(noon - datetime.timedelta(ago)).date()}" / "r").mkdir(parents=True)
+    for number in range(10, 30):
+        (tmp_path / f"2026-04-{number}").write_text("a file, which cannot be removed as a folder")
     others = ["2026-06", "2026-06-01-old", "x2026-06-01", "0000-00-0x"]
     for name in others:
         (tmp_path / name).mkdir()
 
     deadlines.remove_old_days(str(tmp_path), days)
 
-    left = {path.name for path in tmp_path.iterdir()}
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
     assert left == {*others, *(f"{(noon - datetime.timedelta(ago)).date()}" for ago in range(kept + 1))}

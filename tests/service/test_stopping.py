@@ -69,6 +69,18 @@ def test_a_request_that_was_taken_is_answered_before_the_daemon_ends(make_daemon
     assert daemon.rows("SELECT count(*) FROM job")[0][0] >= 200 * len(answers)
 
 
+def test_a_client_that_does_not_end_its_request_does_not_hold_up_the_stop(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(CONFIG).start()
+    address = urllib.parse.urlsplit(daemon.url)
+    with socket.create_connection((address.hostname, address.port), 10) as channel:
+        head = b"POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        channel.sendall(head + b"Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n")
+        assert channel.recv(4096).startswith(b"HTTP/1.1 100")
+        channel.sendall(b"[")
+
+        assert daemon.stop() == 0
+
+
 HELD = """
 real = rooms.find("SpoolFolder")._claim
 
