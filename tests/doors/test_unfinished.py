@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,21 +19,28 @@ CONFIG = SPOOL
 NEVER_SETTLES = f'{LIVE_SIGS}[spool]\ndir = "spool"\nsettle_ms = 3600000\npoll_ms = 50\n'
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon in whose spool no file ever settles."""
+    daemon = Daemon(tmp_path_factory.mktemp("patient"), NEVER_SETTLES).start()
+    yield daemon
+    daemon.stop()
+
+
 @pytest.mark.parametrize("age", [0, 86400], ids=["new", "of yesterday, or by a clock that is a day behind"])
-def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(make_daemon: Callable[..., Daemon], age: int) -> None:
-    daemon = make_daemon(NEVER_SETTLES).start()
+def test_a_whole_json_file_is_taken_at_once_and_ndjson_is_not(patient: Daemon, run: str, age: int) -> None:
     for name, content in [("lines.ndjson", lines(live("line"))), ("regr-finish.json", "")]:
-        hidden = daemon.drop(f"r/.{name}", content)
+        hidden = patient.drop(f"{run}/.{name}", content)
         os.utime(hidden, (time.time() - age,) * 2)
         hidden.rename(hidden.with_name(name))
 
-    daemon.drop("r/whole.json", live("whole"))
+    patient.drop(f"{run}/whole.json", live("whole"))
 
-    receipt(daemon, "r/whole.json")
-    daemon.drop("r/later.json", live("later"))
-    receipt(daemon, "r/later.json")
-    assert results(daemon, "r") == {"whole": "live", "later": "live"}
-    assert sorted(path.name for path in (daemon.spool / "r").iterdir()) == ["lines.ndjson", "regr-finish.json"]
+    receipt(patient, f"{run}/whole.json")
+    patient.drop(f"{run}/later.json", live("later"))
+    receipt(patient, f"{run}/later.json")
+    assert results(patient, run) == {"whole": "live", "later": "live"}
+    assert sorted(path.name for path in (patient.spool / run).iterdir()) == ["lines.ndjson", "regr-finish.json"]
 
 
 # --- files that are not whole yet -------------------------------------------------------------------------------------
@@ -57,23 +64,49 @@ def test_a_half_written_file_that_is_completed_later_is_taken_whole(shared: Daem
     assert len(receipts(shared, f"{run}/slow.json")) == 1
 
 
+def half_written(daemon: Daemon, run: str, text: str) -> Path:
+    """Write half of a file, RUN/slow.json, and come back when the daemon has seen it."""
+    path = daemon.spool / run / "slow.json"
+    path.parent.mkdir()
+    path.write_text(text[:2500])
+    daemon.drop(f"{run}/b.json", live("b"))
+    receipt(daemon, f"{run}/b.json")
+    return path
+
+
 @pytest.mark.parametrize("how", ["w", "a"], ids=["anew", "at its end"])
 def test_a_half_written_file_is_taken_whole_when_its_writer_opens_its_name_again(
-    make_daemon: Callable[..., Daemon], how: str
+    patient: Daemon, run: str, how: str
 ) -> None:
-    daemon = make_daemon(NEVER_SETTLES).start()
     text = json.dumps(live("a", fail_message="x" * 5000))
-    path = half_written(daemon, "r/slow.json", text)
+    path = half_written(patient, run, text)
 
     with path.open(how) as file:
         file.write(text if how == "w" else text[2500:])
 
-    told = receipt(daemon, "r/slow.json")
+    told = receipt(patient, f"{run}/slow.json")
     assert (told["applied"], told["rejected"]) == (1, 0)
-    assert len(receipts(daemon, "r/slow.json")) == 1
-    assert results(daemon, "r") == {"a": "live", "b": "live"}
-    wait_until(lambda: in_work(daemon) == [])
-    assert not (daemon.spool / ".bad").exists()
+    assert len(receipts(patient, f"{run}/slow.json")) == 1
+    assert results(patient, run) == {"a": "live", "b": "live"}
+    wait_until(lambda: in_work(patient) == [])
+    assert not (patient.spool / ".bad").exists()
+
+
+def test_a_half_written_file_never_leaves_its_name(patient: Daemon, run: str) -> None:
+    text = json.dumps(live("a", fail_message="x" * 5000))
+
+    path = half_written(patient, run, text)
+    inode = path.stat().st_ino
+    for number in range(3):
+        patient.drop(f"{run}/{number}.json", live(str(number)))
+        receipt(patient, f"{run}/{number}.json")
+
+    assert path.stat().st_ino == inode
+    assert path.read_text() == text[:2500]
+    assert list(patient.spool.glob(f".work/*/{run}/slow.json")) == []
+
+
+# --- files that change while they are taken ---------------------------------------------------------------------------
 
 
 def taken_whole(daemon: Daemon, name: str) -> None:
@@ -81,34 +114,6 @@ def taken_whole(daemon: Daemon, name: str) -> None:
     told = receipt(daemon, name)
     assert (told["applied"], told["rejected"]) == (1, 0)
     wait_until(lambda: in_work(daemon) == [])
-
-
-def half_written(daemon: Daemon, name: str, text: str) -> Path:
-    """Write half of a file, and come back when the daemon has seen it."""
-    path = daemon.spool / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text[:2500])
-    daemon.drop("r/b.json", live("b"))
-    receipt(daemon, "r/b.json")
-    return path
-
-
-def test_a_half_written_file_never_leaves_its_name(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon(NEVER_SETTLES).start()
-    text = json.dumps(live("a", fail_message="x" * 5000))
-
-    path = half_written(daemon, "r/slow.json", text)
-    inode = path.stat().st_ino
-    for number in range(3):
-        daemon.drop(f"r/{number}.json", live(str(number)))
-        receipt(daemon, f"r/{number}.json")
-
-    assert path.stat().st_ino == inode
-    assert path.read_text() == text[:2500]
-    assert list(daemon.spool.glob(".work/*/r/slow.json")) == []
-
-
-# --- files that change while they are taken ---------------------------------------------------------------------------
 
 
 USED_AGAIN = """
