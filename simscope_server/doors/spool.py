@@ -66,11 +66,6 @@ class Spool:
                 await self._sleep_until_news()
                 news = time.monotonic()
 
-    def _note_drained(self, found: int) -> None:
-        """What lay here at the start is taken, but for files that are still being written."""
-        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
-            self.drained.set()
-
     async def _sweep(self) -> int:
         """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
         try:
@@ -85,6 +80,11 @@ class Spool:
             await self._wait_for_better("the folder cannot be used", error)
             return 0
         return taken
+
+    def _note_drained(self, found: int) -> None:
+        """What lay here at the start is taken, but for files that are still being written."""
+        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
+            self.drained.set()
 
     async def _take(
         self, found: Sequence[Found], take: Callable[[Sequence[Found]], tuple[list[Delivery], Sequence[Found]]]
