@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from simscope_server.doors.spool_folder import REASON, free_name, is_reason, move, remove_empty
+from simscope_server.doors.spool_folder import REASON, free_path, is_reason, move, remove_empty
 from simscope_server.ledger.database import check_database, copy_whole, read_only
 from simscope_server.messages.protocol import NotNow, SimscopedError
 from simscope_server.reading import answers, queries
@@ -28,7 +28,7 @@ def requeue(config: Config, names: Sequence[str]) -> tuple[list[str], list[str]]
     back = []
     for path in refused:
         if not names or {path, os.path.basename(path)}.intersection(meant.values()):
-            target = free_name(f"{config.spool_dir}/{path}")
+            target = free_path(f"{bad}/{path}", f"{config.spool_dir}/{path}")
             move(f"{bad}/{path}", target)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{bad}/{path}{REASON}")
@@ -53,7 +53,7 @@ def take_snapshot(config: Config, target: Path) -> list[Path]:
     parts = [Path(f"{copy}.part") for copy in copies]
     for copy in copies:
         if os.path.lexists(copy):
-            raise SimscopedError(f"{copy}: is there already; a snapshot overwrites nothing")
+            raise SimscopedError(f"{copy}: exists already; a snapshot overwrites nothing")
     try:
         with contextlib.closing(_open_to_read(config)) as database:
             copy_whole(database, parts[0])
@@ -88,7 +88,10 @@ def print_receipts(config: Config, name: str) -> int:
         sql = f"SELECT * FROM receipt WHERE {found.sql} ORDER BY id DESC LIMIT 1"
         row = conn.execute(sql, found.parameters).fetchone()
     if row is None:
-        print(f"no receipt for {name!r}: not taken yet, or longer ago than receipts are kept", file=sys.stderr)
+        print(
+            f"there is no receipt for {name!r}: it is not taken yet, or its receipt is not kept any more",
+            file=sys.stderr,
+        )
         return 1
     print(json.dumps(answers.stored_receipt(row), ensure_ascii=False, indent=2))
     return 1 if row["rejected"] else 0

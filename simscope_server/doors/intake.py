@@ -26,12 +26,13 @@ class Intake:
         self._room = asyncio.Semaphore(self.UNDER_WAY)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def submit(self, deliveries: list[Delivery], settled: Sequence[int] = ()) -> tuple[list[Receipt], int]:
-        """Have deliveries applied. Answers after the commit, with the receipts and the id of the note about files.
+    async def submit(self, deliveries: list[Delivery], deletable: Sequence[int] = ()) -> tuple[list[Receipt], int]:
+        """Have deliveries applied, and notes about files that nobody needs any more deleted. Answers after the commit,
+        with the receipts and the id of the new note.
 
         Raises StorageError if the disk does not let us; nothing is applied then."""
         answer: asyncio.Future[tuple[list[Receipt], int]] = asyncio.get_running_loop().create_future()
-        await self._queue.put(Waiting(Submission(deliveries, list(settled)), answer))
+        await self._queue.put(Waiting(Submission(deliveries, list(deletable)), answer))
         return await answer
 
     async def run(self) -> None:

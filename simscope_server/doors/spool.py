@@ -1,4 +1,4 @@
-"""The spool's one task: sweeps of the folder -> chunks -> intake -> settled. asyncio, no SQL."""
+"""The spool's one task: sweeps of the folder -> chunks -> intake -> cleared away. asyncio, no SQL."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from simscope_server.doors.intake import Intake
 from simscope_server.doors.spool_folder import CHUNK_FILES, SCAN_FILES, Found, SpoolFolder, is_file, sync_folder
 from simscope_server.ledger.ledger import cancel
 from simscope_server.messages.protocol import Delivery, StorageError, decode_json, log
+from simscope_server.messages.times import in_words
 from simscope_server.settings import Config
 
 CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
@@ -34,18 +35,18 @@ class Spool:
         self.folder = SpoolFolder(config)
         self.drained = asyncio.Event()  # all that lay here at the start is taken
         self.trouble: str | None = None
-        self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and settled
-        self._settling = asyncio.Lock()  # one chunk after the other: two could find the same name free
+        self._under_way: deque[asyncio.Task[None]] = deque()  # chunks that are being applied and cleared away
+        self._clearing = asyncio.Lock()  # one chunk after the other: two could find the same name free
         self._unsynced: list[int] = []  # notes of batches whose files are cleared away, but perhaps not on disk
-        self._settled: list[int] = []  # notes of batches of whose files that is on disk
+        self._deletable: list[int] = []  # notes of batches of whose files that is on disk
         self._watched = True
         self._synced = 0.0  # when .work was synced last (monotonic)
         self._listed = 0.0  # when the folder was first listed (monotonic)
 
-    async def run(self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
-        """Take what comes, for ever. `settling` are the notes that a crash left; `details` looks up a receipt's."""
+    async def run(self, noted: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]) -> None:
+        """Take what comes, for ever. `noted` are the notes that a crash left; `details` looks up a receipt's."""
         try:
-            await self._take(await self._left_over(settling, details), self.folder.take_claimed)
+            await self._take(await self._left_over(noted, details), self.folder.take_claimed)
             await self._follow()
         finally:
             for chunk in self._under_way:
@@ -65,11 +66,6 @@ class Spool:
                 await self._sleep_until_news()
                 news = time.monotonic()
 
-    def _note_drained(self, found: int) -> None:
-        """What lay here at the start is taken, but for files that are still being written."""
-        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
-            self.drained.set()
-
     async def _sweep(self) -> int:
         """Scan once and take all that is found. -> how many files. Where the disk does not let us, wait a second."""
         try:
@@ -81,14 +77,19 @@ class Spool:
             self.folder.swept()
             self._note_drained(len(found))
         except OSError as error:
-            await self._wait_for_better("the folder cannot be worked on", error)
+            await self._wait_for_better("the folder cannot be used", error)
             return 0
         return taken
+
+    def _note_drained(self, found: int) -> None:
+        """What lay here at the start is taken, but for files that are still being written."""
+        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
+            self.drained.set()
 
     async def _take(
         self, found: Sequence[Found], take: Callable[[Sequence[Found]], tuple[list[Delivery], Sequence[Found]]]
     ) -> int:
-        """Take, apply and settle files, chunk by chunk. -> how many."""
+        """Take and apply files and clear them away, chunk by chunk. -> how many."""
         taken = 0
         while found:
             await self._sync()
@@ -101,8 +102,8 @@ class Spool:
         -> how many."""
         self.folder.backlog = max(self.folder.backlog - len(deliveries), 0)
         if deliveries:
-            settled, self._settled = self._settled, []
-            self._under_way.append(asyncio.create_task(self._apply_and_settle(deliveries, settled)))
+            deletable, self._deletable = self._deletable, []
+            self._under_way.append(asyncio.create_task(self._apply_and_clear(deliveries, deletable)))
         await self._see_through(CHUNKS_UNDER_WAY)
         return len(deliveries)
 
@@ -112,11 +113,11 @@ class Spool:
             await self._under_way[0]
             self._under_way.popleft()
 
-    async def _apply_and_settle(self, deliveries: list[Delivery], settled: list[int]) -> None:
+    async def _apply_and_clear(self, deliveries: list[Delivery], deletable: list[int]) -> None:
         """While the disk is full, deliveries wait here, claimed."""
         while True:
             try:
-                receipts, note = await self.intake.submit(deliveries, settled)
+                receipts, note = await self.intake.submit(deliveries, deletable)
                 break
             except StorageError:
                 await asyncio.sleep(1)
@@ -125,22 +126,22 @@ class Spool:
             for delivery, receipt in zip(deliveries, receipts, strict=True)
             if delivery.claim is not None
         ]
-        await self._settle(verdicts)
+        await self._clear_away(verdicts)
         self._unsynced.append(note)
 
-    async def _settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    async def _clear_away(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         while True:
             try:
-                async with self._settling:
-                    await asyncio.to_thread(self.folder.settle, verdicts)
+                async with self._clearing:
+                    await asyncio.to_thread(self.folder.clear_away, verdicts)
                 return
             except OSError as error:
                 await self._wait_for_better("files cannot be cleared away", error)
 
     async def _wait_for_better(self, what: str, error: OSError) -> None:
         if self.trouble is None:
-            log.error("spool: %s: %s", what, error)
-        self.trouble = f"{what}: {error}"
+            log.error("spool: %s: %s", what, in_plain_words(error))
+        self.trouble = f"{what}: {in_plain_words(error)}"
         await asyncio.sleep(1)
 
     async def _sync(self) -> None:
@@ -152,7 +153,7 @@ class Spool:
         await asyncio.to_thread(sync_folder, self.folder.work)
         self._synced = time.monotonic()
         del self._unsynced[: len(notes)]
-        self._settled += notes
+        self._deletable += notes
 
     async def _sleep_until_news(self) -> None:
         """Sleep until a file-system event or poll_ms, whichever is first. The watch is set before the last look, so
@@ -162,12 +163,17 @@ class Spool:
         try:
             await asyncio.sleep(0)
             while not await self._sweep() and not event.done():
-                patience = [self.config.poll_ms]
-                patience += [self.config.settle_ms, 500] if self.folder.waits_since() < math.inf else []
-                await asyncio.wait([event], timeout=max(min(patience), 10) / 1000)
+                await asyncio.wait([event], timeout=self._pause_ms() / 1000)
         finally:
             stop.set()
             await cancel(event)
+
+    def _pause_ms(self) -> int:
+        """How long to wait for a file-system event before the folder is listed all the same."""
+        pauses = [self.config.poll_ms]
+        if self.folder.waits_since() < math.inf:
+            pauses += [self.config.settle_ms, 500]
+        return max(min(pauses), 10)
 
     async def _next_event(self, stop: threading.Event) -> None:
         """Return at the next file-system event; never, where there are none to be had."""
@@ -179,7 +185,12 @@ class Spool:
                 return
         except OSError as error:
             if self._watched:
-                log.warning("spool: no file-system events, listed every %d ms: %s", self.config.poll_ms, error)
+                every = in_words(self.config.poll_ms)
+                log.warning(
+                    "spool: there are no file-system events; the folder is listed every %s: %s",
+                    every,
+                    in_plain_words(error),
+                )
             self._watched = False
             await asyncio.Event().wait()
 
@@ -188,25 +199,23 @@ class Spool:
         return "/." not in path[len(self.folder.root) :]
 
     async def _left_over(
-        self, settling: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
+        self, noted: Sequence[tuple[int, str]], details: Callable[[int], Awaitable[list[Any]]]
     ) -> list[Found]:
-        """After a start: settle what was committed. -> what was claimed but not committed. Where the disk does not let
-        us, try again."""
+        """After a start: clear away what was committed. -> what was claimed but not committed. Where the disk does not
+        let us, try again."""
         while True:
             try:
-                await self._settle_noted([files for _, files in settling], details)
-                await self._forget_notes([number for number, _ in settling])
+                await self._clear_noted([files for _, files in noted], details)
+                await self._forget_notes([number for number, _ in noted])
                 left = await asyncio.to_thread(self.folder.left_over)
                 break
             except OSError as error:
-                await self._wait_for_better("the folder cannot be worked on", error)
-        if left or settling:
-            log.info(
-                "spool: after the last run: %d batches to settle, %d claimed files to take", len(settling), len(left)
-            )
+                await self._wait_for_better("the folder cannot be used", error)
+        if left or noted:
+            log.info("spool: the last run left %d batches to clear away and %d files to take", len(noted), len(left))
         return left
 
-    async def _settle_noted(self, noted: Sequence[str], details: Callable[[int], Awaitable[list[Any]]]) -> None:
+    async def _clear_noted(self, noted: Sequence[str], details: Callable[[int], Awaitable[list[Any]]]) -> None:
         await asyncio.to_thread(os.makedirs, self.folder.work, exist_ok=True)
         for files in noted:
             verdicts = [
@@ -214,14 +223,20 @@ class Spool:
                 for work, inode, mtime_ns, receipt in decode_json(files)
                 if is_file(f"{self.folder.work}/{work}", inode, mtime_ns)
             ]
-            await self._settle(verdicts)
+            await self._clear_away(verdicts)
         await asyncio.to_thread(sync_folder, self.folder.work)
 
     async def _forget_notes(self, notes: list[int]) -> None:
-        """Delete notes before their paths are used again: a new file could be taken for the one that was settled."""
+        """Delete notes before their paths are used again: a new file could be taken for one that is cleared away."""
         while notes:
             try:
                 await self.intake.submit([], notes)
                 return
             except StorageError:
                 await asyncio.sleep(1)
+
+
+def in_plain_words(error: OSError) -> str:
+    """What the system says, and of which file."""
+    said = error.strerror or str(error)
+    return f"{os.fsdecode(error.filename)}: {said}" if error.filename else said

@@ -4,20 +4,19 @@ A file moves SPOOL -> .work/N (claimed: nobody can change it under its name) -> 
 
   scan    lists the oldest files that look complete; it is the truth, file-system events only make it come sooner
   take    reads each of a chunk of them, and renames it into a new folder .work/N, which keeps its path
-  submit  applies them; the transaction notes the claimed files as settling
-  settle  removes, keeps or puts aside each file; the note is deleted with a later batch
+  submit  applies them; the transaction notes the claimed files
+  clear   removes, keeps or puts aside each file; the note is deleted with a later batch
 
 A file is read where it lies, and claimed when it is whole; one that looks cut short is not touched until it changed
 and rested for REST_MS: then it is read again; or was seen unchanged for settle_ms: then it is taken as it is.
 
 Crash before the commit: the files lie in .work and are read at the next start. Crash after it: the note names them,
-and they are settled unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
+and they are cleared away unread. So every file takes effect exactly once. The notes of a batch may only be deleted when
 the removal of its files is on disk too; a sync of .work once a second sees to that.
 """
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import errno
 import json
@@ -288,7 +287,7 @@ class SpoolFolder:
     def _content(self, handle: int, size: int) -> bytes | Refused:
         if size <= self.config.body_mib << 20:
             return _read_all(handle, size)
-        return Refused("too-large", f"{size} bytes; [limits] body_mib = {self.config.body_mib} are accepted")
+        return Refused("too-large", f"{size} bytes; [limits] body_mib = {self.config.body_mib} allows fewer")
 
     def _delivery(self, name: str, read: Read) -> Delivery:
         context = context_of_file(name)
@@ -301,15 +300,15 @@ class SpoolFolder:
             delivery.refusal = rejected(context.type, context.regression, refusal)
         return delivery
 
-    # Settling.
+    # Clearing away.
 
-    def settle(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def clear_away(self, verdicts: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Clear claimed files away whose effect is committed: (path below .work, what was refused of it)."""
         for place, (work, refused) in enumerate(verdicts):
             if place == len(verdicts) // 2:
                 passing("half-settled")
             try:
-                self._clear_away(work, refused)
+                self._clear(work, refused)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -323,19 +322,21 @@ class SpoolFolder:
         for base in {work.partition("/")[0] for work in works}:
             remove_empty(f"{self.work}/{base}")
 
-    def _clear_away(self, work: str, refused: Sequence[Any]) -> None:
+    def _clear(self, work: str, refused: Sequence[Any]) -> None:
         name = work.partition("/")[2]
         if refused:
             self._put_aside(work, name, refused)
         elif self.config.done == "keep":
             day = time.strftime("%Y-%m-%d")
-            move(f"{self.work}/{work}", free_name(f"{self.root}/.done/{day}/{name}"))
+            source = f"{self.work}/{work}"
+            move(source, free_path(source, f"{self.root}/.done/{day}/{name}"))
         else:
             os.unlink(f"{self.work}/{work}")
 
     def _put_aside(self, work: str, name: str, refused: Sequence[Any]) -> None:
         """Move a refused file to .bad, with the reasons beside it (written first, so that none is without)."""
-        target = free_name(f"{self.root}/.bad/{name}")
+        source = f"{self.work}/{work}"
+        target = free_path(source, f"{self.root}/.bad/{name}")
         first = refused[0]
         why = {
             "name": name,
@@ -347,13 +348,15 @@ class SpoolFolder:
         try:
             with open(target + REASON, "w", encoding="utf-8") as file:
                 json.dump(why, file, ensure_ascii=False, indent=2)
-            os.rename(f"{self.work}/{work}", target)
+            os.rename(source, target)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(target + REASON)
             raise
         place = f" at {first['path']}" if first.get("path") else ""
         log.warning("spool: refused: %s: %s%s: %s", name, first.get("reason"), place, first.get("detail"))
+
+    # What an earlier run left.
 
     def left_over(self) -> list[Found]:
         """Files in the work folder of an earlier run, oldest first."""
@@ -454,21 +457,14 @@ def move(source: str, target: str) -> None:
     os.rename(source, target)
 
 
-def free_name(path: str) -> str:
-    """The path itself, or, where that is not free, with ~2, ~3 … before its suffix; its name cut to NAME_BYTES. As the
-    names before a taken one are taken as a rule, few of many are looked at."""
-    folder, name = os.path.split(path)
-    stem, suffix = os.path.splitext(name)
-
-    def numbered(number: int) -> str:
-        ending = f"~{number}{suffix}" if number > 1 else suffix
-        return f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"
-
-    most = 1
-    while not _is_free(numbered(most)):
-        most *= 2
-    least = most // 2 + 1
-    return numbered(least + bisect.bisect_left(range(least, most), True, key=lambda number: _is_free(numbered(number))))
+def free_path(source: str, target: str) -> str:
+    """Where a file can be moved to: `target`, its name cut to NAME_BYTES; where that is taken, with ~INODE before its
+    suffix, a number that no other file has (again, should somebody have put another file there)."""
+    folder, name = os.path.split(target)
+    stem, ending = os.path.splitext(name)
+    while not _is_free(path := f"{folder}/{_beginning(stem, NAME_BYTES - len(os.fsencode(ending)))}{ending}"):
+        ending = f"~{os.lstat(source).st_ino}{ending}"
+    return path
 
 
 def _beginning(text: str, most: int) -> str:

@@ -45,7 +45,8 @@ def regress(tmp_path: Path, *options: str) -> str:
 def regression_when_over(daemon: Daemon) -> dict[str, Any]:
     """The regression as soon as its regr-finish has been taken."""
     wait_until(lambda: daemon.get(PATH)["status"] != "live", 10, "the regression's finish")
-    return daemon.get(PATH)
+    regression: dict[str, Any] = daemon.get(PATH)
+    return regression
 
 
 def jobs_by_name(daemon: Daemon) -> dict[str, dict[str, Any]]:
@@ -142,13 +143,15 @@ def check_signatures(daemon: Daemon, jobs: dict[str, dict[str, Any]], failed: di
 
 
 @pytest.mark.icarus
-def test_a_regression_with_icarus_through_the_spool_ends_in_the_daemon_as_in_its_logs(daemon: Daemon, tmp_path: Path):
+def test_a_regression_with_icarus_through_the_spool_ends_in_the_daemon_as_in_its_logs(
+    daemon: Daemon, tmp_path: Path
+) -> None:
     said = regress(tmp_path, "--simulator", "icarus", "--spool", str(daemon.spool))
     assert said.startswith("simulator: Icarus Verilog")
     check_against_the_logs(daemon, tmp_path / "logs" / "demo" / "1")
 
 
-def test_a_regression_over_http_ends_in_the_daemon_as_in_its_logs(daemon: Daemon, tmp_path: Path):
+def test_a_regression_over_http_ends_in_the_daemon_as_in_its_logs(daemon: Daemon, tmp_path: Path) -> None:
     said = regress(tmp_path, "--simulator", "standin", "--server", daemon.url)
     assert f"{daemon.url}/r/demo%2F1" in said
     check_against_the_logs(daemon, tmp_path / "logs" / "demo" / "1")

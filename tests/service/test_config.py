@@ -53,18 +53,18 @@ def default(option: Option) -> Any:
 # The example.
 
 
-def test_the_example_names_every_key_in_its_section_and_no_other():
+def test_the_example_names_every_key_in_its_section_and_no_other() -> None:
     said = example_keys(EXAMPLE.read_text(encoding="utf-8"))
 
     assert said.keys() == {(option.section, option.key) for option in OPTIONS}
 
 
-def test_every_option_has_a_field_of_its_own():
+def test_every_option_has_a_field_of_its_own() -> None:
     assert sorted([*map(field, OPTIONS), "path", "places"]) == sorted(each.name for each in dataclasses.fields(Config))
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
-def test_the_example_shows_the_default(option):
+def test_the_example_shows_the_default(option: Option) -> None:
     value, shown_only = example_keys(EXAMPLE.read_text(encoding="utf-8"))[option.section, option.key]
 
     assert shown_only is (option.key not in SWITCHED_ON)
@@ -74,7 +74,7 @@ def test_the_example_shows_the_default(option):
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
-def test_the_example_explains_every_key_just_above_it(option):
+def test_the_example_explains_every_key_just_above_it(option: Option) -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     [place] = [n for n, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{option.key} = ")]
     above = [line for line in lines[max(0, place - 6) : place] if line]
@@ -83,14 +83,14 @@ def test_the_example_explains_every_key_just_above_it(option):
     assert any(line.startswith("# ") and line.endswith(".") for line in above)
 
 
-def test_the_example_can_be_used_as_it_stands(tmp_path):
+def test_the_example_can_be_used_as_it_stands(tmp_path: Path) -> None:
     config = load(tmp_path, EXAMPLE.read_text(encoding="utf-8"))
 
     assert config.enablelivejobs is True
     assert config.livetimeoutsignature == "LIVE Job Timeout or Missing"
 
 
-def test_the_example_with_every_shown_default_written_out_means_the_same_as_without(tmp_path):
+def test_the_example_with_every_shown_default_written_out_means_the_same_as_without(tmp_path: Path) -> None:
     keys = example_keys(EXAMPLE.read_text(encoding="utf-8"))
     sections = dict.fromkeys(section for section, _ in keys)
     text = ""
@@ -104,10 +104,10 @@ def test_the_example_with_every_shown_default_written_out_means_the_same_as_with
 # What the defaults are.
 
 
-def test_an_empty_file_gives_the_defaults(tmp_path):
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, "")
 
-    places = {"db": tmp_path / "var/simscope.db", "spool_dir": tmp_path / "var/spool"}
+    places: dict[str, Any] = {"db": tmp_path / "var/simscope.db", "spool_dir": tmp_path / "var/spool"}
     assert config == Config(**places, path=tmp_path / "simscope.config")
     assert (config.host, config.port) == ("127.0.0.1", 8040)
     assert (config.enablelivejobs, config.livetimeoutsignature, config.enableskip) == (False, "", True)
@@ -143,7 +143,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("section", "key", "text", "value"), GOOD)
-def test_a_value_is_taken(tmp_path, section, key, text, value):
+def test_a_value_is_taken(tmp_path: Path, section: str, key: str, text: str, value: Any) -> None:
     config = load(tmp_path, f"[{section}]\n{key} = {text}\n")
 
     assert getattr(config, key) == value
@@ -199,7 +199,9 @@ CASES = [(option, text) for option in OPTIONS for text in WRONG[option.kind]]
 
 
 @pytest.mark.parametrize(("option", "text"), CASES, ids=lambda value: getattr(value, "key", value))
-def test_a_wrong_value_is_told_with_file_line_key_value_and_what_is_accepted(tmp_path, option, text):
+def test_a_wrong_value_is_told_with_file_line_key_value_and_what_is_accepted(
+    tmp_path: Path, option: Option, text: str
+) -> None:
     said = complaint(tmp_path, f"# a comment\n\n[{option.section}]\n{option.key} = {text}\n")
 
     assert said.startswith(f"{tmp_path / 'simscope.config'}:4: [{option.section}] {option.key} = ")
@@ -208,17 +210,17 @@ def test_a_wrong_value_is_told_with_file_line_key_value_and_what_is_accepted(tmp
     assert said.endswith(option.accepted)
 
 
-def test_every_kind_of_option_has_wrong_values():
+def test_every_kind_of_option_has_wrong_values() -> None:
     assert {option.kind for option in OPTIONS} == WRONG.keys()
 
 
 @pytest.mark.parametrize("option", [each for each in OPTIONS if each.kind in ("days", "hours")], ids=lambda o: o.key)
-def test_a_number_that_no_clock_can_hold_is_impossible(tmp_path, option):
+def test_a_number_that_no_clock_can_hold_is_impossible(tmp_path: Path, option: Option) -> None:
     assert "1e+300" in complaint(tmp_path, f"[{option.section}]\n{option.key} = 1e300\n")
 
 
 @pytest.mark.parametrize("section", dict.fromkeys(option.section for option in OPTIONS))
-def test_an_unknown_key_is_told_with_its_place_and_the_known_ones(tmp_path, section):
+def test_an_unknown_key_is_told_with_its_place_and_the_known_ones(tmp_path: Path, section: str) -> None:
     said = complaint(tmp_path, f"[{section}]\n\n  enable_live = true\n")
 
     assert said.startswith(f"{tmp_path / 'simscope.config'}:3: ")
@@ -226,13 +228,13 @@ def test_an_unknown_key_is_told_with_its_place_and_the_known_ones(tmp_path, sect
     assert all(option.key in said for option in OPTIONS if option.section == section)
 
 
-def test_a_key_of_another_section_is_unknown(tmp_path):
+def test_a_key_of_another_section_is_unknown(tmp_path: Path) -> None:
     said = complaint(tmp_path, "[server]\nenablelivejobs = true\n")
 
     assert ":2: unknown key 'enablelivejobs' in [server]" in said
 
 
-def test_an_unknown_section_is_told_with_its_place_and_the_known_ones(tmp_path):
+def test_an_unknown_section_is_told_with_its_place_and_the_known_ones(tmp_path: Path) -> None:
     said = complaint(tmp_path, "[sigs]\n[signatures]\nenablelivejobs = true\n")
 
     assert ":2: unknown section [signatures]" in said
@@ -249,7 +251,9 @@ def test_an_unknown_section_is_told_with_its_place_and_the_known_ones(tmp_path):
         ("[[sigs]]\nenableskip = true\n", 1, "sigs", '[{"enableskip": true}]'),
     ],
 )
-def test_a_key_outside_of_all_sections_is_told_with_its_value(tmp_path, text, line, key, value):
+def test_a_key_outside_of_all_sections_is_told_with_its_value(
+    tmp_path: Path, text: str, line: int, key: str, value: Any
+) -> None:
     said = complaint(tmp_path, text)
 
     assert said.startswith(
@@ -269,35 +273,35 @@ def test_a_key_outside_of_all_sections_is_told_with_its_value(tmp_path, text, li
         ("[spool.db]\nx = 1\n", 1),
     ],
 )
-def test_the_line_is_that_of_the_key_in_its_section(tmp_path, text, line):
+def test_the_line_is_that_of_the_key_in_its_section(tmp_path: Path, text: str, line: int) -> None:
     assert complaint(tmp_path, text).startswith(f"{tmp_path / 'simscope.config'}:{line}: ")
 
 
-def test_a_number_with_more_digits_than_can_be_read_is_told(tmp_path):
+def test_a_number_with_more_digits_than_can_be_read_is_told(tmp_path: Path) -> None:
     assert "not TOML" in complaint(tmp_path, f"[spool]\nsettle_ms = {'9' * 5000}\n")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     assert load(tmp_path, '\ufeff[server]\ntoken = "a"\n').token == "a"
 
 
-def test_what_is_no_toml_is_told_with_its_line(tmp_path):
+def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
     said = complaint(tmp_path, "[sigs]\nenablelivejobs = yes\n")
 
     assert str(tmp_path / "simscope.config") in said
     assert "line 2" in said
 
 
-def test_a_key_that_stands_twice_is_no_toml(tmp_path):
+def test_a_key_that_stands_twice_is_no_toml(tmp_path: Path) -> None:
     assert "not TOML" in complaint(tmp_path, "[sigs]\nenableskip = true\nenableskip = false\n")
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.config: there is no such"):
         load_config(tmp_path / "nowhere.config", {})
 
 
-def test_a_file_that_is_not_utf_8_is_told(tmp_path):
+def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
     path = tmp_path / "simscope.config"
     path.write_bytes(b'[server]\ntoken = "\xff"\n')
 
@@ -308,7 +312,7 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path):
 # Paths and environment.
 
 
-def test_relative_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -319,20 +323,22 @@ def test_relative_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert config.spool_dir == tmp_path / "etc/in"
 
 
-def test_a_file_that_is_named_relatively_gives_absolute_paths_too(tmp_path, monkeypatch):
+def test_a_file_that_is_named_relatively_gives_absolute_paths_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("simscope.config").write_text("")
 
     assert load_config(Path("simscope.config"), {}).db == tmp_path / "var/simscope.db"
 
 
-def test_absolute_paths_stay(tmp_path):
+def test_absolute_paths_stay(tmp_path: Path) -> None:
     config = load(tmp_path, '[server]\ndb = "/data/s.db"\n[spool]\ndir = "/data/in"\n')
 
     assert (config.db, config.spool_dir) == (Path("/data/s.db"), Path("/data/in"))
 
 
-def test_the_environment_overrides_the_file(tmp_path):
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     text = '[server]\nlisten = "127.0.0.1:1"\ndb = "a.db"\ntoken = "a"\n'
 
     config = load(
@@ -343,13 +349,15 @@ def test_the_environment_overrides_the_file(tmp_path):
     assert config.spool_dir == tmp_path / "var/spool"
 
 
-def test_a_relative_path_of_the_environment_is_relative_to_where_it_is_said(tmp_path, monkeypatch):
+def test_a_relative_path_of_the_environment_is_relative_to_where_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir("/")
 
     assert load(tmp_path, "", SIMSCOPE_DB="s.db").db == Path("/s.db")
 
 
-def test_an_empty_variable_overrides_nothing(tmp_path):
+def test_an_empty_variable_overrides_nothing(tmp_path: Path) -> None:
     assert load(tmp_path, '[server]\ntoken = "a"\n', SIMSCOPE_TOKEN="", SIMSCOPE_LISTEN="").token == "a"
 
 
@@ -363,7 +371,7 @@ def test_an_empty_variable_overrides_nothing(tmp_path):
         ("SIMSCOPE_DB", "/proc"),
     ],
 )
-def test_a_wrong_variable_is_named(tmp_path, name, value):
+def test_a_wrong_variable_is_named(tmp_path: Path, name: str, value: Any) -> None:
     said = complaint(tmp_path, '[server]\nlisten = "127.0.0.1:1"\ndb = "a.db"\ntoken = ""\n', **{name: value})
 
     assert said.startswith(f"environment variable {name}: [server] {name.removeprefix('SIMSCOPE_').lower()} = ")
@@ -389,7 +397,9 @@ def test_a_wrong_variable_is_named(tmp_path, name, value):
         ("server", "db", "folder/../simscope.config", "HERE/folder/../simscope.config", "that is this configuration"),
     ],
 )
-def test_a_place_that_cannot_be_is_told_as_any_other_value(tmp_path, section, key, value, shown, why):
+def test_a_place_that_cannot_be_is_told_as_any_other_value(
+    tmp_path: Path, section: str, key: str, value: Any, shown: Any, why: str
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
@@ -404,7 +414,7 @@ def test_a_place_that_cannot_be_is_told_as_any_other_value(tmp_path, section, ke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file", "folder", "simscope.config"]
 
 
-def test_a_root_of_files_that_is_no_folder_is_told_and_one_that_is_not_there_may_come(tmp_path):
+def test_a_root_of_files_that_is_no_folder_is_told_and_one_that_is_not_there_may_come(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     roots = '[server]\nfile_roots = ["later", "{}"]\n'
 
@@ -414,7 +424,7 @@ def test_a_root_of_files_that_is_no_folder_is_told_and_one_that_is_not_there_may
     assert load(tmp_path, roots.format(tmp_path)).file_roots == (f"{tmp_path}/later", str(tmp_path))
 
 
-def test_a_database_and_a_spool_that_are_there_may_stay_and_may_be_links(tmp_path):
+def test_a_database_and_a_spool_that_are_there_may_stay_and_may_be_links(tmp_path: Path) -> None:
     for name in ("spool", "data"):
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}.link").symlink_to(name)
@@ -429,7 +439,7 @@ def test_a_database_and_a_spool_that_are_there_may_stay_and_may_be_links(tmp_pat
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8040", "[::]:8040", ":8040", "192.168.0.7:8040", "farm1.lab:8040"])
-def test_without_a_token_only_loopback_is_listened_on(tmp_path, listen):
+def test_without_a_token_only_loopback_is_listened_on(tmp_path: Path, listen: str) -> None:
     said = complaint(tmp_path, f'[server]\nlisten = "{listen}"\n')
 
     assert "simscope.config" in said
@@ -439,16 +449,16 @@ def test_without_a_token_only_loopback_is_listened_on(tmp_path, listen):
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:8040", "127.9.9.9:1", "[::1]:8040", "localhost:8040"])
-def test_loopback_needs_no_token(tmp_path, listen):
+def test_loopback_needs_no_token(tmp_path: Path, listen: str) -> None:
     assert load(tmp_path, f'[server]\nlisten = "{listen}"\n').listen == listen
 
 
-def test_with_a_token_any_address_is_listened_on(tmp_path):
+def test_with_a_token_any_address_is_listened_on(tmp_path: Path) -> None:
     assert load(tmp_path, '[server]\nlisten = "0.0.0.0:8040"\ntoken = "t"\n').host == "0.0.0.0"
     assert load(tmp_path, "", SIMSCOPE_LISTEN="0.0.0.0:1", SIMSCOPE_TOKEN="t").port == 1
 
 
-def test_a_variable_cannot_open_the_door_without_a_token(tmp_path):
+def test_a_variable_cannot_open_the_door_without_a_token(tmp_path: Path) -> None:
     assert "token" in complaint(tmp_path, "", SIMSCOPE_LISTEN="0.0.0.0:8040")
 
 
@@ -469,7 +479,7 @@ def test_a_variable_cannot_open_the_door_without_a_token(tmp_path):
         ("", ("", -1)),
     ],
 )
-def test_an_address_is_split(listen, parts):
+def test_an_address_is_split(listen: str, parts: tuple[str, int]) -> None:
     assert split_listen(listen) == parts
 
 
@@ -488,5 +498,5 @@ def test_an_address_is_split(listen, parts):
         ("127.0.0.1.lab", False),
     ],
 )
-def test_loopback_is_told_from_the_rest(host, answer):
+def test_loopback_is_told_from_the_rest(host: str, answer: bool) -> None:
     assert is_loopback(host) is answer
