@@ -43,7 +43,6 @@ CLOCKS = re.compile(r"\b(time\.(time|time_ns|monotonic|monotonic_ns|localtime)|d
 
 MOST_LINES = 700
 LONG_FOR_A_REASON = {
-    "doors/spool_folder": "scanning, claiming and settling share the names and limits of one folder",
     "messages/decoding": "from bytes to a message or a refusal: the path is read from top to bottom",
 }
 

@@ -65,7 +65,7 @@ class Asker:
         self.end, self.theirs = socket.socketpair()
         self.end.settimeout(20)
         self.channel = Channel(self.end)
-        self.thread = threading.Thread(target=Writer(self.config, Channel(self.theirs)).run)
+        self.thread = threading.Thread(target=Writer(self.config, Channel(self.theirs)).run, daemon=True)
         self.thread.start()
         self.started = self.heard()
 
@@ -441,7 +441,7 @@ def test_a_signal_to_all_processes_loses_no_request(
     assert daemon.process is not None
     (daemon.folder / "slow").touch()
     answers: list[Any] = []
-    asking = threading.Thread(target=lambda: answers.append(publish(daemon, "job-finish", "r", done())))
+    asking = threading.Thread(target=lambda: answers.append(publish(daemon, "job-finish", "r", done())), daemon=True)
     asking.start()
     wait_until((daemon.folder / "committing").exists)
 
