@@ -10,7 +10,7 @@ The path of a message, from wing to wing of simscope_server/:
 
     spool file ─┐                                                  ┌─> stream, long poll (reading, api) ─> page, client
     HTTP POST ──┼─> decode ─> batch ─> ONE transaction ─> COMMIT ──┤
-    (doors,api) │  (messages) (ledger: rules, rows, events)        └─> settle the file (doors), answer the request (api)
+    (doors,api) │  (messages) (ledger: rules, rows, events)        └─> clear the file away (doors), answer (api)
         clock ──┴─────────────────────^ time limits, prune (deadlines), through the same door (ledger)
 
 It runs in two processes: one writes, that is, applies batches and owns the database (ledger/writer.py), the other does
@@ -162,7 +162,7 @@ class Daemon:
             self.stopping.set()
 
     async def _refused_of(self, receipt: int) -> list[Any]:
-        """What a receipt says was refused; the reasons of a file that is settled after a crash."""
+        """What a receipt says was refused; the reasons of a file that is cleared away after a crash."""
         rows = await self.readers.read_surely("SELECT details FROM receipt WHERE id = ?", (receipt,))
         details = decode_json(rows[0]["details"] or "[]") if rows else []
         return [told for told in details if told["outcome"] == "rejected"] or [{"reason": "unknown"}]

@@ -61,7 +61,11 @@ ROOMS = (
     Room("simscope_server/messages/*.py", "messages", ("messages",)),
     Room("simscope_server/ledger/*.py", "ledger", ("ledger",)),
     Room("simscope_server/reading/*.py", "reading", ("reading",)),
-    Room("simscope_server/doors/*.py", "doors", ("doors",)),
+    Room(
+        "simscope_server/doors/*.py",
+        "doors",
+        ("doors", *(f"service/test_{name}.py" for name in ("requeue", "deadlines", "crash"))),
+    ),
     Room("simscope_server/api/*.py", "api", ("api",)),
     Room("simscope_server/*.py", "service", ("service",)),
     Room("simscoped.py", "service", ("service",)),

@@ -14,7 +14,8 @@ from typing import Any
 from watchfiles import awatch
 
 from simscope_server.doors.intake import Intake
-from simscope_server.doors.spool_folder import CHUNK_FILES, SCAN_FILES, Found, SpoolFolder, is_file, sync_folder
+from simscope_server.doors.spool_folder import CHUNK_FILES, SCAN_FILES, Found, SpoolFolder, is_file
+from simscope_server.ledger.database import sync
 from simscope_server.ledger.ledger import cancel
 from simscope_server.messages.protocol import Delivery, StorageError, decode_json, log
 from simscope_server.messages.times import in_words
@@ -23,7 +24,7 @@ from simscope_server.settings import Config
 CHUNKS_UNDER_WAY = 2  # one with the writer, one ready for it; so the writer never waits for a reader
 AWAKE_S = 0.010  # between two scans while files keep coming
 AWAKE_FOR_S = 1.0  # after the last file
-START_PATIENCE_S = 3.0  # deadlines do not wait at the start for files that change later than this after it
+START_TIMEOUT_S = 3.0  # deadlines do not wait at the start for files that change later than this after it
 
 
 class Spool:
@@ -83,7 +84,7 @@ class Spool:
 
     def _note_drained(self, found: int) -> None:
         """What lay here at the start is taken, but for files that are still being written."""
-        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_PATIENCE_S:
+        if found < SCAN_FILES and self.folder.waits_since() > self._listed + START_TIMEOUT_S:
             self.drained.set()
 
     async def _take(
@@ -150,7 +151,7 @@ class Spool:
         if not self._unsynced or time.monotonic() - self._synced < 1:
             return
         notes = list(self._unsynced)
-        await asyncio.to_thread(sync_folder, self.folder.work)
+        await asyncio.to_thread(sync, self.folder.work)
         self._synced = time.monotonic()
         del self._unsynced[: len(notes)]
         self._deletable += notes
@@ -224,7 +225,7 @@ class Spool:
                 if is_file(f"{self.folder.work}/{work}", inode, mtime_ns)
             ]
             await self._clear_away(verdicts)
-        await asyncio.to_thread(sync_folder, self.folder.work)
+        await asyncio.to_thread(sync, self.folder.work)
 
     async def _forget_notes(self, notes: list[int]) -> None:
         """Delete notes before their paths are used again: a new file could be taken for one that is cleared away."""

@@ -306,7 +306,7 @@ class SpoolFolder:
         """Clear claimed files away whose effect is committed: (path below .work, what was refused of it)."""
         for place, (work, refused) in enumerate(verdicts):
             if place == len(verdicts) // 2:
-                passing("half-settled")
+                passing("half-cleared")
             try:
                 self._clear(work, refused)
             except FileNotFoundError:
@@ -487,12 +487,3 @@ def remove_empty(folder: str) -> None:
     for path, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(path)
-
-
-def sync_folder(folder: str) -> None:
-    """Have the names in a folder, and what was removed before, written to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -73,7 +73,7 @@ def telling_storage_trouble() -> Iterator[None]:
 
 PROGRAM = f"simscoped {__version__}"
 COPY_PAGES = 4096  # 16 MiB at a time
-LOCK_PATIENCE_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
+LOCK_TIMEOUT_S = 2.0  # the writer of a daemon that was killed may still be finishing its last transaction
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -156,6 +156,15 @@ def copy_whole(source: sqlite3.Connection, part: Path, progress: Callable[[int, 
         copy.execute("PRAGMA journal_mode = DELETE")
 
 
+def sync(path: Path | str) -> None:
+    """Have a file, or the names in a folder and what was removed from it, written to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _make_database(conn: sqlite3.Connection) -> None:
     """All in one transaction: a crash leaves an empty file, which is made anew at the next start.
 
@@ -190,7 +199,7 @@ class Clock:
         return Moment(int(wall), int(wall) - self._apart)
 
 
-def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
+def lock_file(path: Path, refusal: str, timeout_s: float = 0.0) -> None:
     """Take a lock that the process, and those it forks, have to their end. Raises NotNow with the sentence given if
     another has it, and goes on having it for so long."""
     try:
@@ -198,7 +207,7 @@ def lock_file(path: Path, refusal: str, patience_s: float = 0.0) -> None:
         held = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
     except OSError as error:
         raise NotNow(f"{path}: cannot be opened: {error}") from None
-    end = time.monotonic() + patience_s
+    end = time.monotonic() + timeout_s
     while True:
         try:
             return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -53,7 +53,7 @@ def apply_submissions(
     for submission in submissions:
         own = list(itertools.islice(receipts, len(submission.deliveries)))
         told.append((own, _note_claims(batch, submission.deliveries, own)))
-        batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in submission.settled))
+        batch.conn.executemany("DELETE FROM settling WHERE id = ?", ((number,) for number in submission.deletable))
     return told
 
 

@@ -13,7 +13,6 @@ and see that a file migrated and a file made anew come to the same schema (tests
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sqlite3
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from simscope_server.crashpoints import passing
 from simscope_server.ledger.batch import Batch
-from simscope_server.ledger.database import SCHEMA_VERSION, copy_whole, open_known, schema_version
+from simscope_server.ledger.database import SCHEMA_VERSION, copy_whole, open_known, schema_version, sync
 from simscope_server.messages.protocol import NotNow
 
 TOLD_EVERY_S = 1.0
@@ -72,9 +71,9 @@ def keep_copy(conn: sqlite3.Connection, path: Path, version: int, tell: Tell) ->
     try:
         copy_whole(conn, part, progress)
         shutil.copymode(path, part)
-        _sync(part)
+        sync(part)
         part.rename(copy)
-        _sync(path.parent)
+        sync(path.parent)
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -83,14 +82,6 @@ def keep_copy(conn: sqlite3.Connection, path: Path, version: int, tell: Tell) ->
 
 def _mib(size: int) -> str:
     return f"{size / (1 << 20):.0f} MiB"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _migrate(conn: sqlite3.Connection, version: int) -> None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from simscope_server.crashpoints import passing
 from simscope_server.ledger.batch import Batch, Known
-from simscope_server.ledger.database import LOCK_PATIENCE_S, Clock, lock_file, open_database, telling_storage_trouble
+from simscope_server.ledger.database import LOCK_TIMEOUT_S, Clock, lock_file, open_database, telling_storage_trouble
 from simscope_server.ledger.deliveries import BATCH_MESSAGES, apply_submissions
 from simscope_server.ledger.effects import flush
 from simscope_server.ledger.logbook import open_logbook
@@ -219,7 +219,7 @@ class WriterProcess(NamedTuple):
 def start_writer(config: Config, tell: Tell) -> WriterProcess:
     """Lock the database, bring it to this release, telling how far that is, and fork the writer; to be called before
     there is a loop or a thread. Raises SimscopedError or NotNow."""
-    lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_PATIENCE_S)
+    lock_file(Path(f"{config.db}.lock"), f"{config.db}: another simscoped works on it", LOCK_TIMEOUT_S)
     upgrade(config.db, tell)
     ours, theirs = socket.socketpair()
     pid = os.fork()

@@ -197,7 +197,7 @@ def _decode_elements(tree: list[Any], context: Context, config: Config) -> list[
 def _check_size(raw: bytes, config: Config) -> None:
     size = len(raw.strip())
     if size > config.message_kib * 1024:
-        raise Refused("too-large", f"{size} bytes; [limits] message_kib = {config.message_kib} are accepted")
+        raise Refused("too-large", f"{size} bytes; [limits] message_kib = {config.message_kib} allows fewer")
 
 
 def _decode_batch(

@@ -381,7 +381,7 @@ class Submission(NamedTuple):
     """Deliveries that a door hands in together, and the notes about files that are certain to be cleared away."""
 
     deliveries: list[Delivery]
-    settled: Sequence[int] = ()
+    deletable: Sequence[int] = ()
 
     def weight(self) -> int:
         """How many messages it holds, as far as that is known."""

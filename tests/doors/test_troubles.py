@@ -330,14 +330,14 @@ def test_a_spool_that_cannot_be_listed_is_unhealthy_until_it_can(
 
 
 IN_TROUBLE_AT_START = """
-real_sync = rooms.find("sync_folder")
+real_sync = rooms.find("sync")
 
 def guarded(folder):
     if not os.path.exists("better"):
         raise OSError(errno.EIO, "Input/output error")
     return real_sync(folder)
 
-rooms.replace("sync_folder", guarded)
+rooms.replace("sync", guarded)
 """
 
 
@@ -384,14 +384,14 @@ def test_a_disk_too_full_for_the_work_folder_lets_files_wait_and_the_daemon_live
 
 
 SYNCS_BADLY = """
-sync_folder = rooms.find("sync_folder")
+sync = rooms.find("sync")
 
 def guarded(folder):
     if os.path.exists("broken"):
         raise OSError(errno.EIO, "Input/output error")
-    sync_folder(folder)
+    sync(folder)
 
-rooms.replace("sync_folder", guarded)
+rooms.replace("sync", guarded)
 """
 
 

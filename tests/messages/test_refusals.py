@@ -393,7 +393,7 @@ def test_a_job_of_a_large_batch_may_be_as_large_as_a_message_and_no_larger() -> 
     taken, refused = decode(envelope("batch-job-live", bodies), message_kib=1)
 
     assert (taken.key, refused.reason) == ("a", "too-large")
-    assert refused.detail == "1025 bytes; [limits] message_kib = 1 are accepted"
+    assert refused.detail == "1025 bytes; [limits] message_kib = 1 allows fewer"
 
 
 @pytest.mark.parametrize(

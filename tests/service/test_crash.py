@@ -50,7 +50,7 @@ def drop_everything(daemon: Daemon) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "point", ["before-commit:1", "before-commit:2", "after-commit:1", "half-settled:1", "half-settled:2"]
+    "point", ["before-commit:1", "before-commit:2", "after-commit:1", "half-cleared:1", "half-cleared:2"]
 )
 def test_a_delivery_takes_effect_once_wherever_the_daemon_is_killed(
     make_daemon: Callable[..., Daemon], point: str
@@ -106,7 +106,7 @@ def test_kept_files_are_all_kept_when_the_daemon_is_killed_between_two_of_them(
     daemon = make_daemon(f'{CONFIG}done = "keep"\n', program=CRASHING)
     for number in range(10):
         daemon.drop(f"r/{number}.json", live(str(number)))
-    daemon.start(wait=False, env={"CRASH_AT": "half-settled:1"})
+    daemon.start(wait=False, env={"CRASH_AT": "half-cleared:1"})
     wait_until(lambda: killed(daemon))
 
     daemon.program = PLAIN

@@ -28,7 +28,7 @@ def refusal(daemon: Daemon, code: int) -> str:
 
 def test_a_second_daemon_on_the_same_database_is_refused(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     first = make_daemon(CONFIG).start()
-    impatient = driven(tmp_path / "second", "rooms.replace('LOCK_PATIENCE_S', 0.1)")
+    impatient = driven(tmp_path / "second", "rooms.replace('LOCK_TIMEOUT_S', 0.1)")
     second = make_daemon(CONFIG, folder="second", program=impatient)
     second.config.write_text(second.config.read_text().replace('"simscope.db"', f'"{first.db}"'))
 

@@ -85,7 +85,7 @@ rooms.replace("anything_due", failing)
     ]
 
 
-PATIENT = "rooms.replace('START_PATIENCE_S', 1.5)\n"
+PATIENT = "rooms.replace('START_TIMEOUT_S', 1.5)\n"
 SILENT = """
 async def silent(*_, stop_event, **__):
     while not stop_event.is_set():
@@ -277,7 +277,7 @@ def test_files_that_settle_after_the_start_are_taken_before_any_deadline_fires(
     make_daemon: Callable[..., Daemon], tmp_path: Path, age: int
 ) -> None:
     config = f"{CONFIG.replace('settle_ms = 100', 'settle_ms = 1500')}{hours(3600)}"
-    impatient = driven(tmp_path / "daemon", "rooms.replace('START_PATIENCE_S', 0.1)\n")
+    impatient = driven(tmp_path / "daemon", "rooms.replace('START_TIMEOUT_S', 0.1)\n")
     daemon = make_daemon(config, program=impatient).start()
     publish(daemon, "job-live", "r", live())
     daemon.stop()

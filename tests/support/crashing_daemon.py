@@ -23,7 +23,7 @@ from support import rooms
 point, _, count = os.environ["CRASH_AT"].partition(":")
 passed = itertools.count(1)
 daemon = os.getpid()  # its writer, which passes some of the points, is another process
-is_applying = point == "half-settled"
+is_applying = point == "half-cleared"
 
 
 @functools.wraps(apply_submissions)
