@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import openapi_spec_validator
 import pytest
 from support.asking import WOKEN_S, raw

@@ -313,8 +313,12 @@ def test_nothing_outside_the_roots_is_read(with_files: Daemon, name: str) -> Non
     assert (status, told["reason"]) == (403, "outside-roots")
 
 
-OWN = ("simscope.config", "spool/.work/.lock", "spool/r/1.json")
-OWN += tuple(f"simscope.db{end}" for end in ("", "-wal", "-shm", ".lock", ".logs", ".logs-wal", ".logs-shm"))
+OWN = (
+    "simscope.config",
+    "spool/.work/.lock",
+    "spool/r/1.json",
+    *(f"simscope.db{end}" for end in ("", "-wal", "-shm", ".lock", ".logs", ".logs-wal", ".logs-shm")),
+)
 
 
 @pytest.fixture(scope="module")

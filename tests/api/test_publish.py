@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -190,7 +191,7 @@ def test_what_a_live_message_says_is_shown_and_stays_where_the_finish_leaves_it_
     said |= {"start_time": "2026-01-02T03:04:05.678Z", "time_limit_ms": 3_600_000, "phase": "p"}
     said |= {"metadata": [["k", "v"]], "env": {"A": "1"}, "results": "r", "files": [{"path": "/f"}]}
     said |= {"progress": {"done": 1}}
-    extra = {"extid": "e", "sourcecode": "s", "username": "u", "mine": 1}
+    extra: dict[str, Any] = {"extid": "e", "sourcecode": "s", "username": "u", "mine": 1}
     job = publish(shared, "job-live", run, live(**said, **extra))["details"][0]["job"]
 
     alive = shared.get(f"/jobs/{job}")
@@ -238,7 +239,7 @@ def test_the_year_1_overwrites_no_time(shared: Daemon, run: str) -> None:
 
 # REG stands for the regression. The first word says how it is sent: "messages" is a file at the top and POST /messages;
 # a type is a file of that name in the folder of the regression and POST /publish/TYPE.
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "start_time": "2026-01-02T03:04:05.678+02:00",
     "finish_time": "2026-01-02T03:05:05.678+02:00",
     "compute_ms": 5000,
@@ -295,7 +296,8 @@ DELIVERIES = [
 def told_by(details: list[Any], regression: str) -> list[Any]:
     """What is notable in a receipt, without ids."""
     notable = [detail for detail in details if detail["outcome"] != "applied" or detail["warnings"]]
-    return json.loads(json.dumps([detail | {"job": None} for detail in notable]).replace(regression, "REG"))
+    told: list[Any] = json.loads(json.dumps([detail | {"job": None} for detail in notable]).replace(regression, "REG"))
+    return told
 
 
 def rows_of(daemon: Daemon, regression: str) -> dict[str, Any]:
@@ -364,12 +366,12 @@ def test_a_receipt_can_be_read_by_its_id_and_found_by_name_and_outcome(shared: D
 
 
 def test_a_receipt_is_found_by_its_path_or_its_bare_file_name(shared: Daemon, run: str) -> None:
-    for name in (f"[7]{run}.json", f"{run}/x/[7]{run}.json", f"{run}/y[7]{run}.json"):
-        shared.drop(name, envelope("job-live", run, live()))
-        wait_until(lambda name=name: shared.get(f"/receipts?name={quoted(name)}")["items"])
-
     def names(said: str) -> list[str]:
         return [told["name"] for told in shared.get(f"/receipts?name={quoted(said)}")["items"]]
+
+    for name in (f"[7]{run}.json", f"{run}/x/[7]{run}.json", f"{run}/y[7]{run}.json"):
+        shared.drop(name, envelope("job-live", run, live()))
+        wait_until(functools.partial(names, name))
 
     assert names(f"[7]{run}.json") == [f"{run}/x/[7]{run}.json", f"[7]{run}.json"]
     assert names(f"{run}/x/[7]{run}.json") == [f"{run}/x/[7]{run}.json"]

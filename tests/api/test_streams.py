@@ -185,7 +185,8 @@ def test_a_stream_that_passes_over_what_others_do_is_kept_open_and_moves_on(
     others.join()
     stream.close()
     assert [block and block.comments for block in blocks] == [["alive"]] * 2
-    assert blocks[0] and blocks[1] and int(blocks[0].id) < int(blocks[1].id)
+    first, second = (block and block.id for block in blocks)
+    assert first is not None and second is not None and first < second
 
 
 def test_a_place_in_a_database_that_was_here_before_is_refused(make_daemon: Callable[..., Daemon]) -> None:

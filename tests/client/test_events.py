@@ -38,9 +38,10 @@ def test_events_begin_when_they_are_asked_for_and_are_filtered(daemon: Daemon, c
 
 
 def test_a_job_is_called_by_what_is_known_of_it() -> None:
-    known = [{"name": "n", "config": "c"}, {"config": "c", "uniqueid": "u"}, {"uniqueid": "u"}, {}]
-
-    assert [simscope.Job(id=7, **fields).title for fields in known] == ["n", "c", "u", "job 7"]
+    assert simscope.Job(id=7, name="n", config="c").title == "n"
+    assert simscope.Job(id=7, config="c", uniqueid="u").title == "c"
+    assert simscope.Job(id=7, uniqueid="u").title == "u"
+    assert simscope.Job(id=7).title == "job 7"
 
 
 def test_every_type_of_event_may_be_asked_for_and_no_other(daemon: Daemon, client: Client) -> None:

@@ -103,7 +103,7 @@ def test_short_logs(daemon: Daemon, client: Client, count: int, stream: bool) ->
         assert buffer.has_first
     for call in (client.log_buffer, client.logs):
         with pytest.raises(ValueError) as caught:
-            call(number, count + 1)  # type: ignore[operator]
+            call(number, count + 1)
         assert isinstance(caught.value, simscope.Refused) and caught.value.status == 422
     assert client.logs(number, count) == []
 
@@ -203,7 +203,7 @@ def test_interrupt_without_a_stream_does_nothing(daemon: Daemon, client: Client)
     for wrong in (-1, float("nan"), 1e9):
         for call in (buffer.wait, buffer.interrupt):
             with pytest.raises(simscope.UsageError, match="timeout="):
-                call(timeout=wrong)  # type: ignore[operator]
+                call(timeout=wrong)
 
 
 def test_a_callback_may_fail_and_may_interrupt(daemon: Daemon, client: Client, caplog: Any) -> None:

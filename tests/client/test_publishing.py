@@ -277,20 +277,32 @@ def options(**given: Any) -> Any:
     return type("Options", (), names | {"timeout": 1.0} | given)()
 
 
+def folder(environ: dict[str, str], **given: Any) -> str:
+    """The spool that is chosen."""
+    chosen = simscope.choose_destination(options(**given), environ)
+    assert isinstance(chosen, simscope.Spool)
+    return chosen.folder
+
+
+def server(environ: dict[str, str], **given: Any) -> simscope.Server:
+    chosen = simscope.choose_destination(options(**given), environ)
+    assert isinstance(chosen, simscope.Server)
+    return chosen
+
+
 def test_option_beats_environment_beats_file_and_spool_beats_server(tmp_path: Path) -> None:
     config = tmp_path / "c.conf"
     config.write_text('server = "http://file"\nspool = "from-file"\ntoken = "t-file"\n')
     both = {"SIMSCOPE_SPOOL": "/env", "SIMSCOPE_SERVER": "http://env", "SIMSCOPE_TOKEN": "t-env"}
-    choose = simscope.choose_destination
-    assert choose(options(config=str(config)), {}).folder == str(tmp_path / "from-file")
-    assert choose(options(config=str(config)), both).folder == "/env"
-    assert choose(options(server="http://option", config=str(config)), both).key == "server http://option"
-    assert choose(options(server="http://option", spool="/option"), both).folder == "/option"
-    assert choose(options(config=str(config)), {"SIMSCOPE_SERVER": "http://env"}).address.token == "t-file"
-    assert choose(options(server="http://option"), both).address.token == "t-env"
-    assert choose(options(server="http://o", token="t-option"), both).address.token == "t-option"
+    assert folder({}, config=str(config)) == str(tmp_path / "from-file")
+    assert folder(both, config=str(config)) == "/env"
+    assert server(both, server="http://option", config=str(config)).key == "server http://option"
+    assert folder(both, server="http://option", spool="/option") == "/option"
+    assert server({"SIMSCOPE_SERVER": "http://env"}, config=str(config)).address.token == "t-file"
+    assert server(both, server="http://option").address.token == "t-env"
+    assert server(both, server="http://o", token="t-option").address.token == "t-option"
     with pytest.raises(simscope.UsageError):
-        choose(options(), {"SIMSCOPE_SPOOL": "", "SIMSCOPE_SERVER": ""})
+        simscope.choose_destination(options(), {"SIMSCOPE_SPOOL": "", "SIMSCOPE_SERVER": ""})
 
 
 def test_config_file_grammar(tmp_path: Path, capfd: Any) -> None:

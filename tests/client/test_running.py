@@ -156,7 +156,8 @@ def test_a_command_can_publish_about_its_own_regression(host: Host) -> None:
 
 
 def test_names_that_are_not_utf8_do_no_harm(host: Host) -> None:
-    command = [*host.command("run", "--regression", "r", "--spool", host.spool, "--"), b"echo", b"\xff\xfe"]
+    options = host.command("run", "--regression", "r", "--spool", host.spool, "--")
+    command: list[str | bytes] = [*options, b"echo", b"\xff\xfe"]
     done = subprocess.run(command, env=host.env, cwd=host.folder, capture_output=True, check=True)
     assert done.stdout == b"\xff\xfe\n"
     assert host.finish()["config"] == "echo '\ufffd\ufffd'"

@@ -58,7 +58,7 @@ def test_a_flood_takes_bounded_memory_and_is_told() -> None:
     got: list[str] = []
     for _ in range(4):
         parcel = lines.parcel()
-        assert parcel["offset"] == len(got) and len(json.dumps(parcel)) < 2 * simscope.LOG_PARCEL
+        assert parcel is not None and parcel["offset"] == len(got) and len(json.dumps(parcel)) < 2 * simscope.LOG_PARCEL
         got += parcel["lines"]
         pauses.append(lines.pause)
         lines.arrived()
@@ -85,12 +85,15 @@ def test_what_a_flood_has_torn_is_not_put_together() -> None:
 def test_long_lines_are_cut_and_orders_to_a_terminal_left_out() -> None:
     lines = simscope.LogLines()
     lines.take(1, b"x" * 5000 + b"\n\x1b[31mred\x1b[0m\x00\x07\tt\n" + b"y" * 60_000)
-    cut, clean = lines.parcel()["lines"]
+    parcel = lines.parcel()
+    assert parcel is not None
+    cut, clean = parcel["lines"]
     assert (cut, clean) == ("x" * simscope.LOG_LINE + " …", "red\tt")
     lines.arrived()
     for _ in range(100):
         lines.take(1, b"z" * 60_000)
-    assert len(lines.last()["lines"][-1]) == simscope.LOG_LINE + 2
+    last = lines.last()
+    assert last is not None and len(last["lines"][-1]) == simscope.LOG_LINE + 2
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import time
+from typing import Any
 
 from support.commands import HOSTILE, environment, lines, on_a_terminal, publish, run, start
 from support.daemons import ROOT, Daemon, done, live
@@ -261,7 +262,8 @@ def test_the_server_is_named_by_option_environment_or_file(daemon: Daemon) -> No
 
 
 def test_what_jobs_write_gives_no_orders_to_a_terminal(daemon: Daemon) -> None:
-    fields = {"name": HOSTILE, "host": HOSTILE, "phase": HOSTILE, "config": HOSTILE, "metadata": [[HOSTILE, HOSTILE]]}
+    fields: dict[str, Any] = dict.fromkeys(("name", "host", "phase", "config"), HOSTILE)
+    fields["metadata"] = [[HOSTILE, HOSTILE]]
     job = publish(daemon, live(**fields, log={"lines": [HOSTILE]}, files=[{"kind": HOSTILE, "name": HOSTILE}]))
     publish(daemon, done("b", "fail", name=HOSTILE, fail_message=HOSTILE))
 
