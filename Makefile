@@ -11,7 +11,8 @@ DEV     := $(VENV)/.dev
 UV      := .venv-lock/bin/uv
 NODE    := tests/page/node_modules/.made
 PYTEST   = $(BIN)/python -m pytest --quiet -rs
-PARALLEL := --numprocesses auto --dist loadfile
+WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
+PARALLEL := --numprocesses $(WORKERS) --dist loadfile
 CONFIG  ?= simscope.config.example
 
 .PHONY: help venv run demo test check lint types quick rest format screenshots bench dist lock newest lowest clean
@@ -48,7 +49,7 @@ $(NODE): tests/page/package.json tests/page/package-lock.json tests/page/.npmrc
 quick: $(DEV) ## the tests that start no process and no browser: about a minute
 	$(PYTEST) -m "not process"
 
-rest: $(DEV) ## the tests that do, on every core
+rest: $(DEV) ## the tests that do, two at a time on every core, since they wait for much of their time
 	$(PYTEST) -m process $(PARALLEL)
 
 format: $(DEV) ## format all Python

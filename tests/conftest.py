@@ -60,9 +60,11 @@ NEEDED = {
 }
 STARTING = {"make_daemon", "shared", "host", "client", "browser", "firefox"}  # fixtures that start processes
 STARTING_PLACES = {"examples", "test_docs.py"}
+TAKING_LONG = {"examples", "test_docs.py", "page"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: TAKING_LONG.isdisjoint(item.path.parts))  # else a worker ends alone with one of them
     for item in items:
         _mark(item)
         if not config.option.everything:
