@@ -47,7 +47,12 @@ def main() -> None:
         full, pruned = bytes_per_job(daemon.db)
     limit, spent = median(limits), median(ours)
     what = f"spool backlog of {count:,} files"
-    more = {"cpu_ratio": round(limit.cpu / spent.cpu, 3), "seconds": round(spent.wall, 2), "cpu_s": round(spent.cpu, 2), "same_rows": same}
+    more = {
+        "cpu_ratio": round(limit.cpu / spent.cpu, 3),
+        "seconds": round(spent.wall, 2),
+        "cpu_s": round(spent.cpu, 2),
+        "same_rows": same,
+    }
     report_ratio(what, count / spent.wall, count / limit.wall, "messages/s", 0.40, 0.70, **more)
     report_most("memory after the backlog", memory, "MB", 110, 75, peak_mb=peak)
     report_most("memory when idle", idle, "MB", 70, 48)

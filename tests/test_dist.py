@@ -50,6 +50,14 @@ def test_the_archive_serves_a_run(archive: Path, tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
+def test_what_is_not_installed_is_told_in_a_sentence(archive: Path) -> None:
+    told = subprocess.run([sys.executable, "-S", "-I", str(archive), "serve"], capture_output=True, text=True)
+
+    assert told.returncode == 2
+    assert "is not installed; it needs aiohttp>=" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
 def test_building_it_twice_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.pyz"
 
