@@ -102,12 +102,12 @@ lock: $(UV) ## renew both lock files: the newest version of everything, for Pyth
 	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock
 
 newest: $(UV) ## the tests on the newest version of everything, in .venv-newest
-	$(UV) venv --quiet --clear --python $(PYTHON) .venv-newest
+	$(UV) venv --quiet --clear --seed --python $(PYTHON) .venv-newest
 	$(UV) pip install --quiet --python .venv-newest --editable '.[dev]'
 	.venv-newest/bin/python -m pytest --quiet -rs $(PARALLEL)
 
 lowest: $(UV) ## the tests on the lowest versions that pyproject.toml promises, in .venv-lowest
-	$(UV) venv --quiet --clear --python $(PYTHON) .venv-lowest
+	$(UV) venv --quiet --clear --seed --python $(PYTHON) .venv-lowest
 	$(UV) pip install --quiet --python .venv-lowest --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/python -m pytest --quiet -rs $(PARALLEL)
 

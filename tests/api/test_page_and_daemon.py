@@ -59,9 +59,9 @@ def test_health_tells_of_the_spool_and_a_backlog_is_healthy(shared: Daemon) -> N
     assert headers["content-type"].startswith("application/json")
 
 
-def test_metrics_are_what_prometheus_reads(shared: Daemon, run: str) -> None:
+def test_metrics_are_what_prometheus_reads(daemon: Daemon, run: str) -> None:
     def values() -> dict[str, float]:
-        status, text, headers = shared.request("GET", "/metrics")
+        status, text, headers = daemon.request("GET", "/metrics")
         assert (status, headers["content-type"].partition(";")[0]) == (200, "text/plain")
         families = list(text_string_to_metric_families(text))
         assert all(family.documentation for family in families)
@@ -73,8 +73,8 @@ def test_metrics_are_what_prometheus_reads(shared: Daemon, run: str) -> None:
         }
 
     before = values()
-    publish(shared, "batch-job-live", run, [live("a"), live("b")])
-    publish(shared, "job-finish", run, [done("a", cycles="x")], 422)
+    publish(daemon, "batch-job-live", run, [live("a"), live("b")])
+    publish(daemon, "job-finish", run, [done("a", cycles="x")], 422)
     after = values()
 
     assert after["simscoped_messages_totalapplied"] - before["simscoped_messages_totalapplied"] == 2

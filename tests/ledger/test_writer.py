@@ -424,12 +424,18 @@ def test_that_nobody_listens_any_more_is_no_matter() -> None:
 
 SLOW = """
 os.setsid()
-def passing(point):
-    if point == "before-commit" and os.path.exists("slow"):
+applied = rooms.find("apply_submissions")
+
+@functools.wraps(applied)
+def slowly(*asked, **named):
+    receipts = applied(*asked, **named)
+    if os.path.exists("slow"):
         os.rename("slow", "committing")
         while not os.path.exists("go on"):
             time.sleep(0.01)
-rooms.replace("passing", passing)
+    return receipts
+
+rooms.replace("apply_submissions", slowly)
 """
 
 
@@ -437,11 +443,17 @@ rooms.replace("passing", passing)
 def test_a_signal_to_all_processes_loses_no_request(
     make_daemon: Callable[..., Daemon], tmp_path: Path, number: int
 ) -> None:
+    """What is being committed is committed, and the daemon ends in order; on a busy machine the reply may come too late
+    for a daemon that is told to stop."""
     daemon = make_daemon(program=driven(tmp_path / "daemon", SLOW)).start()
     assert daemon.process is not None
     (daemon.folder / "slow").touch()
-    answers: list[Any] = []
-    asking = threading.Thread(target=lambda: answers.append(publish(daemon, "job-finish", "r", done())), daemon=True)
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            publish(daemon, "job-finish", "r", done())
+
+    asking = threading.Thread(target=ask)
     asking.start()
     wait_until((daemon.folder / "committing").exists)
 
@@ -450,7 +462,6 @@ def test_a_signal_to_all_processes_loses_no_request(
     (daemon.folder / "go on").touch()
 
     asking.join(20)
-    assert [told["applied"] for told in answers] == [1]
     assert daemon.process.wait(20) == 0
     assert daemon.rows("SELECT key FROM job") == [("a",)]
 
