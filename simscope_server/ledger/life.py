@@ -130,15 +130,14 @@ def _forget_end(regression: Regression) -> None:
 # What people do.
 
 
-def tank(batch: Batch, regression: Regression, reason: str) -> bool:
-    """Hide it, and have its live jobs given up. -> False if it is tanked already."""
+def tank(batch: Batch, regression: Regression, reason: str) -> None:
+    """Hide it, and have its live jobs given up; one that is tanked already stays as it is."""
     if regression.tanked_at is not None:
-        return False
+        return
     complete(batch, regression)
     regression.tanked_at, regression.tank_reason = batch.moment.now, reason or None
     regression.ending = "tank"
     batch.tell("regression.tanked", regression, reason=reason)
-    return True
 
 
 def untank(batch: Batch, regression: Regression) -> bool:
